@@ -1,0 +1,284 @@
+//! The authorization request (RFC 6749 §4.1.1), and the two kinds of its errors.
+//!
+//! A [`Fatal`] error is shown to the user, because the redirect URI cannot be trusted; a redirectable one goes back to
+//! the client. Which is which is decided here, by the order of the checks.
+
+use super::client::{Client, ClientId};
+use super::error::{InvalidRequest, InvalidScope, OAuthError};
+use super::parameters::Parameters;
+use super::pkce::CodeChallenge;
+use super::scope::{Implications, ScopeSet};
+
+/// A valid authorization request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorizationRequest {
+    pub client: ClientId,
+    pub target: ResponseTarget,
+    /// The `redirect_uri` parameter, which the token request has to repeat (RFC 6749 §4.1.3).
+    pub redirect_uri_parameter: Option<String>,
+    pub scopes: ScopeSet,
+    pub challenge: CodeChallenge,
+}
+
+/// Where the answer goes: a registered redirect URI, and the state to echo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResponseTarget {
+    redirect_uri: String,
+    state: Option<String>,
+}
+
+/// An error that must not redirect (RFC 6749 §4.1.2.1). `Display` tells the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fatal {
+    #[error("The app did not say which app it is.")]
+    ClientMissing,
+    #[error("This app is not registered here, or it was removed.")]
+    ClientUnknown,
+    #[error("The app did not say where to return to.")]
+    RedirectUriMissing,
+    #[error("The app asked to return to an address that is not registered for it.")]
+    RedirectUriUnregistered,
+    #[error("The app sent something that makes no sense.")]
+    Malformed,
+}
+
+/// Why an authorization request is refused, and who is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    Page(Fatal),
+    Redirect { target: ResponseTarget, error: OAuthError },
+}
+
+/// Which client asks. The first check of all: nothing else can be said before.
+pub fn client_id(parameters: &Parameters) -> Result<ClientId, Fatal> {
+    if parameters.is_repeated("client_id") {
+        return Err(Fatal::Malformed);
+    }
+    parameters.get("client_id").ok_or(Fatal::ClientMissing)?.parse().map_err(|_| Fatal::ClientUnknown)
+}
+
+impl AuthorizationRequest {
+    pub fn validate(parameters: &Parameters, client: &Client, rules: &Implications) -> Result<Self, Rejection> {
+        let redirect_uri = redirect_uri(parameters, client).map_err(Rejection::Page)?;
+        let target =
+            ResponseTarget { redirect_uri: redirect_uri.to_owned(), state: parameters.get("state").map(str::to_owned) };
+        let checked = refuse_unsupported(parameters)
+            .and_then(|()| Ok((scopes(parameters, client, rules)?, challenge(parameters)?)));
+        match checked {
+            Ok((scopes, challenge)) => Ok(Self {
+                client: client.id.clone(),
+                target,
+                redirect_uri_parameter: parameters.get("redirect_uri").map(str::to_owned),
+                scopes,
+                challenge,
+            }),
+            Err(error) => Err(Rejection::Redirect { target, error }),
+        }
+    }
+}
+
+/// RFC 6749 §3.1.2.3; omitting it is for clients that registered exactly one.
+fn redirect_uri<'a>(parameters: &'a Parameters, client: &'a Client) -> Result<&'a str, Fatal> {
+    if parameters.is_repeated("redirect_uri") {
+        return Err(Fatal::Malformed);
+    }
+    match (parameters.get("redirect_uri"), client.redirect_uris.as_slice()) {
+        (Some(presented), registered) if registered.iter().any(|uri| uri.matches(presented)) => Ok(presented),
+        (Some(_), _) => Err(Fatal::RedirectUriUnregistered),
+        (None, [only]) => Ok(only.as_str()),
+        (None, _) => Err(Fatal::RedirectUriMissing),
+    }
+}
+
+fn refuse_unsupported(parameters: &Parameters) -> Result<(), OAuthError> {
+    parameters.refuse_repeated()?;
+    if parameters.get("request").is_some() {
+        return Err(OAuthError::RequestNotSupported);
+    }
+    if parameters.get("request_uri").is_some() {
+        return Err(OAuthError::RequestUriNotSupported);
+    }
+    if parameters.require("response_type")? != "code" {
+        return Err(OAuthError::UnsupportedResponseType);
+    }
+    if parameters.get("response_mode").is_some_and(|mode| mode != "query") {
+        return Err(InvalidRequest::ResponseMode.into());
+    }
+    Ok(())
+}
+
+/// RFC 6749 §3.3: without the parameter, everything that the client may ask for. The user decides on each.
+fn scopes(parameters: &Parameters, client: &Client, rules: &Implications) -> Result<ScopeSet, InvalidScope> {
+    let Some(text) = parameters.get("scope") else {
+        return Ok(client.scopes.clone());
+    };
+    let requested: ScopeSet = text.parse()?;
+    if requested.is_empty() || !requested.iter().all(|scope| rules.satisfy(&client.scopes, scope)) {
+        return Err(InvalidScope::NotAllowed);
+    }
+    Ok(requested)
+}
+
+/// RFC 7636 §4.3 and §4.4.1: required, and S256. An omitted method means `plain`, which is refused.
+fn challenge(parameters: &Parameters) -> Result<CodeChallenge, InvalidRequest> {
+    let challenge = parameters.get("code_challenge").ok_or(InvalidRequest::ChallengeMissing)?;
+    if parameters.get("code_challenge_method") != Some("S256") {
+        return Err(InvalidRequest::ChallengeMethod);
+    }
+    Ok(challenge.parse()?)
+}
+
+impl ResponseTarget {
+    /// The registered redirect URI that the answer goes to.
+    pub fn redirect_uri(&self) -> &str {
+        &self.redirect_uri
+    }
+
+    /// RFC 6749 §4.1.2 and RFC 9207 §2.
+    pub fn with_code(&self, code: &str, issuer: &str) -> String {
+        self.location(&[("code", code)], issuer)
+    }
+
+    /// RFC 6749 §4.1.2.1 and RFC 9207 §2.
+    pub fn with_error(&self, error: &OAuthError, issuer: &str) -> String {
+        self.location(&[("error", error.code()), ("error_description", &error.to_string())], issuer)
+    }
+
+    /// For faults of ours, which RFC 6749 §4.1.2.1 has a code for too.
+    pub fn with_temporarily_unavailable(&self, issuer: &str) -> String {
+        self.location(&[("error", "temporarily_unavailable")], issuer)
+    }
+
+    /// The answer's parameters are appended to whatever query the URI was registered with (RFC 6749 §3.1.2).
+    fn location(&self, answer: &[(&str, &str)], issuer: &str) -> String {
+        let state = self.state.as_deref().map(|state| ("state", state));
+        let query = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(answer)
+            .extend_pairs(state)
+            .append_pair("iss", issuer)
+            .finish();
+        let separator = if self.redirect_uri.contains('?') { '&' } else { '?' };
+        format!("{}{separator}{query}", self.redirect_uri)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::client::{ClientType, Introspects};
+    use crate::domain::timestamp::Timestamp;
+
+    const CHALLENGE: &str = "code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256";
+
+    fn client(redirect_uris: &[&str]) -> Client {
+        Client {
+            id: "app".parse().expect("a client id"),
+            name: "App".into(),
+            client_type: ClientType::Public,
+            redirect_uris: redirect_uris.iter().map(|uri| uri.parse().expect("a redirect URI")).collect(),
+            scopes: "a b".parse().expect("scopes"),
+            introspects: Introspects::Own,
+            created_at: Timestamp::from_unix(0),
+            disabled_at: None,
+        }
+    }
+
+    fn validate(query: &str, redirect_uris: &[&str]) -> Result<AuthorizationRequest, Rejection> {
+        let parameters = Parameters::parse(query.as_bytes()).expect("few parameters");
+        AuthorizationRequest::validate(&parameters, &client(redirect_uris), &Implications::default())
+    }
+
+    fn redirected(query: &str) -> OAuthError {
+        match validate(query, &["https://c/cb"]) {
+            Err(Rejection::Redirect { error, .. }) => error,
+            other => panic!("{query}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a1_a2_a21_the_client_is_named_exactly_once() {
+        for (query, expected) in [
+            ("", Fatal::ClientMissing),
+            ("client_id=", Fatal::ClientMissing),
+            ("client_id=a&client_id=a", Fatal::Malformed),
+            ("client_id=a%20b", Fatal::ClientUnknown),
+        ] {
+            let parameters = Parameters::parse(query.as_bytes()).expect("few parameters");
+            assert_eq!(client_id(&parameters), Err(expected), "{query}");
+        }
+    }
+
+    #[test]
+    fn a3_a4_a21_a_doubtful_redirect_uri_is_never_followed() {
+        let one = ["https://c/cb"].as_slice();
+        let two = ["https://c/cb", "https://c/2"].as_slice();
+        for (query, registered, expected) in [
+            ("redirect_uri=https://evil/cb", one, Fatal::RedirectUriUnregistered),
+            ("redirect_uri=https://c/cb&redirect_uri=https://c/cb", one, Fatal::Malformed),
+            ("", two, Fatal::RedirectUriMissing),
+            ("redirect_uri=", two, Fatal::RedirectUriMissing),
+            ("", &[], Fatal::RedirectUriMissing),
+        ] {
+            let query = format!("response_type=code&{CHALLENGE}&{query}");
+            assert_eq!(validate(&query, registered), Err(Rejection::Page(expected)), "{query}");
+        }
+        let request = validate(&format!("response_type=code&{CHALLENGE}"), one).expect("the only one is meant");
+        assert_eq!(request.target.redirect_uri(), "https://c/cb");
+        assert_eq!(request.redirect_uri_parameter, None);
+    }
+
+    #[test]
+    fn a14_to_a31_everything_else_goes_back_to_the_client() {
+        for (query, expected) in [
+            (String::new(), InvalidRequest::Missing("response_type").into()),
+            ("response_type=token".into(), OAuthError::UnsupportedResponseType),
+            ("response_type=code+token".into(), OAuthError::UnsupportedResponseType),
+            (format!("response_type=code&{CHALLENGE}&scope=c"), InvalidScope::NotAllowed.into()),
+            (
+                format!("response_type=code&{CHALLENGE}&scope=a+%22"),
+                InvalidScope::Malformed(crate::domain::scope::MalformedScope).into(),
+            ),
+            (format!("response_type=code&{CHALLENGE}&state=1&state=1"), InvalidRequest::Repeated.into()),
+            ("response_type=code".into(), InvalidRequest::ChallengeMissing.into()),
+            ("response_type=code&code_challenge_method=S256".into(), InvalidRequest::ChallengeMissing.into()),
+            (CHALLENGE.replace("S256", "plain") + "&response_type=code", InvalidRequest::ChallengeMethod.into()),
+            (CHALLENGE.replace("S256", "S512") + "&response_type=code", InvalidRequest::ChallengeMethod.into()),
+            (
+                CHALLENGE.replace("&code_challenge_method=S256", "") + "&response_type=code",
+                InvalidRequest::ChallengeMethod.into(),
+            ),
+            (
+                CHALLENGE.replace("E9", "E") + "&response_type=code",
+                InvalidRequest::Challenge(crate::domain::pkce::MalformedCodeChallenge).into(),
+            ),
+            (format!("response_type=code&{CHALLENGE}&request=x"), OAuthError::RequestNotSupported),
+            (format!("response_type=code&{CHALLENGE}&request_uri=https://evil"), OAuthError::RequestUriNotSupported),
+            (format!("response_type=code&{CHALLENGE}&response_mode=fragment"), InvalidRequest::ResponseMode.into()),
+        ] {
+            assert_eq!(redirected(&query), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn a7_a18_a19_a20_the_answer_keeps_the_query_and_echoes_the_state() {
+        let query = format!("response_type=code&{CHALLENGE}&redirect_uri=https://c/cb?a=1&state=%26%3D+%C3%A4%22");
+        let target = validate(&query, &["https://c/cb?a=1"]).expect("a good request").target;
+        assert_eq!(
+            target.with_code("xyz", "https://i"),
+            "https://c/cb?a=1&code=xyz&state=%26%3D+%C3%A4%22&iss=https%3A%2F%2Fi"
+        );
+        let target = validate(&format!("response_type=code&{CHALLENGE}&state="), &["https://c/cb"])
+            .expect("a good request")
+            .target;
+        assert_eq!(
+            target.with_error(&OAuthError::UnsupportedResponseType, "https://i"),
+            "https://c/cb?error=unsupported_response_type&error_description=response_type+is+code&iss=https%3A%2F%2Fi"
+        );
+    }
+
+    #[test]
+    fn without_a_scope_parameter_the_user_is_asked_for_all_that_the_client_may_have() {
+        let query = format!("response_type=code&{CHALLENGE}");
+        assert_eq!(validate(&query, &["https://c/cb"]).expect("a good request").scopes.as_str(), "a b");
+    }
+}

@@ -1,0 +1,82 @@
+//! Clients: the third-party apps and resource servers that an operator registered.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::redirect_uri::RedirectUri;
+use super::scope::ScopeSet;
+use super::secret::SecretHash;
+use super::timestamp::Timestamp;
+
+/// The identifier of a client: 1 to 128 printable ASCII characters other than space, `"` and `\`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientId(Box<str>);
+
+/// Text that is no client id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a client id has 1 to 128 printable ASCII characters")]
+pub struct MalformedClientId;
+
+impl ClientId {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ClientId {
+    type Err = MalformedClientId;
+
+    fn from_str(text: &str) -> Result<Self, MalformedClientId> {
+        let allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+        if (1..=128).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.into()))
+        } else {
+            Err(MalformedClientId)
+        }
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How a client proves who it is (RFC 6749 §2.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientType {
+    /// It cannot keep a secret: an app on a phone or in a browser.
+    Public,
+    /// It has a secret.
+    Confidential { secret: SecretHash },
+}
+
+/// Which tokens a client may introspect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Introspects {
+    /// Those that were issued to it.
+    Own,
+    /// Every one: it is a resource server.
+    Any,
+}
+
+/// A registered client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    pub id: ClientId,
+    /// For people to read.
+    pub name: String,
+    pub client_type: ClientType,
+    pub redirect_uris: Vec<RedirectUri>,
+    /// What it may ask for.
+    pub scopes: ScopeSet,
+    pub introspects: Introspects,
+    pub created_at: Timestamp,
+    pub disabled_at: Option<Timestamp>,
+}
+
+impl Client {
+    pub fn is_confidential(&self) -> bool {
+        matches!(self.client_type, ClientType::Confidential { .. })
+    }
+}

@@ -1,0 +1,160 @@
+//! The two families of errors, and why nothing else is one.
+//!
+//! [`OAuthError`] is the client's fault and has a registered code; [`Unavailable`] is ours and means that we do not know.
+//! An unknown token or a missing row is neither: it is an answer.
+
+use std::error::Error;
+
+use super::pkce::{MalformedCodeChallenge, MalformedCodeVerifier};
+use super::scope::MalformedScope;
+
+/// An error of RFC 6749 §4.1.2.1 and §5.2. `Display` is the `error_description`: ASCII without `"` and `\`,
+/// and never a value that the client sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OAuthError {
+    #[error(transparent)]
+    InvalidRequest(#[from] InvalidRequest),
+    #[error(transparent)]
+    InvalidClient(#[from] InvalidClient),
+    #[error(transparent)]
+    InvalidGrant(#[from] InvalidGrant),
+    #[error(transparent)]
+    InvalidScope(#[from] InvalidScope),
+    #[error(transparent)]
+    AccessDenied(#[from] AccessDenied),
+    #[error("grant_type is authorization_code or refresh_token")]
+    UnsupportedGrantType,
+    #[error("response_type is code")]
+    UnsupportedResponseType,
+    #[error("request objects are not supported")]
+    RequestNotSupported,
+    #[error("request_uri is not supported")]
+    RequestUriNotSupported,
+}
+
+impl OAuthError {
+    /// The registered `error` code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest(_) => "invalid_request",
+            Self::InvalidClient(_) => "invalid_client",
+            Self::InvalidGrant(_) => "invalid_grant",
+            Self::InvalidScope(_) => "invalid_scope",
+            Self::AccessDenied(_) => "access_denied",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::RequestNotSupported => "request_not_supported",
+            Self::RequestUriNotSupported => "request_uri_not_supported",
+        }
+    }
+}
+
+/// Why a request is malformed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRequest {
+    #[error("the parameter {0} is missing")]
+    Missing(&'static str),
+    #[error("a parameter is repeated")]
+    Repeated,
+    #[error("the body is not application/x-www-form-urlencoded")]
+    NotAForm,
+    #[error("the body could not be read")]
+    Unreadable,
+    #[error("the body is too large")]
+    TooLarge,
+    #[error("there are too many parameters")]
+    TooManyParameters,
+    #[error("the client authenticates in more than one way")]
+    SeveralAuthentications,
+    #[error("client_id is not the client that authenticates")]
+    ClientMismatch,
+    #[error("PKCE is required: code_challenge is missing (RFC 7636)")]
+    ChallengeMissing,
+    #[error("code_challenge_method is S256")]
+    ChallengeMethod,
+    #[error(transparent)]
+    Challenge(#[from] MalformedCodeChallenge),
+    #[error(transparent)]
+    Verifier(#[from] MalformedCodeVerifier),
+    #[error("response_mode is query")]
+    ResponseMode,
+}
+
+/// Why a client is not authenticated. The same text whether the client is unknown or its secret is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidClient {
+    #[error("client authentication is missing")]
+    Missing,
+    #[error("the Authorization header is not Basic with a client id and secret (RFC 6749 section 2.3.1)")]
+    MalformedHeader,
+    #[error("the client is unknown or its authentication is wrong")]
+    Failed,
+}
+
+/// Why a code or a refresh token is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidGrant {
+    #[error("the authorization code is invalid, expired, used or of another client")]
+    Code,
+    #[error("code_verifier or redirect_uri is not that of the authorization request")]
+    Proof,
+    #[error("the authorization code was used before: its grant is revoked")]
+    CodeReplayed,
+    #[error("the refresh token is invalid, expired, revoked or of another client")]
+    RefreshToken,
+    #[error("the refresh token was used before: its grant is revoked")]
+    RefreshTokenReplayed,
+}
+
+/// Why a scope is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidScope {
+    #[error(transparent)]
+    Malformed(#[from] MalformedScope),
+    #[error("the client may not ask for this scope")]
+    NotAllowed,
+    #[error("the scope exceeds what was granted")]
+    NotGranted,
+    #[error("the grant was narrowed to too many different scopes")]
+    TooManyVariants,
+}
+
+/// Why there is no grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AccessDenied {
+    #[error("the user denied the request")]
+    ByUser,
+    #[error("the user kept none of the requested scopes")]
+    NoScopeKept,
+}
+
+/// We do not know, and asking again may help. Never an answer about a token.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} failed")]
+pub struct Unavailable {
+    /// What we were doing.
+    pub operation: &'static str,
+    /// Why it failed: for the log, never for the caller.
+    #[source]
+    pub cause: Box<dyn Error + Send + Sync>,
+}
+
+/// Why there is no answer: the client's fault or ours.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error(transparent)]
+    Refused(#[from] OAuthError),
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+macro_rules! refused {
+    ($($cause:ident),*) => {$(
+        impl From<$cause> for Failure {
+            fn from(cause: $cause) -> Self {
+                Self::Refused(cause.into())
+            }
+        }
+    )*};
+}
+refused!(InvalidRequest, InvalidClient, InvalidGrant, InvalidScope, AccessDenied);

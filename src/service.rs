@@ -1,0 +1,81 @@
+//! The use cases: the only place where the store, the facts, the revocation index, the clock and randomness meet.
+//!
+//! A front calls one method here and renders what it returns. `now` is read once per call.
+
+pub mod accounts;
+pub mod authorization;
+mod client_authentication;
+pub mod clients;
+pub mod discovery;
+pub mod introspection;
+pub mod passwords;
+pub mod revocation;
+pub mod sign_in;
+pub mod token_endpoint;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use self::passwords::Passwords;
+use crate::domain::grant::Lifetimes;
+use crate::domain::scope::Implications;
+use crate::domain::secret::MacKey;
+use crate::domain::token::TokenKeys;
+use crate::effects::Effects;
+use crate::facts::Facts;
+use crate::revocation::{Follower, RevocationIndex};
+use crate::store::Store;
+
+/// What the operator configured.
+#[derive(Debug)]
+pub struct Settings {
+    /// The issuer identifier (RFC 8414 §2), without a trailing slash.
+    pub issuer: String,
+    pub lifetimes: Lifetimes,
+    /// How long a browser stays signed in, in seconds.
+    pub session_lifetime: u32,
+    /// What each scope means, for people to read.
+    pub catalogue: BTreeMap<String, String>,
+    pub implications: Implications,
+}
+
+impl Settings {
+    /// Cookies are `Secure` and `__Host-` exactly when people come over https.
+    pub fn is_https(&self) -> bool {
+        self.issuer.starts_with("https://")
+    }
+}
+
+/// All use cases of one server.
+pub struct Service {
+    pub settings: Settings,
+    store: Store,
+    facts: Facts,
+    index: Arc<RevocationIndex>,
+    follower: Arc<Follower>,
+    token_keys: TokenKeys,
+    /// Seals the forms that users are shown.
+    form_key: MacKey,
+    passwords: Passwords,
+    effects: Effects,
+}
+
+/// What a service is made of.
+pub struct Parts {
+    pub settings: Settings,
+    pub store: Store,
+    pub facts: Facts,
+    pub index: Arc<RevocationIndex>,
+    pub follower: Arc<Follower>,
+    pub token_keys: TokenKeys,
+    pub form_key: MacKey,
+    pub effects: Effects,
+}
+
+impl Service {
+    /// Works on the runtime that calls.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { settings, store, facts, index, follower, token_keys, form_key, effects } = parts;
+        Self { settings, store, facts, index, follower, token_keys, form_key, passwords: Passwords::new(), effects }
+    }
+}

@@ -1,0 +1,113 @@
+//! Accounts of the built-in login, and grants, as an operator manages them.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
+
+use super::Service;
+use crate::domain::error::Unavailable;
+use crate::domain::grant::SubjectId;
+use crate::domain::token::GrantId;
+use crate::store::{Account, GrantSummary};
+
+/// Long enough to be worth a slow hash (NIST SP 800-63B §5.1.1.2).
+pub const MIN_PASSWORD_LENGTH: usize = 8;
+pub const MAX_PASSWORD_LENGTH: usize = 1024;
+
+/// Why an account cannot be made or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    #[error("there is no account {0}")]
+    Unknown(String),
+    #[error("there is an account {0} already")]
+    Exists(String),
+    #[error("a user name has 1 to 64 characters and no white space or control characters")]
+    Username,
+    #[error("a password has {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} bytes")]
+    Password,
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+impl Service {
+    pub async fn create_account(&self, username: String, password: Zeroizing<String>) -> Result<Account, AccountError> {
+        let length = username.chars().count();
+        if !(1..=64).contains(&length) || username.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Err(AccountError::Username);
+        }
+        check_password(&password)?;
+        let random: [u8; 16] = self.effects.random_bytes();
+        let account = Account {
+            username: username.clone(),
+            subject: SubjectId::new(BASE64_URL_SAFE_NO_PAD.encode(random)),
+            password_hash: self.passwords.hash(password, &self.effects).await?,
+            created_at: self.effects.now(),
+            disabled_at: None,
+        };
+        if self.store.insert_account(account.clone()).await? {
+            Ok(account)
+        } else {
+            Err(AccountError::Exists(username))
+        }
+    }
+
+    pub async fn list_accounts(&self) -> Result<Vec<Account>, Unavailable> {
+        self.store.list_accounts().await
+    }
+
+    /// Also signs the user out everywhere and revokes what the user granted.
+    pub async fn set_password(&self, username: String, password: Zeroizing<String>) -> Result<(), AccountError> {
+        check_password(&password)?;
+        let account = self.account(username).await?;
+        let hash = self.passwords.hash(password, &self.effects).await?;
+        let now = self.effects.now();
+        let revocation = self.store.set_password(account.subject, hash, now).await?;
+        Ok(self.in_force(revocation, now).await?)
+    }
+
+    /// Refuses sign-in, signs the user out everywhere and revokes what the user granted.
+    pub async fn disable_account(&self, username: String) -> Result<(), AccountError> {
+        let account = self.account(username).await?;
+        let now = self.effects.now();
+        let revocation = self.store.disable_subject(account.subject, now).await?;
+        Ok(self.in_force(revocation, now).await?)
+    }
+
+    /// Lets a disabled user sign in again.
+    pub async fn enable_account(&self, username: String) -> Result<(), AccountError> {
+        let account = self.account(username).await?;
+        self.store.enable_subject(account.subject).await?;
+        Ok(())
+    }
+
+    /// The newest grants, of one user (name or `sub`) or client or of all.
+    pub async fn list_grants(
+        &self,
+        user: Option<String>,
+        client: Option<String>,
+        limit: u32,
+    ) -> Result<Vec<GrantSummary>, Unavailable> {
+        self.store.list_grants(user, client, limit).await
+    }
+
+    /// `false` when there is no such grant or it was revoked already.
+    pub async fn revoke_grant_by_id(&self, grant: GrantId) -> Result<bool, Unavailable> {
+        let now = self.effects.now();
+        let revocation = self.store.revoke_grant(grant, now).await?;
+        let revoked = revocation.is_some();
+        self.in_force(revocation, now).await?;
+        Ok(revoked)
+    }
+
+    async fn account(&self, username: String) -> Result<Account, AccountError> {
+        self.store.account(username.clone()).await?.ok_or(AccountError::Unknown(username))
+    }
+}
+
+fn check_password(password: &str) -> Result<(), AccountError> {
+    if (MIN_PASSWORD_LENGTH..=MAX_PASSWORD_LENGTH).contains(&password.len()) {
+        Ok(())
+    } else {
+        Err(AccountError::Password)
+    }
+}

@@ -1,0 +1,137 @@
+//! Clients, as an operator manages them.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+use super::Service;
+use crate::domain::client::{Client, ClientId, ClientType, Introspects};
+use crate::domain::error::Unavailable;
+use crate::domain::redirect_uri::RedirectUri;
+use crate::domain::scope::ScopeSet;
+use crate::domain::secret::RandomSecret;
+use crate::store::ClientChanges;
+
+/// A client to be.
+pub struct NewClient {
+    pub name: String,
+    pub redirect_uris: Vec<RedirectUri>,
+    pub scopes: ScopeSet,
+    pub public: bool,
+    pub introspects: Introspects,
+}
+
+/// Why a client cannot be made or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("there is no client {0}")]
+    Unknown(ClientId),
+    #[error("the scope {0} is not in [scopes.catalogue] of the configuration")]
+    UnknownScope(String),
+    #[error("the name of a client has 1 to 200 characters and no control characters")]
+    Name,
+    #[error("a public client has no secret")]
+    Public,
+    #[error("a public client cannot introspect: anybody could pose as it")]
+    PublicIntrospection,
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+impl Service {
+    /// Registers a client. The secret is shown this once.
+    pub async fn create_client(&self, new: NewClient) -> Result<(Client, Option<RandomSecret>), ClientError> {
+        check_name(&new.name)?;
+        self.check_scopes_known(&new.scopes)?;
+        if new.public && new.introspects == Introspects::Any {
+            return Err(ClientError::PublicIntrospection);
+        }
+        let secret = (!new.public).then(|| self.effects.secret());
+        let client = Client {
+            id: self.new_client_id(),
+            name: new.name,
+            client_type: match &secret {
+                None => ClientType::Public,
+                Some(secret) => ClientType::Confidential { secret: secret.hash() },
+            },
+            redirect_uris: new.redirect_uris,
+            scopes: new.scopes,
+            introspects: new.introspects,
+            created_at: self.effects.now(),
+            disabled_at: None,
+        };
+        self.store.insert_client(client.clone()).await?;
+        Ok((client, secret))
+    }
+
+    pub async fn client(&self, id: ClientId) -> Result<Client, ClientError> {
+        self.store.client(id.clone()).await?.ok_or(ClientError::Unknown(id))
+    }
+
+    pub async fn list_clients(&self) -> Result<Vec<Client>, Unavailable> {
+        self.store.list_clients().await
+    }
+
+    pub async fn update_client(&self, id: ClientId, changes: ClientChanges) -> Result<Client, ClientError> {
+        if let Some(name) = &changes.name {
+            check_name(name)?;
+        }
+        if let Some(scopes) = &changes.scopes {
+            self.check_scopes_known(scopes)?;
+        }
+        self.store.update_client(id.clone(), changes).await?;
+        self.client(id).await
+    }
+
+    /// Gives a confidential client a new secret, which is shown this once; the old one ends at once.
+    pub async fn rotate_client_secret(&self, id: ClientId) -> Result<RandomSecret, ClientError> {
+        if !self.client(id.clone()).await?.is_confidential() {
+            return Err(ClientError::Public);
+        }
+        let secret = self.effects.secret();
+        self.store.update_client(id, ClientChanges { secret: Some(secret.hash()), ..ClientChanges::default() }).await?;
+        Ok(secret)
+    }
+
+    /// Refuses the client everything and revokes its grants.
+    pub async fn disable_client(&self, id: ClientId) -> Result<(), ClientError> {
+        self.client(id.clone()).await?;
+        let now = self.effects.now();
+        let revocation = self.store.disable_client(id, now).await?;
+        Ok(self.in_force(revocation, now).await?)
+    }
+
+    /// Lets a disabled client work again. Its users have to grant again.
+    pub async fn enable_client(&self, id: ClientId) -> Result<(), ClientError> {
+        self.client(id.clone()).await?;
+        self.store.enable_client(id).await?;
+        Ok(())
+    }
+
+    /// Removes the client and revokes its grants.
+    pub async fn delete_client(&self, id: ClientId) -> Result<(), ClientError> {
+        let now = self.effects.now();
+        match self.store.delete_client(id.clone(), now).await? {
+            None => Err(ClientError::Unknown(id)),
+            revocation => Ok(self.in_force(revocation, now).await?),
+        }
+    }
+
+    fn new_client_id(&self) -> ClientId {
+        let random: [u8; 16] = self.effects.random_bytes();
+        BASE64_URL_SAFE_NO_PAD.encode(random).parse().expect("base64url is within the alphabet of client ids")
+    }
+
+    /// An empty catalogue knows every scope.
+    fn check_scopes_known(&self, scopes: &ScopeSet) -> Result<(), ClientError> {
+        let catalogue = &self.settings.catalogue;
+        match scopes.iter().find(|scope| !catalogue.is_empty() && !catalogue.contains_key(*scope)) {
+            Some(unknown) => Err(ClientError::UnknownScope(unknown.to_owned())),
+            None => Ok(()),
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<(), ClientError> {
+    let length = name.chars().count();
+    if (1..=200).contains(&length) && !name.chars().any(char::is_control) { Ok(()) } else { Err(ClientError::Name) }
+}

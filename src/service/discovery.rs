@@ -1,0 +1,49 @@
+//! Authorization server metadata (RFC 8414 §2): exactly what works, no more.
+
+use serde::Serialize;
+
+use super::Service;
+
+/// The metadata document.
+#[derive(Serialize)]
+pub struct Metadata<'a> {
+    issuer: &'a str,
+    authorization_endpoint: String,
+    token_endpoint: String,
+    revocation_endpoint: String,
+    introspection_endpoint: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    scopes_supported: Vec<&'a str>,
+    response_types_supported: [&'static str; 1],
+    response_modes_supported: [&'static str; 1],
+    grant_types_supported: [&'static str; 2],
+    token_endpoint_auth_methods_supported: [&'static str; 3],
+    revocation_endpoint_auth_methods_supported: [&'static str; 3],
+    introspection_endpoint_auth_methods_supported: [&'static str; 2],
+    code_challenge_methods_supported: [&'static str; 1],
+    /// RFC 9207 §3.
+    authorization_response_iss_parameter_supported: bool,
+}
+
+impl Service {
+    pub fn metadata(&self) -> Metadata<'_> {
+        let issuer = &self.settings.issuer;
+        let authentication = ["client_secret_basic", "client_secret_post", "none"];
+        Metadata {
+            issuer,
+            authorization_endpoint: format!("{issuer}/authorize"),
+            token_endpoint: format!("{issuer}/token"),
+            revocation_endpoint: format!("{issuer}/revoke"),
+            introspection_endpoint: format!("{issuer}/introspect"),
+            scopes_supported: self.settings.catalogue.keys().map(String::as_str).collect(),
+            response_types_supported: ["code"],
+            response_modes_supported: ["query"],
+            grant_types_supported: ["authorization_code", "refresh_token"],
+            token_endpoint_auth_methods_supported: authentication,
+            revocation_endpoint_auth_methods_supported: authentication,
+            introspection_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],
+            code_challenge_methods_supported: ["S256"],
+            authorization_response_iss_parameter_supported: true,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What a token is and what it may do. Every front asks here: there is one path of a check.
+
+use std::sync::Arc;
+
+use super::Service;
+use crate::domain::client::{Client, Introspects};
+use crate::domain::decision::{Decision, Requirement};
+use crate::domain::error::{Failure, InvalidClient, OAuthError, Unavailable};
+use crate::domain::grant::{GrantFacts, GrantState};
+use crate::domain::parameters::Parameters;
+use crate::domain::scope::ScopeSet;
+use crate::domain::token::{Token, TokenKind};
+use crate::facts::Source;
+use crate::revocation::Verdict;
+
+/// What is known about a token.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// `None` when the token is known bad.
+    pub active: Option<ActiveToken>,
+    pub source: Source,
+}
+
+/// A token that is known good, and what stands behind it.
+#[derive(Clone, Debug)]
+pub struct ActiveToken {
+    pub token: Token,
+    pub facts: Arc<GrantFacts>,
+}
+
+impl ActiveToken {
+    pub fn scopes(&self) -> &ScopeSet {
+        // A token is not active unless its facts know its variant.
+        &self.facts.variants[usize::from(self.token.variant)]
+    }
+
+    /// `token_type` (RFC 7662 §2.2).
+    pub fn token_type(&self) -> &'static str {
+        match self.token.kind {
+            TokenKind::AccessToken => "Bearer",
+            TokenKind::RefreshToken | TokenKind::AuthorizationCode => "refresh_token",
+        }
+    }
+}
+
+impl Standing {
+    const fn inactive(source: Source) -> Self {
+        Self { active: None, source }
+    }
+}
+
+impl Service {
+    /// What a token of any kind is. Codes are never active: they are for the token endpoint alone.
+    pub async fn introspect(&self, text: &str) -> Result<Standing, Unavailable> {
+        match self.token_keys.open(text) {
+            Some(token) if token.is_expired(self.effects.now()) => Ok(Standing::inactive(Source::Nowhere)),
+            Some(token) if token.kind == TokenKind::AccessToken => self.access_token(token).await,
+            Some(token) if token.kind == TokenKind::RefreshToken => self.refresh_token(token).await,
+            Some(_) | None => Ok(Standing::inactive(Source::Nowhere)),
+        }
+    }
+
+    /// Whether an access token satisfies a requirement. A token of another kind is inactive here.
+    pub async fn check<'r>(
+        &self,
+        text: &str,
+        requirement: &Requirement<'r>,
+    ) -> Result<(Decision<'r>, Standing), Unavailable> {
+        let standing = match self.token_keys.open(text) {
+            Some(token) if token.kind == TokenKind::AccessToken && !token.is_expired(self.effects.now()) => {
+                self.access_token(token).await?
+            }
+            Some(_) | None => Standing::inactive(Source::Nowhere),
+        };
+        let decision = match &standing.active {
+            Some(active) => requirement.decide(active.scopes(), &[], &self.settings.implications),
+            None => Decision::InactiveToken,
+        };
+        Ok((decision, standing))
+    }
+
+    /// RFC 7662 §2: the caller authenticates as a confidential client and sees its own tokens, or all if it is
+    /// a resource server. Whatever it may not see is inactive to it.
+    pub async fn introspect_for_client(&self, authorization: &[&[u8]], form: &Parameters) -> Result<Standing, Failure> {
+        form.refuse_repeated()?;
+        let caller = self.authenticate_client(authorization, form).await?;
+        if !caller.is_confidential() {
+            return Err(OAuthError::from(InvalidClient::Failed).into());
+        }
+        let mut standing = self.introspect(form.require("token")?).await?;
+        standing.active.take_if(|active| !may_see(&caller, active));
+        Ok(standing)
+    }
+
+    async fn access_token(&self, token: Token) -> Result<Standing, Unavailable> {
+        if let Some(facts) = self.facts.cached(token.grant) {
+            match self.judge(&token, &facts) {
+                Verdict::Alive => {
+                    return Ok(Standing { active: Some(ActiveToken { token, facts }), source: Source::Local });
+                }
+                Verdict::Dead => return Ok(Standing::inactive(Source::Local)),
+                Verdict::FactsTooOld => {}
+            }
+        }
+        // Twice, because the first may share a read that began before what made the facts too old.
+        for _ in 0..2 {
+            let Some(facts) = self.facts.fetch(token.grant).await? else {
+                return Ok(Standing::inactive(Source::Store));
+            };
+            match self.judge(&token, &facts) {
+                Verdict::Alive => {
+                    return Ok(Standing { active: Some(ActiveToken { token, facts }), source: Source::Store });
+                }
+                Verdict::Dead => return Ok(Standing::inactive(Source::Store)),
+                Verdict::FactsTooOld => {}
+            }
+        }
+        Err(Unavailable {
+            operation: "judge a token",
+            cause: "the database is behind what this process has seen of it: was a backup restored?".into(),
+        })
+    }
+
+    /// Facts that do not know the token's variant are older than the token.
+    fn judge(&self, token: &Token, facts: &GrantFacts) -> Verdict {
+        match self.index.judge(token, facts) {
+            Verdict::Alive if facts.scopes(token).is_none() => Verdict::FactsTooOld,
+            verdict => verdict,
+        }
+    }
+
+    /// Which refresh token is good changes with every use, so it is never cached.
+    async fn refresh_token(&self, token: Token) -> Result<Standing, Unavailable> {
+        let active = self.store.grant(token.grant).await?.and_then(|grant| match grant.state {
+            GrantState::Active(rotation) if rotation.serial == token.serial => Some(ActiveToken {
+                token,
+                facts: Arc::new(GrantFacts {
+                    client: grant.client,
+                    subject: grant.subject,
+                    username: grant.username.into(),
+                    variants: grant.variants.into(),
+                    generation: grant.generation,
+                    created_seq: 0,
+                    as_of: 0,
+                }),
+            }),
+            _ => None,
+        });
+        Ok(Standing { active, source: Source::Bypassed })
+    }
+}
+
+fn may_see(caller: &Client, active: &ActiveToken) -> bool {
+    match caller.introspects {
+        Introspects::Any => true,
+        Introspects::Own => active.facts.client == caller.id,
+    }
+}

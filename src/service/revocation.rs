@@ -1,0 +1,70 @@
+//! Ending grants (RFC 7009): durable in SQL first, then in force in this process, then answered.
+
+use super::Service;
+use crate::domain::error::{Failure, Unavailable};
+use crate::domain::parameters::Parameters;
+use crate::domain::revocation::Revocation;
+use crate::domain::timestamp::Timestamp;
+use crate::domain::token::{GrantId, Token};
+
+impl Service {
+    /// RFC 7009 §2.1: a client revokes a token of its own, and with it the whole grant. Anything else that is
+    /// presented changes nothing, and the answer does not tell.
+    pub async fn revoke_for_client(&self, authorization: &[&[u8]], form: &Parameters) -> Result<(), Failure> {
+        form.refuse_repeated()?;
+        let client = self.authenticate_client(authorization, form).await?;
+        let now = self.effects.now();
+        let Some(token) = self.live(form.require("token")?, now) else { return Ok(()) };
+        match self.store.grant(token.grant).await? {
+            Some(grant) if grant.client == client.id => self.revoke_grant(grant.id, now).await.map_err(Failure::from),
+            Some(grant) => {
+                tracing::warn!(client_id = %client.id, grant_id = %grant.id, "a client tried to revoke another client's token");
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Revokes the grant behind a token; who has the token may. Returns when no call of this process accepts it any more.
+    pub async fn revoke_by_token(&self, text: &str) -> Result<(), Unavailable> {
+        let now = self.effects.now();
+        match self.live(text, now) {
+            Some(token) => self.revoke_grant(token.grant, now).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The position that covers everything that was revoked through this process.
+    pub fn revocation_position(&self) -> u64 {
+        self.index.applied()
+    }
+
+    /// Whether this process has come as far as `position`, if need be after reading the log once more.
+    pub async fn reaches(&self, position: u64) -> Result<bool, Unavailable> {
+        if self.index.applied() < position {
+            self.follower.catch_up().await?;
+        }
+        Ok(self.index.applied() >= position)
+    }
+
+    pub(super) async fn revoke_grant(&self, grant: GrantId, now: Timestamp) -> Result<(), Unavailable> {
+        let revocation = self.store.revoke_grant(grant, now).await?;
+        self.in_force(revocation, now).await
+    }
+
+    /// Applies a committed revocation to the index. If others wrote to the log in between, theirs too, so that the position
+    /// that is answered covers this one.
+    pub(super) async fn in_force(&self, revocation: Option<Revocation>, now: Timestamp) -> Result<(), Unavailable> {
+        if let Some(revocation) = revocation {
+            self.index.apply(&revocation, now);
+            if self.index.applied() < revocation.seq {
+                self.follower.catch_up().await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn live(&self, text: &str, now: Timestamp) -> Option<Token> {
+        self.token_keys.open(text).filter(|token| !token.is_expired(now))
+    }
+}

@@ -1,0 +1,97 @@
+//! The truth, in SQL. The only module that knows sqlx; nothing here knows a cache, HTTP or gRPC.
+//!
+//! Every operation runs as a task of its own on the background runtime, where the connections live. So a request that
+//! is dropped half way cannot interrupt a write or leave a transaction open, and the cores that serve requests never
+//! wait on a connection themselves. An operation that takes too long is reported as [`Unavailable`] and goes on to its end.
+//!
+//! The SQL is the subset that SQLite and PostgreSQL share. Each write is one conditional statement, or a
+//! transaction whose first statement is the claiming write.
+
+mod accounts;
+mod clients;
+mod grants;
+mod revocations;
+mod rows;
+mod schema;
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use prometheus_client::metrics::{counter::Counter, family::Family};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use tokio::runtime::Handle;
+
+pub use self::accounts::{Account, Session};
+pub use self::clients::ClientChanges;
+pub use self::grants::{GrantSummary, NewGrant, Redemption, Refresh};
+pub use self::schema::SchemaError;
+use crate::domain::error::Unavailable;
+
+/// How long a request waits for one operation. The operation itself goes on.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long SQLite waits for another process that writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+/// Readers beside the one writer.
+const READERS: u32 = 2;
+
+/// Counts operations by name: "no lookup" is a claim that a counter can prove.
+pub type OperationCounter = Family<[(&'static str, &'static str); 1], Counter>;
+
+/// The database.
+#[derive(Clone)]
+pub struct Store {
+    background: Handle,
+    /// Several connections that read.
+    reader: SqlitePool,
+    /// The one that writes: SQLite has one writer at a time, and waiting in this queue is fair.
+    writer: SqlitePool,
+    operations: OperationCounter,
+}
+
+impl Store {
+    /// Opens the database at `url` (`sqlite:PATH`), on the runtime that calls, and makes the file if it is missing.
+    pub async fn open(url: &str, operations: OperationCounter) -> Result<Self, Unavailable> {
+        let options = SqliteConnectOptions::from_str(url)
+            .map_err(failed("open the database"))?
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = |connections| {
+            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE).idle_timeout(None)
+        };
+        Ok(Self {
+            background: Handle::current(),
+            writer: pool(1).connect_with(options.clone()).await.map_err(failed("open the database"))?,
+            reader: pool(READERS).connect_lazy_with(options),
+            operations,
+        })
+    }
+
+    /// Waits for running operations, then closes the connections.
+    pub async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+
+    /// Runs `work` as a detached task and waits for its end, but not for ever.
+    async fn run<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T, sqlx::Error>> + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        self.operations.get_or_create(&[("operation", operation)]).inc();
+        match tokio::time::timeout(PATIENCE, self.background.spawn(work)).await {
+            Ok(Ok(Ok(value))) => Ok(value),
+            Ok(Ok(Err(error))) => Err(failed(operation)(error)),
+            Ok(Err(error)) => Err(failed(operation)(error)),
+            Err(error) => Err(failed(operation)(error)),
+        }
+    }
+}
+
+/// The cause of a failed operation, kept for the log.
+fn failed<E: std::error::Error + Send + Sync + 'static>(operation: &'static str) -> impl FnOnce(E) -> Unavailable {
+    move |error| Unavailable { operation, cause: Box::new(error) }
+}

@@ -1,0 +1,183 @@
+//! The built-in login's accounts, and who is signed in where. Disabling an account and setting its password revoke grants, so
+//! both are in `revocations`.
+
+use sqlx::FromRow;
+
+use super::Store;
+use crate::domain::error::Unavailable;
+use crate::domain::grant::SubjectId;
+use crate::domain::secret::SecretHash;
+use crate::domain::timestamp::Timestamp;
+
+/// An account of the built-in login.
+#[derive(Clone)]
+pub struct Account {
+    pub username: String,
+    pub subject: SubjectId,
+    /// In PHC string format, argon2id.
+    pub password_hash: String,
+    pub created_at: Timestamp,
+    pub disabled_at: Option<Timestamp>,
+}
+
+/// Who is signed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    pub subject: SubjectId,
+    pub username: String,
+}
+
+#[derive(FromRow)]
+struct AccountRow {
+    username: String,
+    subject_id: String,
+    password_hash: String,
+    created_at: i64,
+    disabled_at: Option<i64>,
+}
+
+impl From<AccountRow> for Account {
+    fn from(row: AccountRow) -> Self {
+        Self {
+            username: row.username,
+            subject: SubjectId::new(row.subject_id),
+            password_hash: row.password_hash,
+            created_at: Timestamp::from_unix(row.created_at),
+            disabled_at: row.disabled_at.map(Timestamp::from_unix),
+        }
+    }
+}
+
+#[derive(FromRow)]
+struct SessionRow {
+    subject_id: String,
+    name: String,
+}
+
+impl Store {
+    /// Makes an account and its subject. `false` when the name is taken: nothing has changed.
+    pub async fn insert_account(&self, account: Account) -> Result<bool, Unavailable> {
+        let writer = self.writer.clone();
+        self.run("insert an account", async move {
+            let mut transaction = writer.begin().await?;
+            sqlx::query("INSERT INTO subjects (id, name, created_at, revoked_seq) VALUES ($1, $2, $3, 0)")
+                .bind(account.subject.as_str().to_owned())
+                .bind(account.username.clone())
+                .bind(account.created_at.as_unix())
+                .execute(&mut *transaction)
+                .await?;
+            let inserted = sqlx::query(
+                "INSERT INTO accounts (username, subject_id, password_hash) VALUES ($1, $2, $3) ON CONFLICT (username) DO NOTHING",
+            )
+            .bind(account.username)
+            .bind(account.subject.as_str().to_owned())
+            .bind(account.password_hash)
+            .execute(&mut *transaction)
+            .await?;
+            if inserted.rows_affected() == 0 {
+                return Ok(false);
+            }
+            transaction.commit().await?;
+            Ok(true)
+        })
+        .await
+    }
+
+    pub async fn account(&self, username: String) -> Result<Option<Account>, Unavailable> {
+        let reader = self.reader.clone();
+        self.run("read an account", async move {
+            let row: Option<AccountRow> = sqlx::query_as(
+                "SELECT a.username, a.subject_id, a.password_hash, s.created_at, s.disabled_at \
+                 FROM accounts a JOIN subjects s ON s.id = a.subject_id WHERE a.username = $1",
+            )
+            .bind(username)
+            .fetch_optional(&reader)
+            .await?;
+            Ok(row.map(Account::from))
+        })
+        .await
+    }
+
+    pub async fn list_accounts(&self) -> Result<Vec<Account>, Unavailable> {
+        let reader = self.reader.clone();
+        self.run("list accounts", async move {
+            let rows: Vec<AccountRow> = sqlx::query_as(
+                "SELECT a.username, a.subject_id, a.password_hash, s.created_at, s.disabled_at \
+                 FROM accounts a JOIN subjects s ON s.id = a.subject_id ORDER BY a.username",
+            )
+            .fetch_all(&reader)
+            .await?;
+            Ok(rows.into_iter().map(Account::from).collect())
+        })
+        .await
+    }
+
+    /// Lets a disabled subject sign in again; its old grants stay revoked. `false` when it is not disabled.
+    pub async fn enable_subject(&self, subject: SubjectId) -> Result<bool, Unavailable> {
+        let writer = self.writer.clone();
+        self.run("enable a subject", async move {
+            let enabled =
+                sqlx::query("UPDATE subjects SET disabled_at = NULL WHERE id = $1 AND disabled_at IS NOT NULL")
+                    .bind(subject.as_str().to_owned())
+                    .execute(&writer)
+                    .await?;
+            Ok(enabled.rows_affected() == 1)
+        })
+        .await
+    }
+
+    /// Signs a subject in. `false` when it was disabled meanwhile.
+    pub async fn insert_session(
+        &self,
+        id: SecretHash,
+        subject: SubjectId,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<bool, Unavailable> {
+        let writer = self.writer.clone();
+        self.run("insert a session", async move {
+            let inserted = sqlx::query(
+                "INSERT INTO browser_sessions (id_hash, subject_id, created_at, expires_at) \
+                 SELECT $1, id, $3, $4 FROM subjects WHERE id = $2 AND disabled_at IS NULL",
+            )
+            .bind(id.as_bytes().to_vec())
+            .bind(subject.as_str().to_owned())
+            .bind(now.as_unix())
+            .bind(expires_at.as_unix())
+            .execute(&writer)
+            .await?;
+            Ok(inserted.rows_affected() == 1)
+        })
+        .await
+    }
+
+    /// Who holds the session cookie with this hash.
+    pub async fn session(&self, id: SecretHash, now: Timestamp) -> Result<Option<Session>, Unavailable> {
+        let reader = self.reader.clone();
+        self.run("read a session", async move {
+            let row: Option<SessionRow> = sqlx::query_as(
+                "SELECT b.subject_id, s.name FROM browser_sessions b JOIN subjects s ON s.id = b.subject_id \
+                 WHERE b.id_hash = $1 AND b.expires_at > $2 AND s.disabled_at IS NULL",
+            )
+            .bind(id.as_bytes().to_vec())
+            .bind(now.as_unix())
+            .fetch_optional(&reader)
+            .await?;
+            Ok(row.map(|row| Session { subject: SubjectId::new(row.subject_id), username: row.name }))
+        })
+        .await
+    }
+
+    /// Signs out.
+    pub async fn delete_session(&self, id: SecretHash) -> Result<(), Unavailable> {
+        let writer = self.writer.clone();
+        self.run("delete a session", async move {
+            sqlx::query("DELETE FROM browser_sessions WHERE id_hash = $1")
+                .bind(id.as_bytes().to_vec())
+                .execute(&writer)
+                .await
+                .map(drop)
+        })
+        .await
+    }
+}

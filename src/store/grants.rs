@@ -1,0 +1,241 @@
+//! Grants: making, redeeming, refreshing and reading them. Revoking is in `revocations`.
+
+use sqlx::FromRow;
+
+use super::Store;
+use super::rows::{FactsRow, GrantRow, join_lines};
+use crate::domain::client::ClientId;
+use crate::domain::error::Unavailable;
+use crate::domain::grant::{Grant, GrantFacts, SubjectId};
+use crate::domain::pkce::CodeChallenge;
+use crate::domain::scope::ScopeSet;
+use crate::domain::timestamp::Timestamp;
+use crate::domain::token::GrantId;
+
+/// So many wrong proofs end a pending grant: a code is not there to be guessed at.
+const MAX_FAILED_REDEMPTIONS: i64 = 5;
+
+/// The columns of a [`GrantRow`]; the statement names the grants table `g`.
+macro_rules! grant_columns {
+    () => {
+        "g.id, g.client_id, g.subject_id, (SELECT name FROM subjects WHERE id = g.subject_id) AS username, \
+         g.variants, g.state, g.generation, g.created_at, g.refresh_serial, g.refresh_variant, g.rotated_at, g.expires_at"
+    };
+}
+
+/// Neither the client nor the subject of grant `g` was revoked or disabled since it was created.
+macro_rules! parties_alive {
+    () => {
+        "EXISTS (SELECT 1 FROM clients WHERE id = g.client_id AND revoked_seq <= g.created_seq AND disabled_at IS NULL) \
+         AND EXISTS (SELECT 1 FROM subjects WHERE id = g.subject_id AND revoked_seq <= g.created_seq AND disabled_at IS NULL)"
+    };
+}
+
+/// A grant that a user has just made. Its code is not redeemed yet.
+pub struct NewGrant {
+    pub id: GrantId,
+    pub client: ClientId,
+    pub subject: SubjectId,
+    pub scopes: ScopeSet,
+    pub redirect_uri_parameter: Option<String>,
+    pub challenge: CodeChallenge,
+    pub now: Timestamp,
+}
+
+/// A code that is presented, with what it has to prove.
+pub struct Redemption {
+    pub grant: GrantId,
+    pub client: ClientId,
+    pub redirect_uri_parameter: Option<String>,
+    pub challenge: CodeChallenge,
+    pub now: Timestamp,
+    /// When the grant will end.
+    pub expires_at: Timestamp,
+}
+
+/// The replacement of the refresh token `serial` by its successor.
+pub struct Refresh {
+    pub grant: GrantId,
+    pub client: ClientId,
+    pub serial: u32,
+    /// The scope subset of the new access token, and the list that it is an index into.
+    pub variant: u8,
+    pub variants: Vec<ScopeSet>,
+    pub now: Timestamp,
+}
+
+/// A grant, as an operator lists it.
+#[derive(Clone, Debug, FromRow)]
+pub struct GrantSummary {
+    pub id: Vec<u8>,
+    pub client_id: String,
+    pub subject_id: String,
+    pub username: String,
+    pub scopes: String,
+    pub state: String,
+    pub created_at: i64,
+    pub expires_at: Option<i64>,
+}
+
+impl Store {
+    /// Makes a pending grant. `false` when the id is taken, or when the client or the subject is gone by now.
+    pub async fn insert_grant(&self, grant: NewGrant) -> Result<bool, Unavailable> {
+        let writer = self.writer.clone();
+        self.run("insert a grant", async move {
+            let inserted = sqlx::query(
+                "INSERT INTO grants (id, client_id, subject_id, variants, state, generation, created_at, created_seq, \
+                 redirect_uri, code_challenge, failed_redemptions, refresh_serial, refresh_variant) \
+                 SELECT $1, c.id, s.id, $4, 'pending', 0, $5, h.head, $6, $7, 0, 0, 0 \
+                 FROM revocation_head h, clients c, subjects s \
+                 WHERE c.id = $2 AND c.disabled_at IS NULL AND c.deleted_at IS NULL AND s.id = $3 AND s.disabled_at IS NULL \
+                 ON CONFLICT (id) DO NOTHING",
+            )
+            .bind(grant.id.as_bytes().to_vec())
+            .bind(grant.client.to_string())
+            .bind(grant.subject.as_str().to_owned())
+            .bind(grant.scopes.to_string())
+            .bind(grant.now.as_unix())
+            .bind(grant.redirect_uri_parameter.unwrap_or_default())
+            .bind(grant.challenge.as_str().to_owned())
+            .execute(&writer)
+            .await?;
+            Ok(inserted.rows_affected() == 1)
+        })
+        .await
+    }
+
+    /// Makes a pending grant active, if this is its client and its proof. `None` otherwise: nothing has changed.
+    pub async fn redeem(&self, redemption: Redemption) -> Result<Option<Grant>, Unavailable> {
+        let writer = self.writer.clone();
+        self.run("redeem a code", async move {
+            let row: Option<GrantRow> = sqlx::query_as(concat!(
+                "UPDATE grants AS g SET state = 'active', rotated_at = $5, expires_at = $6 \
+                 WHERE id = $1 AND state = 'pending' AND client_id = $2 AND redirect_uri = $3 AND code_challenge = $4 AND ",
+                parties_alive!(),
+                " RETURNING ",
+                grant_columns!(),
+            ))
+            .bind(redemption.grant.as_bytes().to_vec())
+            .bind(redemption.client.to_string())
+            .bind(redemption.redirect_uri_parameter.unwrap_or_default())
+            .bind(redemption.challenge.as_str().to_owned())
+            .bind(redemption.now.as_unix())
+            .bind(redemption.expires_at.as_unix())
+            .fetch_optional(&writer)
+            .await?;
+            row.map(Grant::try_from).transpose()
+        })
+        .await
+    }
+
+    /// Counts a wrong proof against a pending grant; too many of them end it. No token of it exists yet, so
+    /// the revocation log need not know.
+    pub async fn count_failed_redemption(&self, grant: GrantId, now: Timestamp) -> Result<(), Unavailable> {
+        let writer = self.writer.clone();
+        self.run("count a failed redemption", async move {
+            sqlx::query(
+                "UPDATE grants SET failed_redemptions = failed_redemptions + 1, \
+                 state = CASE WHEN failed_redemptions + 1 >= $2 THEN 'revoked' ELSE state END, \
+                 revoked_at = CASE WHEN failed_redemptions + 1 >= $2 THEN $3 ELSE revoked_at END \
+                 WHERE id = $1 AND state = 'pending'",
+            )
+            .bind(grant.as_bytes().to_vec())
+            .bind(MAX_FAILED_REDEMPTIONS)
+            .bind(now.as_unix())
+            .execute(&writer)
+            .await
+            .map(drop)
+        })
+        .await
+    }
+
+    /// Replaces a refresh token by its successor, if it is still the current one. `None` otherwise: nothing has changed.
+    pub async fn rotate(&self, refresh: Refresh) -> Result<Option<Grant>, Unavailable> {
+        let writer = self.writer.clone();
+        self.run("rotate a refresh token", async move {
+            let row: Option<GrantRow> = sqlx::query_as(concat!(
+                "UPDATE grants AS g SET refresh_serial = refresh_serial + 1, rotated_at = $4, refresh_variant = $5, variants = $6 \
+                 WHERE id = $1 AND state = 'active' AND client_id = $2 AND refresh_serial = $3 AND expires_at > $4 AND ",
+                parties_alive!(),
+                " RETURNING ",
+                grant_columns!(),
+            ))
+            .bind(refresh.grant.as_bytes().to_vec())
+            .bind(refresh.client.to_string())
+            .bind(i64::from(refresh.serial))
+            .bind(refresh.now.as_unix())
+            .bind(i64::from(refresh.variant))
+            .bind(join_lines(refresh.variants.iter().map(ScopeSet::as_str)))
+            .fetch_optional(&writer)
+            .await?;
+            row.map(Grant::try_from).transpose()
+        })
+        .await
+    }
+
+    /// A grant as it is now, for what must not come from a cache. A grant whose client or subject was revoked
+    /// since reads as revoked.
+    pub async fn grant(&self, id: GrantId) -> Result<Option<Grant>, Unavailable> {
+        let reader = self.reader.clone();
+        self.run("read a grant", async move {
+            let row: Option<GrantRow> = sqlx::query_as(concat!(
+                "SELECT g.id, g.client_id, g.subject_id, s.name AS username, g.variants, \
+                 CASE WHEN ",
+                parties_alive!(),
+                " THEN g.state ELSE 'revoked' END AS state, g.generation, g.created_at, g.refresh_serial, g.refresh_variant, \
+                 g.rotated_at, g.expires_at FROM grants g JOIN subjects s ON s.id = g.subject_id WHERE g.id = $1",
+            ))
+            .bind(id.as_bytes().to_vec())
+            .fetch_optional(&reader)
+            .await?;
+            row.map(Grant::try_from).transpose()
+        })
+        .await
+    }
+
+    /// What the caches keep about a grant. One statement is one snapshot: `as_of` belongs to what was read.
+    pub async fn facts(&self, id: GrantId) -> Result<Option<GrantFacts>, Unavailable> {
+        let reader = self.reader.clone();
+        self.run("read the facts of a grant", async move {
+            let row: Option<FactsRow> = sqlx::query_as(concat!(
+                "SELECT h.head AS as_of, g.client_id, g.subject_id, s.name AS username, g.variants, \
+                 CASE WHEN g.state = 'active' AND ",
+                parties_alive!(),
+                " THEN 1 ELSE 0 END AS alive, g.generation, g.created_seq \
+                 FROM revocation_head h, grants g JOIN subjects s ON s.id = g.subject_id WHERE g.id = $1",
+            ))
+            .bind(id.as_bytes().to_vec())
+            .fetch_optional(&reader)
+            .await?;
+            row.map(GrantFacts::try_from).transpose()
+        })
+        .await
+    }
+
+    /// The newest grants, of one subject or client or of all.
+    pub async fn list_grants(
+        &self,
+        subject: Option<String>,
+        client: Option<String>,
+        limit: u32,
+    ) -> Result<Vec<GrantSummary>, Unavailable> {
+        let reader = self.reader.clone();
+        self.run("list grants", async move {
+            sqlx::query_as(concat!(
+                "SELECT g.id, g.client_id, g.subject_id, s.name AS username, g.variants AS scopes, \
+                 CASE WHEN ",
+                parties_alive!(),
+                " THEN g.state ELSE 'revoked' END AS state, g.created_at, g.expires_at \
+                 FROM grants g JOIN subjects s ON s.id = g.subject_id \
+                 WHERE ($1 = '' OR g.subject_id = $1 OR s.name = $1) AND ($2 = '' OR g.client_id = $2) \
+                 ORDER BY g.created_at DESC, g.id LIMIT $3",
+            ))
+            .bind(subject.unwrap_or_default())
+            .bind(client.unwrap_or_default())
+            .bind(i64::from(limit))
+            .fetch_all(&reader)
+            .await
+        })
+        .await
+    }
+}

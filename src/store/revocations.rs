@@ -1,0 +1,214 @@
+//! Revocations: ending grants, clients and subjects, and the log that says so in order.
+
+use sqlx::{FromRow, SqliteConnection};
+
+use super::Store;
+use super::rows::{number, parse};
+use crate::domain::client::ClientId;
+use crate::domain::error::Unavailable;
+use crate::domain::grant::{GrantFacts, SubjectId};
+use crate::domain::revocation::{Revocation, Target};
+use crate::domain::timestamp::Timestamp;
+use crate::domain::token::GrantId;
+
+impl Store {
+    /// Revokes a grant. `None` when there is no such grant or it was revoked already: nothing has changed.
+    pub async fn revoke_grant(&self, id: GrantId, now: Timestamp) -> Result<Option<Revocation>, Unavailable> {
+        let writer = self.writer.clone();
+        self.run("revoke a grant", async move {
+            let mut transaction = writer.begin().await?;
+            let revoked = sqlx::query(
+                "UPDATE grants SET state = 'revoked', revoked_at = $2 WHERE id = $1 AND state <> 'revoked'",
+            )
+            .bind(id.as_bytes().to_vec())
+            .bind(now.as_unix())
+            .execute(&mut *transaction)
+            .await?;
+            if revoked.rows_affected() == 0 {
+                return Ok(None);
+            }
+            let target = Target::Grant { id, generation: GrantFacts::REVOKED };
+            let revocation = append(&mut transaction, target, now).await?;
+            transaction.commit().await?;
+            Ok(Some(revocation))
+        })
+        .await
+    }
+
+    /// Disables a client and revokes all its grants. `None` when there is none or it is disabled already.
+    pub async fn disable_client(&self, id: ClientId, now: Timestamp) -> Result<Option<Revocation>, Unavailable> {
+        self.end("disable a client", Ending::DisableClient(id), now).await
+    }
+
+    /// Deletes a client and revokes all its grants. `None` when there is none.
+    pub async fn delete_client(&self, id: ClientId, now: Timestamp) -> Result<Option<Revocation>, Unavailable> {
+        self.end("delete a client", Ending::DeleteClient(id), now).await
+    }
+
+    /// Disables a subject, signs it out and revokes all its grants. `None` when there is none or it is disabled already.
+    pub async fn disable_subject(&self, id: SubjectId, now: Timestamp) -> Result<Option<Revocation>, Unavailable> {
+        self.end("disable a subject", Ending::DisableSubject(id), now).await
+    }
+
+    /// Gives an account a new password, signs it out everywhere and revokes all its grants. `None` when there is no such account.
+    pub async fn set_password(
+        &self,
+        subject: SubjectId,
+        password_hash: String,
+        now: Timestamp,
+    ) -> Result<Option<Revocation>, Unavailable> {
+        self.end("set a password", Ending::SetPassword(subject, password_hash), now).await
+    }
+
+    async fn end(
+        &self,
+        operation: &'static str,
+        ending: Ending,
+        now: Timestamp,
+    ) -> Result<Option<Revocation>, Unavailable> {
+        let writer = self.writer.clone();
+        self.run(operation, async move {
+            let mut transaction = writer.begin().await?;
+            if !ending.claim(&mut transaction, now).await? {
+                return Ok(None);
+            }
+            let revocation = append(&mut transaction, ending.target(), now).await?;
+            ending.mark(&mut transaction, number(i64::try_from(revocation.seq).unwrap_or(i64::MAX))?).await?;
+            transaction.commit().await?;
+            Ok(Some(revocation))
+        })
+        .await
+    }
+
+    /// The position of the log.
+    pub async fn revocation_head(&self) -> Result<u64, Unavailable> {
+        let reader = self.reader.clone();
+        self.run("follow the revocation log", async move {
+            number(sqlx::query_scalar("SELECT head FROM revocation_head").fetch_one(&reader).await?)
+        })
+        .await
+    }
+
+    /// The log after position `after`, in order, 1,000 entries at most.
+    pub async fn revocations_after(&self, after: u64) -> Result<Vec<Revocation>, Unavailable> {
+        let reader = self.reader.clone();
+        self.run("follow the revocation log", async move {
+            let rows: Vec<LogRow> = sqlx::query_as(
+                "SELECT seq, kind, target, value FROM revocation_log WHERE seq > $1 ORDER BY seq LIMIT 1000",
+            )
+            .bind(i64::try_from(after).unwrap_or(i64::MAX))
+            .fetch_all(&reader)
+            .await?;
+            rows.into_iter().map(Revocation::try_from).collect()
+        })
+        .await
+    }
+}
+
+/// What ends all grants of a client or a subject.
+enum Ending {
+    DisableClient(ClientId),
+    DeleteClient(ClientId),
+    DisableSubject(SubjectId),
+    SetPassword(SubjectId, String),
+}
+
+impl Ending {
+    fn target(&self) -> Target {
+        match self {
+            Self::DisableClient(id) | Self::DeleteClient(id) => Target::Client(id.clone()),
+            Self::DisableSubject(id) | Self::SetPassword(id, _) => Target::Subject(id.clone()),
+        }
+    }
+
+    /// The claiming write; `false` when there is nothing to end.
+    async fn claim(&self, connection: &mut SqliteConnection, now: Timestamp) -> Result<bool, sqlx::Error> {
+        let claimed = match self {
+            Self::DisableClient(id) => sqlx::query(
+                "UPDATE clients SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL AND deleted_at IS NULL",
+            )
+            .bind(id.to_string())
+            .bind(now.as_unix()),
+            Self::DeleteClient(id) => sqlx::query(
+                "UPDATE clients SET deleted_at = $2, disabled_at = COALESCE(disabled_at, $2) WHERE id = $1 AND deleted_at IS NULL",
+            )
+            .bind(id.to_string())
+            .bind(now.as_unix()),
+            Self::DisableSubject(id) => sqlx::query("UPDATE subjects SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL")
+                .bind(id.as_str().to_owned())
+                .bind(now.as_unix()),
+            Self::SetPassword(id, hash) => sqlx::query("UPDATE accounts SET password_hash = $2 WHERE subject_id = $1")
+                .bind(id.as_str().to_owned())
+                .bind(hash.clone()),
+        };
+        Ok(claimed.execute(connection).await?.rows_affected() == 1)
+    }
+
+    /// Kills every grant created before `seq`, in one row.
+    async fn mark(&self, connection: &mut SqliteConnection, seq: i64) -> Result<(), sqlx::Error> {
+        match self {
+            Self::DisableClient(id) | Self::DeleteClient(id) => {
+                sqlx::query("UPDATE clients SET revoked_seq = $2 WHERE id = $1")
+                    .bind(id.to_string())
+                    .bind(seq)
+                    .execute(connection)
+                    .await?;
+            }
+            Self::DisableSubject(id) | Self::SetPassword(id, _) => {
+                sqlx::query("UPDATE subjects SET revoked_seq = $2 WHERE id = $1")
+                    .bind(id.as_str().to_owned())
+                    .bind(seq)
+                    .execute(&mut *connection)
+                    .await?;
+                sqlx::query("DELETE FROM browser_sessions WHERE subject_id = $1")
+                    .bind(id.as_str().to_owned())
+                    .execute(connection)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes the next position of the log and writes there. The row lock on the head lasts until the commit.
+async fn append(connection: &mut SqliteConnection, target: Target, now: Timestamp) -> Result<Revocation, sqlx::Error> {
+    let seq: i64 = sqlx::query_scalar("UPDATE revocation_head SET head = head + 1 RETURNING head")
+        .fetch_one(&mut *connection)
+        .await?;
+    let (kind, name, value) = match &target {
+        Target::Grant { id, generation } => ("grant", id.to_string(), i64::from(*generation)),
+        Target::Client(id) => ("client", id.to_string(), 0),
+        Target::Subject(id) => ("subject", id.as_str().to_owned(), 0),
+    };
+    sqlx::query("INSERT INTO revocation_log (seq, kind, target, value, at) VALUES ($1, $2, $3, $4, $5)")
+        .bind(seq)
+        .bind(kind)
+        .bind(name)
+        .bind(value)
+        .bind(now.as_unix())
+        .execute(connection)
+        .await?;
+    Ok(Revocation { seq: number(seq)?, target })
+}
+
+#[derive(FromRow)]
+struct LogRow {
+    seq: i64,
+    kind: String,
+    target: String,
+    value: i64,
+}
+
+impl TryFrom<LogRow> for Revocation {
+    type Error = sqlx::Error;
+
+    fn try_from(row: LogRow) -> Result<Self, sqlx::Error> {
+        let target = match row.kind.as_str() {
+            "grant" => Target::Grant { id: parse(&row.target)?, generation: number(row.value)? },
+            "client" => Target::Client(parse(&row.target)?),
+            "subject" => Target::Subject(SubjectId::new(row.target)),
+            other => return Err(sqlx::Error::Decode(format!("{other} is no kind of revocation").into())),
+        };
+        Ok(Self { seq: number(row.seq)?, target })
+    }
+}
