@@ -25,13 +25,13 @@ impl Service {
         }
     }
 
-    /// Revokes the grant behind a token; who has the token may. Returns when no call of this process accepts it any more.
-    pub async fn revoke_by_token(&self, text: &str) -> Result<(), Unavailable> {
+    /// Revokes the grant behind a token; who has the token may. Since when no call of this process accepts it any more.
+    pub async fn revoke_by_token(&self, text: &str) -> Result<Timestamp, Unavailable> {
         let now = self.effects.now();
-        match self.live(text, now) {
-            Some(token) => self.revoke_grant(token.grant, now).await,
-            None => Ok(()),
+        if let Some(token) = self.live(text, now) {
+            self.revoke_grant(token.grant, now).await?;
         }
+        Ok(now)
     }
 
     /// The position that covers everything that was revoked through this process.

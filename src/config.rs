@@ -1,0 +1,377 @@
+//! Configuration: one TOML file, and environment variables over it. Every default stands here, once.
+//!
+//! The documentation of each field is the reference; `scopegate config show` prints the effective values.
+
+mod layers;
+mod listen;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+pub use self::layers::{ConfigError, Environment, Layers};
+pub use self::listen::{ListenAddress, ListenAddresses};
+use crate::domain::grant::Lifetimes;
+use crate::domain::scope::{Implications, Scope};
+use crate::domain::secret::{MacKey, MasterSecret};
+use crate::domain::token::{KeyId, TokenKeys};
+use crate::service::Settings;
+
+/// The whole configuration. Every key can be set as `SCOPEGATE_` + path with `__` between the parts:
+/// `SCOPEGATE_HTTP__LISTEN`. With `_FILE` appended, the value is read from the file that the variable names.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The issuer identifier (RFC 8414 §2) and the base of every URL: https, or http on a loopback address. Empty:
+    /// `http://` and the address of `http.listen`, if that is a loopback address.
+    pub issuer: String,
+    /// Which system's paths and spellings to offer. Only `standard`.
+    pub profile: String,
+    /// Threads that serve requests. 0: one per core.
+    pub workers: usize,
+    pub http: Http,
+    pub grpc: Grpc,
+    pub ops: Ops,
+    pub database: Database,
+    pub cache: Cache,
+    pub tokens: Tokens,
+    pub keys: Keys,
+    pub login: Login,
+    pub scopes: Scopes,
+    pub telemetry: Telemetry,
+}
+
+/// The public OAuth front.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// One address, `ip:port`. Port 0 picks a free one.
+    pub listen: ListenAddresses,
+}
+
+/// The front for services.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Grpc {
+    /// Addresses, `ip:port` and `unix:/path`, separated by commas or as a list.
+    pub listen: ListenAddresses,
+    /// What callers that are neither on a loopback address nor on the Unix socket present as
+    /// `authorization: Bearer …`. Empty: there are no such callers.
+    pub caller_token: Secret,
+}
+
+/// Metrics and probes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ops {
+    /// One address, `ip:port`, for `/metrics`, `/livez` and `/readyz`.
+    pub listen: ListenAddresses,
+}
+
+/// The truth.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// `sqlite:PATH`.
+    pub url: String,
+    /// Bring the schema up to date at start.
+    pub auto_migrate: bool,
+}
+
+/// Cached facts about grants.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cache {
+    /// How much memory they may take, in bytes.
+    pub max_bytes: u64,
+}
+
+/// Lifetimes, in seconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tokens {
+    /// Of an authorization code (RFC 6749 §4.1.2: 600 at most).
+    pub code_lifetime: u32,
+    /// Of an access token.
+    pub access_token_lifetime: u32,
+    /// A refresh token that is not used for so long expires.
+    pub refresh_token_idle_lifetime: u32,
+    /// A grant ends so long after it was made, however often it is refreshed.
+    pub refresh_token_absolute_lifetime: u32,
+    /// For so long after a rotation, the preceding refresh token gets the same successor again. 0: never.
+    pub refresh_grace: u32,
+}
+
+/// Secrets of the deployment.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Keys {
+    /// The master secret from which the MAC keys derive: base64 of at least 32 random bytes. Required.
+    pub secret: Secret,
+    /// The key id that tokens signed with it carry: 0 to 15.
+    pub secret_id: u8,
+    /// Earlier secrets that still verify.
+    pub previous: Vec<PreviousKey>,
+}
+
+/// A secret that signed earlier.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreviousKey {
+    /// Its key id, 0 to 15, another than every other's.
+    pub id: u8,
+    /// The master secret of then.
+    pub secret: Secret,
+}
+
+/// The built-in login.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Login {
+    /// How long a browser stays signed in, in seconds.
+    pub session_lifetime: u32,
+}
+
+/// What may be granted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scopes {
+    /// Each scope, and what it means to the user who is asked for it. Empty: any scope, undescribed.
+    pub catalogue: BTreeMap<String, String>,
+    /// By which rules one scope implies others.
+    pub implications: Implications,
+}
+
+/// Logs, on standard error.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Telemetry {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or directives as of tracing-subscriber's `EnvFilter`.
+    pub log: String,
+    /// `text`, `json`, or `auto`: text on a terminal.
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+/// A value that is never shown.
+#[derive(Clone, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value. Never log it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(if self.0.is_empty() { "" } else { "***" })
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            issuer: String::new(),
+            profile: "standard".into(),
+            workers: 0,
+            http: Http::default(),
+            grpc: Grpc::default(),
+            ops: Ops::default(),
+            database: Database::default(),
+            cache: Cache::default(),
+            tokens: Tokens::default(),
+            keys: Keys::default(),
+            login: Login::default(),
+            scopes: Scopes::default(),
+            telemetry: Telemetry::default(),
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: ListenAddresses::tcp([0, 0, 0, 0], 8080) }
+    }
+}
+
+impl Default for Grpc {
+    fn default() -> Self {
+        Self { listen: ListenAddresses::tcp([127, 0, 0, 1], 50051), caller_token: Secret::default() }
+    }
+}
+
+impl Default for Ops {
+    fn default() -> Self {
+        Self { listen: ListenAddresses::tcp([0, 0, 0, 0], 9464) }
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: "sqlite:scopegate.db".into(), auto_migrate: true }
+    }
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { max_bytes: 64 << 20 }
+    }
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self {
+            code_lifetime: 60,
+            access_token_lifetime: 600,
+            refresh_token_idle_lifetime: 30 * 86_400,
+            refresh_token_absolute_lifetime: 90 * 86_400,
+            refresh_grace: 10,
+        }
+    }
+}
+
+impl Default for Login {
+    fn default() -> Self {
+        Self { session_lifetime: 12 * 3_600 }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { log: "info".into(), log_format: LogFormat::Auto }
+    }
+}
+
+impl Config {
+    /// Checks what the types alone do not: everything that would keep the server from working.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let wrong = |key: &str, why: &str| Err(ConfigError::new(key, why));
+        if self.profile != "standard" {
+            return wrong("profile", "the only profile is standard");
+        }
+        if !self.issuer.is_empty() {
+            check_issuer(&self.issuer)?;
+        }
+        for (key, addresses) in [("http.listen", &self.http.listen), ("ops.listen", &self.ops.listen)] {
+            if addresses.only_tcp().is_none() {
+                return wrong(key, "this takes one address, ip:port");
+            }
+        }
+        if self.issuer.is_empty() && self.http.listen.only_tcp().is_none_or(|address| !address.ip().is_loopback()) {
+            return wrong(
+                "issuer",
+                "the URL under which browsers reach this server is required, such as https://auth.example.com",
+            );
+        }
+        if !self.database.url.starts_with("sqlite:") {
+            return wrong("database.url", "this starts with sqlite:");
+        }
+        let tokens = &self.tokens;
+        for (key, seconds, most) in [
+            ("tokens.code_lifetime", tokens.code_lifetime, 600),
+            ("tokens.access_token_lifetime", tokens.access_token_lifetime, 86_400 * 365),
+            ("tokens.refresh_token_idle_lifetime", tokens.refresh_token_idle_lifetime, u32::MAX),
+            ("tokens.refresh_token_absolute_lifetime", tokens.refresh_token_absolute_lifetime, u32::MAX),
+            ("login.session_lifetime", self.login.session_lifetime, 86_400 * 365),
+        ] {
+            if !(1..=most).contains(&seconds) {
+                return wrong(key, &format!("this is a number of seconds from 1 to {most}"));
+            }
+        }
+        if tokens.refresh_grace > 60 {
+            return wrong("tokens.refresh_grace", "this is a number of seconds from 0 to 60");
+        }
+        if let Some(scope) = self.scopes.catalogue.keys().find(|scope| !Scope::is_well_formed(scope)) {
+            return wrong(&format!("scopes.catalogue.{scope:?}"), "this is no scope (RFC 6749 section 3.3)");
+        }
+        self.token_keys().map(drop)
+    }
+
+    /// The keys that sign and verify tokens.
+    pub fn token_keys(&self) -> Result<TokenKeys, ConfigError> {
+        const PURPOSE: &str = "scopegate/v1/token";
+        let id = |key: &str, id: u8| KeyId::new(id).ok_or_else(|| ConfigError::new(key, "a key id is 0 to 15"));
+        let mut keys =
+            TokenKeys::new(id("keys.secret_id", self.keys.secret_id)?, MacKey::derive(&self.master_secret()?, PURPOSE));
+        let mut taken = vec![self.keys.secret_id];
+        for previous in &self.keys.previous {
+            if taken.contains(&previous.id) {
+                return Err(ConfigError::new("keys.previous", "each key has an id of its own"));
+            }
+            taken.push(previous.id);
+            let master = MasterSecret::from_base64(previous.secret.expose())
+                .map_err(|error| ConfigError::new("keys.previous.secret", &error.to_string()))?;
+            keys.accept(id("keys.previous.id", previous.id)?, MacKey::derive(&master, PURPOSE));
+        }
+        Ok(keys)
+    }
+
+    /// The key that seals forms.
+    pub fn form_key(&self) -> Result<MacKey, ConfigError> {
+        Ok(MacKey::derive(&self.master_secret()?, "scopegate/v1/form"))
+    }
+
+    fn master_secret(&self) -> Result<MasterSecret, ConfigError> {
+        MasterSecret::from_base64(self.keys.secret.expose())
+            .map_err(|error| ConfigError::new("keys.secret", &error.to_string()))
+    }
+
+    /// What the use cases need of all this; `http` is the address that was bound.
+    pub fn settings(&self, http: std::net::SocketAddr) -> Settings {
+        let issuer = if self.issuer.is_empty() {
+            format!("http://{http}")
+        } else {
+            self.issuer.trim_end_matches('/').to_owned()
+        };
+        Settings {
+            issuer,
+            lifetimes: Lifetimes {
+                code: self.tokens.code_lifetime,
+                access_token: self.tokens.access_token_lifetime,
+                refresh_token_idle: self.tokens.refresh_token_idle_lifetime,
+                refresh_token_absolute: self.tokens.refresh_token_absolute_lifetime,
+                refresh_grace: self.tokens.refresh_grace,
+            },
+            session_lifetime: self.login.session_lifetime,
+            catalogue: self.scopes.catalogue.clone(),
+            implications: self.scopes.implications.clone(),
+        }
+    }
+}
+
+fn check_issuer(issuer: &str) -> Result<(), ConfigError> {
+    let wrong = |why| Err(ConfigError::new("issuer", why));
+    let Ok(url) = Url::parse(issuer) else { return wrong("this is a URL, such as https://auth.example.com") };
+    let loopback = matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
+    match url.scheme() {
+        "https" => {}
+        "http" if loopback => {}
+        _ => return wrong("this is an https URL (RFC 8414 section 2); http is for loopback addresses only"),
+    }
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        return wrong("an issuer has no query, fragment or user (RFC 8414 section 2)");
+    }
+    if url.path() != "/" {
+        return wrong("an issuer with a path is not supported yet");
+    }
+    Ok(())
+}

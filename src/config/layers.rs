@@ -1,0 +1,266 @@
+//! The layers of the configuration: defaults, then the file, then the environment. The one place that reads the environment.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::{fs, io};
+
+use toml::{Table, Value};
+
+use super::Config;
+
+const PREFIX: &str = "SCOPEGATE_";
+/// Tables whose keys are the operator's own.
+const FREE_FORM: [&str; 2] = ["scopes.catalogue", "scopes.implications.explicit"];
+
+/// A configuration that the server cannot work with. The process ends with status 78.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("configuration: {key}: {why}")]
+pub struct ConfigError {
+    key: String,
+    why: String,
+}
+
+impl ConfigError {
+    pub fn new(key: &str, why: &str) -> Self {
+        Self { key: key.into(), why: why.into() }
+    }
+}
+
+/// The variables that concern us.
+#[derive(Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// The process's own.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+    pub fn of_process() -> Self {
+        Self::from_iter(std::env::vars())
+    }
+}
+
+impl FromIterator<(String, String)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
+        Self(variables.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect())
+    }
+}
+
+/// What was written, before it becomes a [`Config`].
+pub struct Layers {
+    /// The defaults: they say which keys there are, and of which type.
+    known: Table,
+    written: Table,
+}
+
+impl Layers {
+    #[expect(clippy::new_without_default, reason = "an empty set of layers is a start, not a default")]
+    pub fn new() -> Self {
+        let known = Table::try_from(Config::default()).expect("the defaults can be written as TOML");
+        Self { known, written: Table::new() }
+    }
+
+    /// The layer of a file. Paths in it are relative to the working directory.
+    pub fn file(self, path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path)
+            .map_err(|error| ConfigError::new(&path.display().to_string(), &error.to_string()))?;
+        self.text(&text).map_err(|error| match error.key.as_str() {
+            "" => ConfigError::new(&path.display().to_string(), &error.why),
+            _ => error,
+        })
+    }
+
+    /// The layer of a TOML text.
+    pub fn text(mut self, text: &str) -> Result<Self, ConfigError> {
+        let table: Table =
+            text.parse().map_err(|error: toml::de::Error| ConfigError::new("", error.to_string().trim_end()))?;
+        refuse_unknown(&table, &self.known, "")?;
+        merge(&mut self.written, table);
+        Ok(self)
+    }
+
+    /// The layer of the environment. A variable without `__` counts only when it is a key of the first level:
+    /// Kubernetes sets others with our prefix for a service of our name.
+    pub fn environment(mut self, environment: &Environment) -> Result<Self, ConfigError> {
+        for (name, value) in &environment.0 {
+            let path = name[PREFIX.len()..].to_lowercase();
+            let (path, value) = match path.strip_suffix("_file") {
+                Some(path) => (path, read_value(name, value)?),
+                None => (path.as_str(), value.clone()),
+            };
+            let parts: Vec<&str> = path.split("__").collect();
+            match (self.known_value(&parts), parts.len()) {
+                (Some(known), _) => {
+                    let value = typed(known, value).map_err(|why| ConfigError::new(name, &why))?;
+                    put(&mut self.written, &parts, value);
+                }
+                (None, 1) => {}
+                (None, _) => return Err(ConfigError::new(name, "there is no such key")),
+            }
+        }
+        Ok(self)
+    }
+
+    /// The effective configuration.
+    pub fn build(self) -> Result<Config, ConfigError> {
+        let config: Config = serde_path_to_error::deserialize(Value::Table(self.written))
+            .map_err(|error| ConfigError::new(&error.path().to_string(), error.inner().message()))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn known_value(&self, path: &[&str]) -> Option<&Value> {
+        let (last, tables) = path.split_last()?;
+        let mut table = &self.known;
+        for part in tables {
+            table = table.get(*part)?.as_table()?;
+        }
+        table.get(*last)
+    }
+}
+
+/// A value from the environment, as the type that the key has.
+fn typed(known: &Value, text: String) -> Result<Value, String> {
+    match known {
+        Value::String(_) => Ok(Value::String(text)),
+        Value::Integer(_) => text.trim().parse().map(Value::Integer).map_err(|_| "this is a whole number".into()),
+        Value::Boolean(_) => text.trim().parse().map(Value::Boolean).map_err(|_| "this is true or false".into()),
+        _ => format!("value = {text}")
+            .parse::<Table>()
+            .ok()
+            .and_then(|mut table| table.remove("value"))
+            .filter(|value| value.same_type(known))
+            .ok_or_else(|| format!("this is a TOML {}", known.type_str())),
+    }
+}
+
+/// The content of a file, as Kubernetes mounts secrets: without the line feed at its end.
+fn read_value(name: &str, path: &str) -> Result<String, ConfigError> {
+    let text =
+        fs::read_to_string(path).map_err(|error: io::Error| ConfigError::new(name, &format!("{path}: {error}")))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn put(table: &mut Table, path: &[&str], value: Value) {
+    match path {
+        [] => {}
+        [last] => {
+            table.insert((*last).to_owned(), value);
+        }
+        [first, rest @ ..] => {
+            let inner = table.entry(*first).or_insert_with(|| Value::Table(Table::new()));
+            if let Value::Table(inner) = inner {
+                put(inner, rest, value);
+            }
+        }
+    }
+}
+
+fn merge(base: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(base)), Value::Table(over)) => merge(base, over),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+fn refuse_unknown(table: &Table, known: &Table, path: &str) -> Result<(), ConfigError> {
+    for (key, value) in table {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match (known.get(key), value) {
+            (None, _) => return Err(ConfigError::new(&path, "there is no such key")),
+            (Some(Value::Table(known)), Value::Table(table)) if !FREE_FORM.contains(&path.as_str()) => {
+                refuse_unknown(table, known, &path)?
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "[keys]\nsecret = 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='\n";
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    fn build(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let text = format!("issuer = 'https://i'\n{text}\n{}", if text.contains("[keys]") { "" } else { SECRET });
+        Layers::new().text(&text)?.environment(&environment(variables))?.build()
+    }
+
+    #[test]
+    fn the_environment_lies_over_the_file_and_the_file_over_the_defaults() {
+        let config = build(
+            "[tokens]\ncode_lifetime = 30\naccess_token_lifetime = 100\n[scopes.catalogue]\n'a:b' = 'A'",
+            &[
+                ("SCOPEGATE_TOKENS__CODE_LIFETIME", "20"),
+                ("SCOPEGATE_GRPC__LISTEN", "127.0.0.1:0,unix:/tmp/s"),
+                ("SCOPEGATE_DATABASE__AUTO_MIGRATE", "false"),
+                ("SCOPEGATE_GRPC__CALLER_TOKEN", "12345"),
+                ("SCOPEGATE_SERVICE_HOST", "10.0.0.1"),
+                ("SCOPEGATE_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+                ("OTHER__KEY", "x"),
+            ],
+        )
+        .expect("a good configuration");
+        assert_eq!(
+            (config.tokens.code_lifetime, config.tokens.access_token_lifetime, config.tokens.refresh_grace),
+            (20, 100, 10)
+        );
+        assert_eq!(config.grpc.listen.to_string(), "127.0.0.1:0,unix:/tmp/s");
+        assert!(!config.database.auto_migrate);
+        assert_eq!(config.grpc.caller_token.expose(), "12345");
+        assert_eq!(config.scopes.catalogue["a:b"], "A");
+    }
+
+    #[test]
+    fn every_error_names_its_key() {
+        for (text, variables, key) in [
+            ("colour = 1", &[][..], "colour"),
+            ("[http]\nport = 1", &[], "http.port"),
+            ("[http]\nlisten = 'nowhere'", &[], "http.listen"),
+            ("[tokens]\ncode_lifetime = 'long'", &[], "tokens.code_lifetime"),
+            ("[tokens]\ncode_lifetime = 601", &[], "tokens.code_lifetime"),
+            ("[tokens]\nrefresh_grace = 61", &[], "tokens.refresh_grace"),
+            ("[keys]\nsecret = 'short'", &[], "keys.secret"),
+            ("[keys]\nsecret_id = 1", &[], "keys.secret"),
+            ("[scopes.catalogue]\n'a b' = 'A'", &[], "scopes.catalogue.\"a b\""),
+            ("[database]\nurl = 'mysql://x'", &[], "database.url"),
+            ("profile = 'other'", &[], "profile"),
+            ("", &[("SCOPEGATE_HTTP__PORT", "1")], "SCOPEGATE_HTTP__PORT"),
+            ("", &[("SCOPEGATE_TOKENS__CODE_LIFETIME", "long")], "SCOPEGATE_TOKENS__CODE_LIFETIME"),
+            ("", &[("SCOPEGATE_KEYS__SECRET_FILE", "/nowhere")], "SCOPEGATE_KEYS__SECRET_FILE"),
+            ("", &[("SCOPEGATE_ISSUER", "http://example.com")], "issuer"),
+            ("", &[("SCOPEGATE_ISSUER", "https://example.com/?x")], "issuer"),
+            ("", &[("SCOPEGATE_ISSUER", "")], "issuer"),
+        ] {
+            match build(text, variables) {
+                Err(error) => assert_eq!(error.key, key, "{error}"),
+                Ok(_) => panic!("{text} {variables:?} was accepted"),
+            }
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let config = build("", &[]).expect("a good configuration");
+        let shown = toml::to_string(&config).expect("it can be written");
+        assert!(shown.contains("secret = \"***\"") && !shown.contains("AAAA"), "{shown}");
+        assert!(!format!("{config:?}").contains("AAAA"));
+    }
+
+    #[test]
+    fn a_value_can_come_from_a_file() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        fs::write(file.path(), "from file\n").expect("it can be written");
+        let path = file.path().to_str().expect("a path in UTF-8");
+        let config = build("", &[("SCOPEGATE_GRPC__CALLER_TOKEN_FILE", path)]).expect("a good configuration");
+        assert_eq!(config.grpc.caller_token.expose(), "from file");
+    }
+}

@@ -1,0 +1,236 @@
+//! `scopegate.v1.TokenService`: request → one use case → reply.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use futures_util::stream::Empty;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{consistency, status};
+use crate::domain::challenge::Challenge;
+use crate::domain::decision::{Decision, Match, Requirement};
+use crate::facts::Source;
+use crate::proto::scopegate::v1 as api;
+use crate::proto::scopegate::v1::token_service_server::TokenService;
+use crate::service::Service;
+use crate::service::introspection::{ActiveToken, Standing};
+
+/// The largest batch.
+const MAX_BATCH: usize = 1_000;
+
+#[derive(Clone)]
+pub(super) struct TokenFront {
+    service: Arc<Service>,
+}
+
+impl TokenFront {
+    pub(super) fn new(service: Arc<Service>) -> Self {
+        Self { service }
+    }
+
+    async fn introspect_one(&self, request: &api::IntrospectRequest) -> Result<api::IntrospectResponse, Status> {
+        self.come_as_far_as(request.consistency.as_ref()).await?;
+        if request.token.is_empty() {
+            return Err(status::token_missing());
+        }
+        let standing = self.service.introspect(&request.token).await.map_err(status::unavailable)?;
+        let consistency_token = self.consistency_token();
+        Ok(match &standing.active {
+            Some(active) => self.describe(active, standing.source, consistency_token),
+            None => api::IntrospectResponse {
+                cache_status: cache_status(standing.source).into(),
+                consistency_token,
+                ..api::IntrospectResponse::default()
+            },
+        })
+    }
+
+    async fn check_one(&self, request: &api::CheckScopesRequest) -> Result<api::CheckScopesResponse, Status> {
+        self.come_as_far_as(request.consistency.as_ref()).await?;
+        if request.token.is_empty() {
+            return Err(status::token_missing());
+        }
+        let requirement = requirement(request)?;
+        let (decision, standing) =
+            self.service.check(&request.token, &requirement).await.map_err(status::unavailable)?;
+        Ok(self.answer(request, &requirement, decision, &standing))
+    }
+
+    fn answer(
+        &self,
+        request: &api::CheckScopesRequest,
+        requirement: &Requirement<'_>,
+        decision: Decision<'_>,
+        standing: &Standing,
+    ) -> api::CheckScopesResponse {
+        let challenge = decision.challenge(requirement);
+        let described = standing.active.as_ref().filter(|_| request.include_introspection);
+        api::CheckScopesResponse {
+            http_status: challenge.as_ref().map_or(200, Challenge::http_status).into(),
+            www_authenticate: challenge.map(|challenge| challenge.to_string()).unwrap_or_default(),
+            decision: match &decision {
+                Decision::Allowed => api::Decision::Allowed,
+                Decision::InactiveToken => api::Decision::InactiveToken,
+                Decision::InsufficientScope { .. } => api::Decision::InsufficientScope,
+                Decision::InvalidAudience => api::Decision::InvalidAudience,
+            }
+            .into(),
+            missing_scopes: match decision {
+                Decision::InsufficientScope { missing } => missing.into_iter().map(str::to_owned).collect(),
+                _ => Vec::new(),
+            },
+            introspection: described.map(|active| self.describe(active, standing.source, self.consistency_token())),
+            cache_status: cache_status(standing.source).into(),
+            cache_ttl: None,
+            consistency_token: self.consistency_token(),
+        }
+    }
+
+    fn describe(&self, active: &ActiveToken, source: Source, consistency_token: String) -> api::IntrospectResponse {
+        let scopes = active.scopes();
+        api::IntrospectResponse {
+            active: true,
+            scope: scopes.to_string(),
+            client_id: active.facts.client.to_string(),
+            username: active.facts.username.to_string(),
+            token_type: active.token_type().into(),
+            exp: active.token.expires_at().map_or(0, |at| at.as_unix()),
+            iat: active.token.issued_at.as_unix(),
+            nbf: active.token.issued_at.as_unix(),
+            sub: active.facts.subject.as_str().to_owned(),
+            aud: Vec::new(),
+            iss: self.service.settings.issuer.clone(),
+            jti: active.token.jti(),
+            cnf: None,
+            scopes: scopes.iter().map(str::to_owned).collect(),
+            grant_id: active.token.grant.to_string(),
+            cache_status: cache_status(source).into(),
+            consistency_token,
+        }
+    }
+
+    /// Read your own revocation: an answer is never older than what the caller has seen.
+    async fn come_as_far_as(&self, consistency: Option<&api::Consistency>) -> Result<(), Status> {
+        let Some(consistency) = consistency.filter(|consistency| !consistency.at_least_as_fresh.is_empty()) else {
+            return Ok(());
+        };
+        let position = consistency::position(&consistency.at_least_as_fresh)?;
+        match self.service.reaches(position).await.map_err(status::unavailable)? {
+            true => Ok(()),
+            false => Err(status::behind()),
+        }
+    }
+
+    fn consistency_token(&self) -> String {
+        consistency::token(self.service.revocation_position())
+    }
+}
+
+fn requirement(request: &api::CheckScopesRequest) -> Result<Requirement<'_>, Status> {
+    let matching = match request.r#match() {
+        api::Match::Unspecified | api::Match::All => Match::All,
+        api::Match::Any => Match::Any,
+    };
+    Requirement::new(&request.required_scopes, matching, &request.required_audiences).map_err(status::malformed_scope)
+}
+
+fn cache_status(source: Source) -> api::CacheStatus {
+    match source {
+        Source::Nowhere => api::CacheStatus::Unspecified,
+        Source::Local => api::CacheStatus::Local,
+        Source::Store => api::CacheStatus::Store,
+        Source::Bypassed => api::CacheStatus::Bypassed,
+    }
+}
+
+#[tonic::async_trait]
+impl TokenService for TokenFront {
+    async fn introspect(
+        &self,
+        request: Request<api::IntrospectRequest>,
+    ) -> Result<Response<api::IntrospectResponse>, Status> {
+        self.introspect_one(request.get_ref()).await.map(Response::new)
+    }
+
+    async fn batch_introspect(
+        &self,
+        request: Request<api::BatchIntrospectRequest>,
+    ) -> Result<Response<api::BatchIntrospectResponse>, Status> {
+        use api::batch_introspect_result::Result as Item;
+        let requests = &request.get_ref().requests;
+        if requests.len() > MAX_BATCH {
+            return Err(status::batch_too_large(MAX_BATCH));
+        }
+        let results = join_all(requests.iter().map(async |request| api::BatchIntrospectResult {
+            result: Some(match self.introspect_one(request).await {
+                Ok(response) => Item::Response(response),
+                Err(status) => Item::Error(status::as_item(&status)),
+            }),
+        }))
+        .await;
+        Ok(Response::new(api::BatchIntrospectResponse { results }))
+    }
+
+    async fn check_scopes(
+        &self,
+        request: Request<api::CheckScopesRequest>,
+    ) -> Result<Response<api::CheckScopesResponse>, Status> {
+        self.check_one(request.get_ref()).await.map(Response::new)
+    }
+
+    async fn batch_check_scopes(
+        &self,
+        request: Request<api::BatchCheckScopesRequest>,
+    ) -> Result<Response<api::BatchCheckScopesResponse>, Status> {
+        use api::batch_check_scopes_result::Result as Item;
+        let requests = &request.get_ref().requests;
+        if requests.len() > MAX_BATCH {
+            return Err(status::batch_too_large(MAX_BATCH));
+        }
+        let results = join_all(requests.iter().map(async |request| api::BatchCheckScopesResult {
+            result: Some(match self.check_one(request).await {
+                Ok(response) => Item::Response(response),
+                Err(status) => Item::Error(status::as_item(&status)),
+            }),
+        }))
+        .await;
+        Ok(Response::new(api::BatchCheckScopesResponse { results }))
+    }
+
+    type StreamCheckScopesStream = Empty<Result<api::StreamCheckScopesResponse, Status>>;
+
+    async fn stream_check_scopes(
+        &self,
+        _: Request<Streaming<api::StreamCheckScopesRequest>>,
+    ) -> Result<Response<Self::StreamCheckScopesStream>, Status> {
+        Err(status::not_implemented("StreamCheckScopes"))
+    }
+
+    async fn revoke(&self, request: Request<api::RevokeRequest>) -> Result<Response<api::RevokeResponse>, Status> {
+        let request = request.get_ref();
+        if request.token.is_empty() {
+            return Err(status::token_missing());
+        }
+        let effective = self.service.revoke_by_token(&request.token).await.map_err(status::unavailable)?;
+        Ok(Response::new(api::RevokeResponse {
+            consistency_token: self.consistency_token(),
+            effective_time: Some(prost_types::Timestamp { seconds: effective.as_unix(), nanos: 0 }),
+        }))
+    }
+
+    async fn batch_revoke(
+        &self,
+        _: Request<api::BatchRevokeRequest>,
+    ) -> Result<Response<api::BatchRevokeResponse>, Status> {
+        Err(status::not_implemented("BatchRevoke"))
+    }
+
+    type WatchRevocationsStream = Empty<Result<api::WatchRevocationsResponse, Status>>;
+
+    async fn watch_revocations(
+        &self,
+        _: Request<api::WatchRevocationsRequest>,
+    ) -> Result<Response<Self::WatchRevocationsStream>, Status> {
+        Err(status::not_implemented("WatchRevocations"))
+    }
+}

@@ -1,0 +1,83 @@
+//! The public OAuth front.
+//!
+//! Each handler extracts, calls one use case and renders. What an answer looks like is decided in `error`, `pages` and the
+//! handlers; what it is, never here.
+
+mod authorize;
+mod discovery;
+mod error;
+mod extract;
+mod introspect;
+mod login;
+mod pages;
+mod revoke;
+mod token;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::header::{HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, StatusCode};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::csrf::CsrfLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::trace::TraceLayer;
+
+use crate::service::Service;
+
+/// The longest query that is read, in bytes.
+const MAX_QUERY_BYTES: usize = 8 << 10;
+
+/// What every handler works with.
+type Context = Arc<Service>;
+
+/// All HTTP endpoints.
+pub fn router(service: Arc<Service>) -> Router {
+    let issuer = &service.settings.issuer;
+    let same_origin =
+        CsrfLayer::new().add_trusted_origin(issuer.as_str()).expect("the issuer was checked to be an origin");
+    // A policy of its own for pages only: the OAuth endpoints are there to be called from elsewhere.
+    let forms = Router::new()
+        .route("/login", get(login::show).post(login::sign_in))
+        .route("/logout", post(login::sign_out))
+        .route("/consent", post(authorize::decide))
+        .layer(same_origin);
+    let https = service.settings.is_https();
+    Router::new()
+        .route("/authorize", get(authorize::from_query).post(authorize::from_form))
+        .route("/token", post(token::issue))
+        .route("/revoke", post(revoke::revoke))
+        .route("/introspect", post(introspect::introspect))
+        .route("/.well-known/oauth-authorization-server", get(discovery::metadata))
+        .route("/assets/scopegate.css", get(pages::style_sheet))
+        .merge(forms)
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(middleware::from_fn(refuse_long_queries))
+        .layer(SetResponseHeaderLayer::overriding(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
+        .layer(SetResponseHeaderLayer::overriding(REFERRER_POLICY, HeaderValue::from_static("no-referrer")))
+        .layer(SetResponseHeaderLayer::overriding(
+            HeaderName::from_static("permissions-policy"),
+            HeaderValue::from_static("camera=(), geolocation=(), microphone=()"),
+        ))
+        .layer(SetResponseHeaderLayer::overriding(STRICT_TRANSPORT_SECURITY, move |_: &Response| {
+            https.then(|| HeaderValue::from_static("max-age=31536000"))
+        }))
+        .layer(CatchPanicLayer::custom(|_| error::internal()))
+        // Never the query: codes and states travel there.
+        .layer(TraceLayer::new_for_http().make_span_with(
+            |request: &Request| tracing::info_span!("http", method = %request.method(), path = request.uri().path()),
+        ))
+        .with_state(service)
+}
+
+async fn refuse_long_queries(request: Request, next: Next) -> Response {
+    if request.uri().query().is_some_and(|query| query.len() > MAX_QUERY_BYTES) {
+        return error::plain(request.headers(), StatusCode::URI_TOO_LONG, "The address is too long.");
+    }
+    next.run(request).await
+}

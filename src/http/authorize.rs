@@ -1,0 +1,67 @@
+//! `GET|POST /authorize` (RFC 6749 §3.1) and `POST /consent`: the user's decision.
+
+use axum::extract::State;
+use axum::response::Response;
+use http::{StatusCode, Uri};
+
+use super::Context;
+use super::error::unavailable_page;
+use super::extract::{Form, FormText, SessionCookie};
+use super::pages;
+use crate::domain::authorization::Fatal;
+use crate::service::authorization::{AuthorizationFailure, AuthorizationStep, DecisionFailure};
+
+pub(super) async fn from_query(State(service): State<Context>, cookie: SessionCookie, uri: Uri) -> Response {
+    authorize(&service, uri.query().unwrap_or_default(), &cookie).await
+}
+
+/// As the query; both at once are refused, because it would not be clear which one counts.
+pub(super) async fn from_form(
+    State(service): State<Context>,
+    cookie: SessionCookie,
+    uri: Uri,
+    FormText(form): FormText,
+) -> Response {
+    match uri.query() {
+        None | Some("") => authorize(&service, &form, &cookie).await,
+        Some(_) => failed(AuthorizationFailure::Page(Fatal::Malformed)),
+    }
+}
+
+async fn authorize(service: &Context, query: &str, cookie: &SessionCookie) -> Response {
+    match service.authorize(query, cookie.value()).await {
+        Ok(AuthorizationStep::SignIn) => pages::redirect(&pages::with_request("/login", query)),
+        Ok(AuthorizationStep::Consent(consent)) => pages::consent(&consent, query),
+        Err(failure) => failed(failure),
+    }
+}
+
+pub(super) async fn decide(State(service): State<Context>, cookie: SessionCookie, Form(form): Form) -> Response {
+    match service.decide(&form, cookie.value()).await {
+        Ok(location) => pages::redirect(&location),
+        Err(DecisionFailure::Forged) => pages::error(
+            StatusCode::FORBIDDEN,
+            "This page was not made for you, or you signed in again since. Go back to the app and start again.",
+        ),
+        Err(DecisionFailure::SignedOut) => {
+            pages::error(StatusCode::FORBIDDEN, "You are not signed in any more. Go back to the app and start again.")
+        }
+        Err(DecisionFailure::Expired) => {
+            pages::error(StatusCode::GONE, "This page was open for too long. Go back to the app and start again.")
+        }
+        Err(DecisionFailure::Used) => pages::error(
+            StatusCode::CONFLICT,
+            "You have answered this already. If the app did not open, go back to it and start again.",
+        ),
+        Err(DecisionFailure::Authorization(failure)) => failed(failure),
+    }
+}
+
+/// What an authorization request that cannot go on gets.
+pub(super) fn failed(failure: AuthorizationFailure) -> Response {
+    match failure {
+        AuthorizationFailure::Page(fatal) => pages::error(StatusCode::BAD_REQUEST, &fatal.to_string()),
+        AuthorizationFailure::Redirect(location) => pages::redirect(&location),
+        AuthorizationFailure::Unavailable(error) => unavailable_page(&error),
+    }
+}

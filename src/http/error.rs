@@ -1,0 +1,111 @@
+//! Failures as HTTP has them. The one mapping from errors to statuses, and the one place where causes are logged.
+
+use axum::Json;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::header::{ACCEPT, CACHE_CONTROL, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::Serialize;
+
+use super::pages;
+use crate::domain::error::{Failure, InvalidRequest, OAuthError, Unavailable};
+
+/// When to ask again, in seconds.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// The answer of an endpoint that clients call, when it is no success (RFC 6749 §5.2).
+pub(super) struct OAuthFailure(Failure);
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    error_description: &'a str,
+}
+
+impl<E: Into<Failure>> From<E> for OAuthFailure {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for OAuthFailure {
+    fn into_response(self) -> Response {
+        match self.0 {
+            Failure::Refused(error) => refused(&error),
+            Failure::Unavailable(error) => unavailable(&error),
+        }
+    }
+}
+
+fn refused(error: &OAuthError) -> Response {
+    tracing::info!(error = error.code(), cause = %error, "a request was refused");
+    let status = match error {
+        OAuthError::InvalidClient(_) => StatusCode::UNAUTHORIZED,
+        OAuthError::InvalidRequest(InvalidRequest::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+        OAuthError::InvalidRequest(_)
+        | OAuthError::InvalidGrant(_)
+        | OAuthError::InvalidScope(_)
+        | OAuthError::AccessDenied(_)
+        | OAuthError::UnsupportedGrantType
+        | OAuthError::UnsupportedResponseType
+        | OAuthError::RequestNotSupported
+        | OAuthError::RequestUriNotSupported => StatusCode::BAD_REQUEST,
+    };
+    let mut response = (status, json(error.code(), &error.to_string())).into_response();
+    if status == StatusCode::UNAUTHORIZED {
+        response
+            .headers_mut()
+            .insert(WWW_AUTHENTICATE, HeaderValue::from_static(r#"Basic realm="scopegate", charset="UTF-8""#));
+    }
+    response
+}
+
+/// We do not know: never a 200, never a statement about a token (RFC 7009 §2.2.1).
+fn unavailable(error: &Unavailable) -> Response {
+    log(error);
+    let body = json("temporarily_unavailable", "the server cannot answer now; try again");
+    (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, RETRY_AFTER_SECONDS)], body).into_response()
+}
+
+/// The same on a page.
+pub(super) fn unavailable_page(error: &Unavailable) -> Response {
+    log(error);
+    let page =
+        pages::error(StatusCode::SERVICE_UNAVAILABLE, "This did not work just now. Please try again in a moment.");
+    ([(RETRY_AFTER, RETRY_AFTER_SECONDS)], page).into_response()
+}
+
+fn log(error: &Unavailable) {
+    tracing::error!(error = %error, cause = %error.cause, "a request could not be answered");
+}
+
+fn json(error: &str, error_description: &str) -> impl IntoResponse {
+    (no_store(), Json(ErrorBody { error, error_description }).into_response())
+}
+
+/// What answers with secrets, or about them, carry (RFC 6749 §5.1).
+pub(super) fn no_store() -> [(http::HeaderName, HeaderValue); 2] {
+    [(CACHE_CONTROL, HeaderValue::from_static("no-store")), (PRAGMA, HeaderValue::from_static("no-cache"))]
+}
+
+pub(super) async fn not_found(request: Request) -> Response {
+    plain(request.headers(), StatusCode::NOT_FOUND, "There is nothing at this address.")
+}
+
+/// The router adds `Allow`.
+pub(super) async fn method_not_allowed(request: Request) -> Response {
+    plain(request.headers(), StatusCode::METHOD_NOT_ALLOWED, "This address does not take requests of this kind.")
+}
+
+/// After a panic, which the log tells about.
+pub(super) fn internal() -> Response {
+    (StatusCode::INTERNAL_SERVER_ERROR, json("server_error", "")).into_response()
+}
+
+/// What concerns HTTP alone: a page for browsers, JSON for others.
+pub(super) fn plain(headers: &HeaderMap, status: StatusCode, message: &str) -> Response {
+    let wants_page =
+        headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"));
+    if wants_page { pages::error(status, message) } else { (status, json("invalid_request", message)).into_response() }
+}

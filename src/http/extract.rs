@@ -1,0 +1,109 @@
+//! What handlers take from a request.
+
+use std::time::Duration;
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
+use http::request::Parts;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use std::convert::Infallible;
+
+use super::Context;
+use super::error::OAuthFailure;
+use crate::domain::error::InvalidRequest;
+use crate::domain::parameters::Parameters;
+use crate::service::Settings;
+
+/// The largest form.
+const MAX_FORM_BYTES: usize = 64 << 10;
+/// How long a client may take to send it.
+const FORM_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The body of a request, as it came: `application/x-www-form-urlencoded`.
+pub(super) struct FormText(pub(super) String);
+
+impl FormText {
+    async fn read(request: Request) -> Result<Self, InvalidRequest> {
+        let content_type =
+            request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            return Err(InvalidRequest::NotAForm);
+        }
+        let body = Limited::new(request.into_body(), MAX_FORM_BYTES).collect();
+        let bytes = match tokio::time::timeout(FORM_PATIENCE, body).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(InvalidRequest::TooLarge),
+            Ok(Err(_)) | Err(_) => return Err(InvalidRequest::Unreadable),
+        };
+        String::from_utf8(bytes.into()).map(Self).map_err(|_| InvalidRequest::NotAForm)
+    }
+}
+
+impl FromRequest<Context> for FormText {
+    type Rejection = OAuthFailure;
+
+    async fn from_request(request: Request, _: &Context) -> Result<Self, OAuthFailure> {
+        Ok(Self::read(request).await?)
+    }
+}
+
+/// The parameters of a form.
+pub(super) struct Form(pub(super) Parameters);
+
+impl FromRequest<Context> for Form {
+    type Rejection = OAuthFailure;
+
+    async fn from_request(request: Request, _: &Context) -> Result<Self, OAuthFailure> {
+        let FormText(text) = FormText::read(request).await?;
+        Ok(Self(Parameters::parse(text.as_bytes())?))
+    }
+}
+
+/// Every `Authorization` header: there should be one at most, and whoever reads them has to see when there are more.
+pub(super) struct AuthorizationHeaders(Vec<Vec<u8>>);
+
+impl AuthorizationHeaders {
+    pub(super) fn values(&self) -> Vec<&[u8]> {
+        self.0.iter().map(Vec::as_slice).collect()
+    }
+}
+
+impl FromRequestParts<Context> for AuthorizationHeaders {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Context) -> Result<Self, Infallible> {
+        Ok(Self(parts.headers.get_all(AUTHORIZATION).iter().map(|value| value.as_bytes().to_vec()).collect()))
+    }
+}
+
+/// The browser's session cookie.
+pub(super) struct SessionCookie(Option<String>);
+
+impl SessionCookie {
+    pub(super) fn value(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+
+    /// Its name. The `__Host-` prefix makes browsers refuse a cookie that another host or path planted.
+    pub(super) fn name(settings: &Settings) -> &'static str {
+        if settings.is_https() { "__Host-scopegate_session" } else { "scopegate_session" }
+    }
+}
+
+impl FromRequestParts<Context> for SessionCookie {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Context) -> Result<Self, Infallible> {
+        let name = Self::name(&service.settings);
+        let value = parts
+            .headers
+            .get_all(COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+            .find_map(|(key, value)| (key == name).then(|| value.to_owned()));
+        Ok(Self(value))
+    }
+}

@@ -1,0 +1,44 @@
+//! `POST /introspect` (RFC 7662).
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::Context;
+use super::error::{OAuthFailure, no_store};
+use super::extract::{AuthorizationHeaders, Form};
+use crate::service::introspection::ActiveToken;
+
+pub(super) async fn introspect(
+    State(service): State<Context>,
+    authorization: AuthorizationHeaders,
+    Form(form): Form,
+) -> Result<Response, OAuthFailure> {
+    let standing = service.introspect_for_client(&authorization.values(), &form).await?;
+    let body = match &standing.active {
+        Some(active) => describe(active, &service.settings.issuer),
+        None => json!({ "active": false }),
+    };
+    Ok((no_store(), Json(body)).into_response())
+}
+
+/// The members of RFC 7662 §2.2.
+fn describe(active: &ActiveToken, issuer: &str) -> Value {
+    let mut body = json!({
+        "active": true,
+        "scope": active.scopes().as_str(),
+        "client_id": active.facts.client.as_str(),
+        "username": active.facts.username,
+        "token_type": active.token_type(),
+        "iat": active.token.issued_at.as_unix(),
+        "nbf": active.token.issued_at.as_unix(),
+        "sub": active.facts.subject.as_str(),
+        "iss": issuer,
+        "jti": active.token.jti(),
+    });
+    if let Some(expiry) = active.token.expires_at() {
+        body["exp"] = expiry.as_unix().into();
+    }
+    body
+}

@@ -1,0 +1,116 @@
+//! Pages for people: templates, their headers, and redirects. No script, nothing from elsewhere.
+
+use std::sync::LazyLock;
+
+use axum::response::{Html, IntoResponse as _, Response};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, X_FRAME_OPTIONS};
+use http::{HeaderValue, StatusCode};
+use minijinja::{Environment, Value, context};
+use url::Url;
+
+use crate::service::authorization::Consent;
+
+static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut templates = Environment::new();
+    for (name, source) in [
+        ("layout.html", include_str!("templates/layout.html")),
+        ("login.html", include_str!("templates/login.html")),
+        ("consent.html", include_str!("templates/consent.html")),
+        ("error.html", include_str!("templates/error.html")),
+    ] {
+        templates.add_template(name, source).expect("the templates are part of the program, and the tests render each");
+    }
+    templates
+});
+
+/// The login page: which app asks, and with `refused` set that the last try failed.
+pub(super) fn login(client_name: &str, redirect_uri: &str, request: &str, refused: Option<&str>) -> Response {
+    let status = if refused.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
+    let values =
+        context! { client_name, request, refused => refused.is_some(), username => refused.unwrap_or_default() };
+    page(status, "login.html", values, Some(redirect_uri))
+}
+
+/// The consent page: who asks whom for what, and where the answer goes.
+pub(super) fn consent(consent: &Consent, request: &str) -> Response {
+    let scopes: Vec<Value> =
+        consent.scopes.iter().map(|scope| context! { name => &scope.name, description => &scope.description }).collect();
+    let values = context! {
+        client_name => &consent.client.name,
+        username => &consent.username,
+        destination => destination(&consent.redirect_uri),
+        ticket => &consent.ticket,
+        scopes,
+        request,
+    };
+    page(StatusCode::OK, "consent.html", values, Some(&consent.redirect_uri))
+}
+
+/// A page that says what went wrong and what the user can do.
+pub(super) fn error(status: StatusCode, message: &str) -> Response {
+    page(status, "error.html", context! { message }, None)
+}
+
+/// 303, so that the browser never repeats a POST with credentials elsewhere (RFC 9700 §4.12).
+pub(super) fn redirect(location: &str) -> Response {
+    match HeaderValue::from_str(location) {
+        Ok(location) => {
+            (StatusCode::SEE_OTHER, [(LOCATION, location), (CACHE_CONTROL, HeaderValue::from_static("no-store"))])
+                .into_response()
+        }
+        Err(_) => error(StatusCode::BAD_REQUEST, "The app sent something that makes no sense."),
+    }
+}
+
+/// A path of ours that carries an authorization request along.
+pub(super) fn with_request(path: &str, request: &str) -> String {
+    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("request", request).finish();
+    format!("{path}?{query}")
+}
+
+pub(super) async fn style_sheet() -> Response {
+    let style = include_str!("assets/scopegate.css");
+    ([(CONTENT_TYPE, "text/css; charset=utf-8"), (CACHE_CONTROL, "public, max-age=3600")], style).into_response()
+}
+
+fn page(status: StatusCode, template: &str, values: Value, leads_to: Option<&str>) -> Response {
+    let rendered = TEMPLATES.get_template(template).and_then(|template| template.render(values));
+    let html = match rendered {
+        Ok(html) => html,
+        Err(error) => {
+            tracing::error!(template, error = %error, "a page could not be rendered");
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+    };
+    let headers = [
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+        (CONTENT_SECURITY_POLICY, content_security_policy(leads_to)),
+    ];
+    (status, headers, Html(html)).into_response()
+}
+
+/// Browsers apply `form-action` to the redirects after a form too, so it names where the answer goes.
+fn content_security_policy(leads_to: Option<&str>) -> HeaderValue {
+    let target = leads_to.and_then(|uri| Url::parse(uri).ok()).map(|url| match url.origin() {
+        origin if origin.is_tuple() => format!(" {}", origin.ascii_serialization()),
+        _ => format!(" {}:", url.scheme()),
+    });
+    let policy = format!(
+        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'{}",
+        target.unwrap_or_default()
+    );
+    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"))
+}
+
+/// Where the user will be sent, short enough to read: the host, or the scheme of an app on the device.
+fn destination(redirect_uri: &str) -> String {
+    match Url::parse(redirect_uri) {
+        Ok(url) => match (url.host_str(), url.port()) {
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (Some(host), None) => host.to_owned(),
+            (None, _) => format!("the app {}", url.scheme()),
+        },
+        Err(_) => redirect_uri.to_owned(),
+    }
+}

@@ -1,0 +1,26 @@
+//! `POST /token` (RFC 6749 §3.2).
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::Context;
+use super::error::{OAuthFailure, no_store};
+use super::extract::{AuthorizationHeaders, Form};
+
+pub(super) async fn issue(
+    State(service): State<Context>,
+    authorization: AuthorizationHeaders,
+    Form(form): Form,
+) -> Result<Response, OAuthFailure> {
+    let tokens = service.issue(&authorization.values(), &form).await?;
+    let body = json!({
+        "access_token": tokens.access_token.expose(),
+        "token_type": "Bearer",
+        "expires_in": tokens.expires_in,
+        "refresh_token": tokens.refresh_token.expose(),
+        "scope": tokens.scope.as_str(),
+    });
+    Ok((no_store(), Json(body)).into_response())
+}

@@ -1,0 +1,17 @@
+//! The code that the build generates from `proto/`.
+#![allow(clippy::pedantic, clippy::unwrap_used, unreachable_pub, reason = "generated")]
+
+pub mod google {
+    pub mod rpc {
+        tonic::include_proto!("google.rpc");
+    }
+}
+
+pub mod scopegate {
+    pub mod v1 {
+        tonic::include_proto!("scopegate.v1");
+    }
+}
+
+/// `proto/`, compiled, for server reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/scopegate.bin"));

@@ -1,0 +1,200 @@
+//! The composition root: builds the parts once, binds, runs, drains.
+//!
+//! Threads: the one that starts the server is the background, where the connections to the database live and the
+//! revocation log is followed; each core is a thread with a runtime of its own and its own listeners on the shared ports.
+//! A core hands a miss or a write to the background and awaits the answer.
+
+mod bind;
+mod connections;
+mod ops;
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle, available_parallelism};
+use std::{fmt, io};
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tonic_health::server::HealthReporter;
+
+pub use self::bind::BindError;
+use self::bind::CoreListener;
+pub use self::connections::Peer;
+use self::connections::{ConnectionLimit, Front};
+use crate::config::{Config, ConfigError, ListenAddress, ListenAddresses};
+use crate::domain::error::Unavailable;
+use crate::domain::secret::SecretHash;
+use crate::effects::Effects;
+use crate::facts::{Facts, LocalCache};
+use crate::grpc::GrpcFront;
+use crate::http;
+use crate::proto::scopegate::v1::token_service_server::{SERVICE_NAME, TokenServiceServer};
+use crate::revocation::{Follower, RevocationIndex};
+use crate::service::{Parts, Service};
+use crate::store::{SchemaError, Store};
+use crate::telemetry::Metrics;
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    #[error("{0}: {cause}", cause = .0.cause)]
+    Unavailable(#[from] Unavailable),
+    #[error("a thread could not be started: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// The parts that work without listening: what the commands that manage the database need, too.
+pub struct Backend {
+    pub service: Arc<Service>,
+    pub store: Store,
+    follower: Arc<Follower>,
+    metrics: Arc<Metrics>,
+}
+
+impl Backend {
+    /// Opens the database and builds the use cases, on the runtime that calls. `issuer_address` is where HTTP is bound, for a
+    /// configuration that names no issuer.
+    pub async fn open(
+        config: &Config,
+        issuer_address: std::net::SocketAddr,
+        effects: Effects,
+    ) -> Result<Self, StartError> {
+        let cache = Arc::new(LocalCache::new(config.cache.max_bytes));
+        let metrics = Arc::new(Metrics::new(cache.clone()));
+        let store = Store::open(&config.database.url, metrics.store_operations.clone()).await?;
+        if config.database.auto_migrate {
+            store.migrate().await?;
+        }
+        store.check_schema().await?;
+        let index = Arc::new(RevocationIndex::starting_at(store.revocation_head().await?));
+        let follower = Arc::new(Follower::new(store.clone(), index.clone(), effects.clone()));
+        let service = Service::new(Parts {
+            settings: config.settings(issuer_address),
+            facts: Facts::new(store.clone(), cache),
+            store: store.clone(),
+            index,
+            follower: follower.clone(),
+            token_keys: config.token_keys()?,
+            form_key: config.form_key()?,
+            effects,
+        });
+        Ok(Self { service: Arc::new(service), store, follower, metrics })
+    }
+}
+
+/// What was bound.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    pub http: ListenAddresses,
+    pub grpc: ListenAddresses,
+    pub ops: ListenAddresses,
+}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http={} grpc={} ops={}", self.http, self.grpc, self.ops)
+    }
+}
+
+/// A server that accepts connections.
+pub struct Server {
+    pub addresses: Addresses,
+    pub backend: Backend,
+    drain: watch::Sender<bool>,
+    health: HealthReporter,
+    cores: Vec<JoinHandle<()>>,
+    background: JoinSet<()>,
+}
+
+impl Server {
+    /// Starts on the runtime that calls, which becomes the background. Ready when this returns.
+    pub async fn start(config: &Config, effects: Effects) -> Result<Self, StartError> {
+        let cores = match config.workers {
+            0 => available_parallelism().map_or(1, Into::into),
+            workers => workers,
+        };
+        let mut http_listeners = bind::bind(&config.http.listen, cores)?;
+        let mut grpc_listeners = bind::bind(&config.grpc.listen, cores)?;
+        let mut ops_listeners = bind::bind(&config.ops.listen, 1)?;
+        let addresses = Addresses {
+            http: bind::addresses(&http_listeners),
+            grpc: bind::addresses(&grpc_listeners),
+            ops: bind::addresses(&ops_listeners),
+        };
+        let http_address = addresses
+            .http
+            .only_tcp()
+            .ok_or_else(|| ConfigError::new("http.listen", "this takes one address, ip:port"))?;
+        let backend = Backend::open(config, http_address, effects).await?;
+
+        let (health, health_server) = tonic_health::server::health_reporter();
+        health.set_serving::<TokenServiceServer<()>>().await;
+        let caller_token =
+            Some(config.grpc.caller_token.expose()).filter(|token| !token.is_empty()).map(SecretHash::of);
+        let grpc = GrpcFront::new(backend.service.clone(), health_server, caller_token);
+        let http = http::router(backend.service.clone());
+
+        let (drain, draining) = watch::channel(false);
+        let limit = ConnectionLimit::default();
+        let mut threads = Vec::with_capacity(cores);
+        for core in 0..cores {
+            let mut fronts = Vec::new();
+            fronts.extend(http_listeners.next_core().map(|listener| (listener, Front::Http(http.clone()))));
+            fronts.extend(grpc_listeners.next_core().map(|listener| (listener, Front::Grpc(grpc.clone()))));
+            let (draining, limit) = (draining.clone(), limit.clone());
+            threads.push(
+                thread::Builder::new()
+                    .name(format!("core-{core}"))
+                    .spawn(move || run_core(fronts, &limit, &draining))?,
+            );
+        }
+        let mut background = JoinSet::new();
+        let follower = backend.follower.clone();
+        background.spawn(async move { follower.run().await });
+        let ops = ops::router(backend.metrics.clone(), backend.store.clone());
+        for listener in ops_listeners.next_core() {
+            background.spawn(connections::accept(listener, Front::Http(ops.clone()), limit.clone(), draining.clone()));
+        }
+        Ok(Self { addresses, backend, drain, health, cores: threads, background })
+    }
+
+    /// Stops accepting, lets the requests under way finish within the drain limit, and closes the database.
+    pub async fn stop(mut self) {
+        self.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        self.health.set_service_status(SERVICE_NAME, tonic_health::ServingStatus::NotServing).await;
+        let _ = self.drain.send(true);
+        let cores = std::mem::take(&mut self.cores);
+        let joined = tokio::task::spawn_blocking(move || cores.into_iter().all(|core| core.join().is_ok()));
+        if !joined.await.unwrap_or(false) {
+            tracing::error!("a core ended with a panic");
+        }
+        self.background.shutdown().await;
+        self.backend.store.close().await;
+        for address in self.addresses.grpc.iter() {
+            if let ListenAddress::Unix(path) = address {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+}
+
+/// One core: accepts until told to drain, then waits for its connections within the limit.
+fn run_core(fronts: Vec<(CoreListener, Front)>, limit: &ConnectionLimit, draining: &watch::Receiver<bool>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime needs an epoll and an event file, which a process that got this far has");
+    runtime.block_on(async {
+        let mut accepting = JoinSet::new();
+        for (listener, front) in fronts {
+            accepting.spawn(connections::accept(listener, front, limit.clone(), draining.clone()));
+        }
+        accepting.join_all().await;
+    });
+    runtime.shutdown_background();
+}

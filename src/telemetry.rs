@@ -1,0 +1,63 @@
+//! Logs and metrics.
+
+use std::io::{IsTerminal as _, stderr};
+use std::sync::Arc;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{ConfigError, LogFormat, Telemetry};
+use crate::facts::LocalCache;
+use crate::store::OperationCounter;
+
+/// Sends log lines to standard error: standard output is for answers.
+pub fn start_logging(telemetry: &Telemetry) -> Result<(), ConfigError> {
+    let filter =
+        EnvFilter::try_new(&telemetry.log).map_err(|error| ConfigError::new("telemetry.log", &error.to_string()))?;
+    let terminal = stderr().is_terminal();
+    let json = match telemetry.log_format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(terminal);
+    if json {
+        builder.json().flatten_event(true).init()
+    } else {
+        builder.init()
+    }
+    Ok(())
+}
+
+/// What `/metrics` says. No label ever holds a token, a client or a user.
+pub struct Metrics {
+    registry: Registry,
+    pub store_operations: OperationCounter,
+    cache_entries: Gauge,
+    cache_bytes: Gauge,
+    cache: Arc<LocalCache>,
+}
+
+impl Metrics {
+    pub fn new(cache: Arc<LocalCache>) -> Self {
+        let mut registry = Registry::with_prefix("scopegate");
+        let store_operations = OperationCounter::default();
+        let (cache_entries, cache_bytes) = (Gauge::default(), Gauge::default());
+        registry.register("store_operations", "Operations on the database, by name", store_operations.clone());
+        registry.register("cache_entries", "Grants whose facts are cached in this process", cache_entries.clone());
+        registry.register("cache_bytes", "Estimated size of the cached facts, in bytes", cache_bytes.clone());
+        Self { registry, store_operations, cache_entries, cache_bytes, cache }
+    }
+
+    /// The metrics in OpenMetrics text format.
+    pub fn render(&self) -> Result<String, std::fmt::Error> {
+        let gauge = |value| i64::try_from(value).unwrap_or(i64::MAX);
+        self.cache_entries.set(gauge(self.cache.len() as u64));
+        self.cache_bytes.set(gauge(self.cache.bytes()));
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
