@@ -1,4 +1,5 @@
 //! scopegate
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod effects;

@@ -23,7 +23,7 @@ use tokio::runtime::Handle;
 
 pub use self::accounts::{Account, Session};
 pub use self::clients::ClientChanges;
-pub use self::grants::{GrantSummary, NewGrant, Redemption, Refresh};
+pub use self::grants::{NewGrant, Redemption, Refresh};
 pub use self::schema::SchemaError;
 use crate::domain::error::Unavailable;
 

@@ -33,8 +33,11 @@ pub(super) fn login(client_name: &str, redirect_uri: &str, request: &str, refuse
 
 /// The consent page: who asks whom for what, and where the answer goes.
 pub(super) fn consent(consent: &Consent, request: &str) -> Response {
-    let scopes: Vec<Value> =
-        consent.scopes.iter().map(|scope| context! { name => &scope.name, description => &scope.description }).collect();
+    let scopes: Vec<Value> = consent
+        .scopes
+        .iter()
+        .map(|scope| context! { name => &scope.name, description => &scope.description })
+        .collect();
     let values = context! {
         client_name => &consent.client.name,
         username => &consent.username,

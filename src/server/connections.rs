@@ -192,8 +192,14 @@ where
 
 /// Serves a connection until the peer ends it, it is old, or the server drains. In the last two cases no new request is
 /// taken and those under way may finish, within the limit.
-#[expect(clippy::manual_async_fn, reason = "the compiler can only prove the future `Send` where the signature asks for it")]
-fn until_ended<C>(connection: C, mut draining: watch::Receiver<bool>) -> impl Future<Output = Result<(), C::Error>> + Send
+#[expect(
+    clippy::manual_async_fn,
+    reason = "the compiler can only prove the future `Send` where the signature asks for it"
+)]
+fn until_ended<C>(
+    connection: C,
+    mut draining: watch::Receiver<bool>,
+) -> impl Future<Output = Result<(), C::Error>> + Send
 where
     C: GracefulConnection<Error: Send> + Send,
 {

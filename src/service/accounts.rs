@@ -5,10 +5,11 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use super::Service;
+use crate::domain::client::ClientId;
 use crate::domain::error::Unavailable;
-use crate::domain::grant::SubjectId;
+use crate::domain::grant::{Grant, SubjectId};
 use crate::domain::token::GrantId;
-use crate::store::{Account, GrantSummary};
+use crate::store::Account;
 
 /// Long enough to be worth a slow hash (NIST SP 800-63B §5.1.1.2).
 pub const MIN_PASSWORD_LENGTH: usize = 8;
@@ -84,9 +85,9 @@ impl Service {
     pub async fn list_grants(
         &self,
         user: Option<String>,
-        client: Option<String>,
+        client: Option<ClientId>,
         limit: u32,
-    ) -> Result<Vec<GrantSummary>, Unavailable> {
+    ) -> Result<Vec<Grant>, Unavailable> {
         self.store.list_grants(user, client, limit).await
     }
 

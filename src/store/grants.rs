@@ -1,7 +1,5 @@
 //! Grants: making, redeeming, refreshing and reading them. Revoking is in `revocations`.
 
-use sqlx::FromRow;
-
 use super::Store;
 use super::rows::{FactsRow, GrantRow, join_lines};
 use crate::domain::client::ClientId;
@@ -15,19 +13,43 @@ use crate::domain::token::GrantId;
 /// So many wrong proofs end a pending grant: a code is not there to be guessed at.
 const MAX_FAILED_REDEMPTIONS: i64 = 5;
 
-/// The columns of a [`GrantRow`]; the statement names the grants table `g`.
-macro_rules! grant_columns {
-    () => {
-        "g.id, g.client_id, g.subject_id, (SELECT name FROM subjects WHERE id = g.subject_id) AS username, \
-         g.variants, g.state, g.generation, g.created_at, g.refresh_serial, g.refresh_variant, g.rotated_at, g.expires_at"
-    };
-}
-
 /// Neither the client nor the subject of grant `g` was revoked or disabled since it was created.
 macro_rules! parties_alive {
     () => {
         "EXISTS (SELECT 1 FROM clients WHERE id = g.client_id AND revoked_seq <= g.created_seq AND disabled_at IS NULL) \
          AND EXISTS (SELECT 1 FROM subjects WHERE id = g.subject_id AND revoked_seq <= g.created_seq AND disabled_at IS NULL)"
+    };
+}
+
+/// The columns of a [`GrantRow`] beside the user's name and the state.
+macro_rules! grant_columns {
+    () => {
+        "g.id, g.client_id, g.subject_id, g.variants, g.generation, g.created_at, g.refresh_serial, g.refresh_variant, \
+         g.rotated_at, g.expires_at"
+    };
+}
+
+/// Grants as they are now.
+macro_rules! select_grants {
+    () => {
+        concat!(
+            "SELECT ",
+            grant_columns!(),
+            ", s.name AS username, CASE WHEN ",
+            parties_alive!(),
+            " THEN g.state ELSE 'revoked' END AS state FROM grants g JOIN subjects s ON s.id = g.subject_id",
+        )
+    };
+}
+
+/// What an update of grant `g` returns.
+macro_rules! returning_grant {
+    () => {
+        concat!(
+            " RETURNING ",
+            grant_columns!(),
+            ", g.state, (SELECT name FROM subjects WHERE id = g.subject_id) AS username"
+        )
     };
 }
 
@@ -62,19 +84,6 @@ pub struct Refresh {
     pub variant: u8,
     pub variants: Vec<ScopeSet>,
     pub now: Timestamp,
-}
-
-/// A grant, as an operator lists it.
-#[derive(Clone, Debug, FromRow)]
-pub struct GrantSummary {
-    pub id: Vec<u8>,
-    pub client_id: String,
-    pub subject_id: String,
-    pub username: String,
-    pub scopes: String,
-    pub state: String,
-    pub created_at: i64,
-    pub expires_at: Option<i64>,
 }
 
 impl Store {
@@ -112,8 +121,7 @@ impl Store {
                 "UPDATE grants AS g SET state = 'active', rotated_at = $5, expires_at = $6 \
                  WHERE id = $1 AND state = 'pending' AND client_id = $2 AND redirect_uri = $3 AND code_challenge = $4 AND ",
                 parties_alive!(),
-                " RETURNING ",
-                grant_columns!(),
+                returning_grant!(),
             ))
             .bind(redemption.grant.as_bytes().to_vec())
             .bind(redemption.client.to_string())
@@ -157,8 +165,7 @@ impl Store {
                 "UPDATE grants AS g SET refresh_serial = refresh_serial + 1, rotated_at = $4, refresh_variant = $5, variants = $6 \
                  WHERE id = $1 AND state = 'active' AND client_id = $2 AND refresh_serial = $3 AND expires_at > $4 AND ",
                 parties_alive!(),
-                " RETURNING ",
-                grant_columns!(),
+                returning_grant!(),
             ))
             .bind(refresh.grant.as_bytes().to_vec())
             .bind(refresh.client.to_string())
@@ -178,16 +185,10 @@ impl Store {
     pub async fn grant(&self, id: GrantId) -> Result<Option<Grant>, Unavailable> {
         let reader = self.reader.clone();
         self.run("read a grant", async move {
-            let row: Option<GrantRow> = sqlx::query_as(concat!(
-                "SELECT g.id, g.client_id, g.subject_id, s.name AS username, g.variants, \
-                 CASE WHEN ",
-                parties_alive!(),
-                " THEN g.state ELSE 'revoked' END AS state, g.generation, g.created_at, g.refresh_serial, g.refresh_variant, \
-                 g.rotated_at, g.expires_at FROM grants g JOIN subjects s ON s.id = g.subject_id WHERE g.id = $1",
-            ))
-            .bind(id.as_bytes().to_vec())
-            .fetch_optional(&reader)
-            .await?;
+            let row: Option<GrantRow> = sqlx::query_as(concat!(select_grants!(), " WHERE g.id = $1"))
+                .bind(id.as_bytes().to_vec())
+                .fetch_optional(&reader)
+                .await?;
             row.map(Grant::try_from).transpose()
         })
         .await
@@ -212,29 +213,26 @@ impl Store {
         .await
     }
 
-    /// The newest grants, of one subject or client or of all.
+    /// The newest grants, of one user (name or `sub`) or client or of all.
     pub async fn list_grants(
         &self,
-        subject: Option<String>,
-        client: Option<String>,
+        user: Option<String>,
+        client: Option<ClientId>,
         limit: u32,
-    ) -> Result<Vec<GrantSummary>, Unavailable> {
+    ) -> Result<Vec<Grant>, Unavailable> {
         let reader = self.reader.clone();
         self.run("list grants", async move {
-            sqlx::query_as(concat!(
-                "SELECT g.id, g.client_id, g.subject_id, s.name AS username, g.variants AS scopes, \
-                 CASE WHEN ",
-                parties_alive!(),
-                " THEN g.state ELSE 'revoked' END AS state, g.created_at, g.expires_at \
-                 FROM grants g JOIN subjects s ON s.id = g.subject_id \
-                 WHERE ($1 = '' OR g.subject_id = $1 OR s.name = $1) AND ($2 = '' OR g.client_id = $2) \
+            let rows: Vec<GrantRow> = sqlx::query_as(concat!(
+                select_grants!(),
+                " WHERE ($1 = '' OR g.subject_id = $1 OR s.name = $1) AND ($2 = '' OR g.client_id = $2) \
                  ORDER BY g.created_at DESC, g.id LIMIT $3",
             ))
-            .bind(subject.unwrap_or_default())
-            .bind(client.unwrap_or_default())
+            .bind(user.unwrap_or_default())
+            .bind(client.map(|client| client.to_string()).unwrap_or_default())
             .bind(i64::from(limit))
             .fetch_all(&reader)
-            .await
+            .await?;
+            rows.into_iter().map(Grant::try_from).collect()
         })
         .await
     }

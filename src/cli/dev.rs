@@ -1,0 +1,233 @@
+//! `scopegate dev`: everything on embedded defaults, in one directory.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::{CliError, DEV_DATA_DIR, Output, OutputFormat, output, serve};
+use crate::config::{Environment, Layers};
+use crate::domain::client::Introspects;
+use crate::domain::pkce::CodeVerifier;
+use crate::domain::scope::ScopeSet;
+use crate::effects::Effects;
+use crate::server::Server;
+use crate::service::Service;
+use crate::service::accounts::AccountError;
+use crate::service::clients::NewClient;
+use crate::telemetry;
+
+/// The configuration in the data directory; the other verbs find it there.
+pub(super) const CONFIG_FILE: &str = "scopegate.toml";
+const DEMO_FILE: &str = "demo.json";
+const REDIRECT_URI: &str = "http://127.0.0.1:8765/callback";
+const SCOPES: &str = "orders:read orders:write profile";
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// Which system's paths and spellings to offer
+    #[arg(long, default_value = "standard")]
+    profile: String,
+    /// Where the database, the keys and the configuration are kept
+    #[arg(long, value_name = "DIR", default_value = DEV_DATA_DIR)]
+    data_dir: PathBuf,
+    #[command(flatten)]
+    format: OutputFormat,
+}
+
+/// What there is to try with. Kept beside the database, for development only.
+#[derive(Serialize, Deserialize)]
+struct Demo {
+    username: String,
+    password: String,
+    client_id: String,
+    client_secret: String,
+    /// A public client, as an app on a phone would be.
+    app_client_id: String,
+    redirect_uri: String,
+    scopes: Vec<String>,
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
+    let effects = Effects::system();
+    let directory = &arguments.data_dir;
+    fs::create_dir_all(directory).map_err(|cause| CliError::File { path: directory.clone(), cause })?;
+    let _lock = lock(directory)?;
+    let file = directory.join(CONFIG_FILE);
+    if !file.exists() {
+        write_private(&file, &configuration(directory, &effects)?)?;
+    }
+    let profile = format!("profile = {:?}", arguments.profile);
+    let config = Layers::new().file(&file)?.text(&profile)?.environment(&Environment::of_process())?.build()?;
+    telemetry::start_logging(&config.telemetry)?;
+    let server = Server::start(&config, effects.clone()).await?;
+    let demo = demo(&server.backend.service, &directory.join(DEMO_FILE), &effects).await?;
+    match arguments.format.output {
+        Output::Json => output::json(&json!({
+            "http": format!("http://{}", server.addresses.http),
+            "grpc": server.addresses.grpc.to_string(),
+            "ops": format!("http://{}", server.addresses.ops),
+            "account": { "username": demo.username, "password": demo.password },
+            "client": {
+                "client_id": demo.client_id, "client_secret": demo.client_secret,
+                "redirect_uri": demo.redirect_uri, "scopes": demo.scopes,
+            },
+        }))?,
+        Output::Text => print_tour(&server, &demo, directory, &effects),
+    }
+    serve::until_stopped().await?;
+    server.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One process per directory. The lock ends with the process, however it ends.
+fn lock(directory: &Path) -> Result<File, CliError> {
+    let path = directory.join("lock");
+    let failed = |cause| CliError::File { path: path.clone(), cause };
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(CliError::Locked(directory.to_owned())),
+        Err(TryLockError::Error(cause)) => Err(failed(cause)),
+    }
+}
+
+/// Written once; from then on it is the user's.
+fn configuration(directory: &Path, effects: &Effects) -> Result<String, CliError> {
+    let absolute = fs::canonicalize(directory).map_err(|cause| CliError::File { path: directory.to_owned(), cause })?;
+    let database = absolute.join("scopegate.db").display().to_string();
+    let database = database.replace('%', "%25").replace('?', "%3F").replace('#', "%23");
+    let secret = BASE64_STANDARD.encode(effects.random_bytes::<32>());
+    Ok(format!(
+        "\
+# Made by `scopegate dev`. `scopegate config show --config {directory}/{CONFIG_FILE}` prints every key there is.
+
+[http]
+listen = \"127.0.0.1:8080\"
+
+[grpc]
+listen = \"127.0.0.1:50051\"
+
+[ops]
+listen = \"127.0.0.1:9464\"
+
+[database]
+url = {url:?}
+
+[keys]
+secret = \"{secret}\"
+
+[scopes.catalogue]
+\"orders:read\" = \"See your orders\"
+\"orders:write\" = \"Place, change and cancel orders\"
+\"profile\" = \"See your name\"
+
+[telemetry]
+log = \"warn\"
+",
+        directory = directory.display(),
+        url = format!("sqlite:{database}"),
+    ))
+}
+
+fn write_private(path: &Path, text: &str) -> Result<(), CliError> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|cause| CliError::File { path: path.to_owned(), cause })
+}
+
+/// The demo of an earlier start, if its client is still there; a new one otherwise.
+async fn demo(service: &Service, file: &Path, effects: &Effects) -> Result<Demo, CliError> {
+    if let Ok(text) = fs::read_to_string(file)
+        && let Ok(demo) = serde_json::from_str::<Demo>(&text)
+        && let Ok(id) = demo.client_id.parse()
+        && service.client(id).await.is_ok()
+    {
+        return Ok(demo);
+    }
+    let (username, password) = ("demo".to_owned(), BASE64_URL_SAFE_NO_PAD.encode(effects.random_bytes::<9>()));
+    let secret = Zeroizing::new(password.clone());
+    match service.create_account(username.clone(), secret.clone()).await {
+        Err(AccountError::Exists(_)) => service.set_password(username.clone(), secret).await?,
+        other => drop(other?),
+    }
+    let new = |name: &str, public| NewClient {
+        name: name.into(),
+        redirect_uris: vec![REDIRECT_URI.parse().expect("a loopback URI can be registered")],
+        scopes: SCOPES.parse::<ScopeSet>().expect("these are scopes"),
+        public,
+        introspects: Introspects::Own,
+    };
+    let (app, _) = service.create_client(new("Demo app", true)).await?;
+    let (client, client_secret) = service.create_client(new("Demo shop", false)).await?;
+    let demo = Demo {
+        username,
+        password,
+        client_id: client.id.to_string(),
+        client_secret: client_secret.map(|secret| secret.expose().to_owned()).unwrap_or_default(),
+        app_client_id: app.id.to_string(),
+        redirect_uri: REDIRECT_URI.into(),
+        scopes: SCOPES.split(' ').map(str::to_owned).collect(),
+    };
+    write_private(file, &serde_json::to_string_pretty(&demo).map_err(std::io::Error::other)?)?;
+    Ok(demo)
+}
+
+fn print_tour(server: &Server, demo: &Demo, directory: &Path, effects: &Effects) {
+    let http = format!("http://{}", server.addresses.http);
+    let verifier = effects.secret();
+    let challenge = verifier.expose().parse::<CodeVerifier>().map(|verifier| verifier.challenge().as_str().to_owned());
+    let authorize = url::form_urlencoded::Serializer::new(format!("{http}/authorize?"))
+        .append_pair("response_type", "code")
+        .append_pair("client_id", &demo.client_id)
+        .append_pair("redirect_uri", &demo.redirect_uri)
+        .append_pair("scope", &demo.scopes.join(" "))
+        .append_pair("code_challenge", &challenge.unwrap_or_default())
+        .append_pair("code_challenge_method", "S256")
+        .finish();
+    let Demo { username, password, client_id, client_secret, app_client_id, redirect_uri, .. } = demo;
+    println!(
+        "\
+scopegate dev: everything is in {directory}; nothing of it is meant for production.
+
+  user                 {username}
+  password             {password}
+  confidential client  {client_id}
+  its secret           {client_secret}
+  public client        {app_client_id}
+  metadata             {http}/.well-known/oauth-authorization-server
+
+1. Be the user: open this, sign in, choose, allow.
+
+  {authorize}
+
+2. Be the app: the browser was sent to {redirect_uri}?code=…, where nothing listens yet.
+   Copy the code out of the address bar within a minute and redeem it:
+
+  curl -u '{client_id}:{client_secret}' -d grant_type=authorization_code -d redirect_uri={redirect_uri} \\
+    -d code_verifier={verifier} {http}/token -d code=CODE
+
+3. Be a service that got the access token with a request:
+
+  scopegate token check ACCESS_TOKEN --scope orders:read --endpoint http://{grpc}
+
+listening {addresses}",
+        directory = directory.display(),
+        verifier = verifier.expose(),
+        grpc = server.addresses.grpc,
+        addresses = server.addresses,
+    );
+}

@@ -1,0 +1,159 @@
+//! `scopegate token`: a gRPC client of a running server.
+
+use std::io::Read as _;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint};
+
+use super::{CliError, Output, OutputFormat, StatusError, output};
+use crate::proto::scopegate::v1 as api;
+use crate::proto::scopegate::v1::token_service_client::TokenServiceClient;
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Args)]
+pub(super) struct Target {
+    /// The server: http://host:port, host:port or unix:/path
+    #[arg(long, default_value = "http://127.0.0.1:50051")]
+    endpoint: String,
+}
+
+#[derive(Args)]
+struct Common {
+    /// The token, or - to read it from standard input, which keeps it out of the process list
+    token: String,
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    format: OutputFormat,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Say what a token is; status 1 when it is not active
+    Introspect {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Say whether an access token has scopes; status 1 when it has not
+    Check {
+        /// A scope that is required; may be given several times
+        #[arg(long)]
+        scope: Vec<String>,
+        /// One of them is enough
+        #[arg(long)]
+        any: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Revoke a token and the grant behind it
+    Revoke {
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliError> {
+    match verb {
+        Verb::Introspect { common } => introspect(&common).await,
+        Verb::Check { scope, any, common } => check(&common, scope, any).await,
+        Verb::Revoke { common } => {
+            let request = api::RevokeRequest { token: common.token()?, ..Default::default() };
+            common.target.tokens().await?.revoke(request).await.map_err(StatusError)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn introspect(common: &Common) -> Result<ExitCode, CliError> {
+    let request = api::IntrospectRequest { token: common.token()?, ..Default::default() };
+    let answer = common.target.tokens().await?.introspect(request).await.map_err(StatusError)?.into_inner();
+    match common.format.output {
+        Output::Json if answer.active => output::json(&json!({
+            "active": true, "scope": answer.scope, "client_id": answer.client_id, "username": answer.username,
+            "token_type": answer.token_type, "exp": answer.exp, "iat": answer.iat, "nbf": answer.nbf,
+            "sub": answer.sub, "iss": answer.iss, "jti": answer.jti, "grant_id": answer.grant_id,
+        }))?,
+        Output::Json => output::json(&json!({ "active": false }))?,
+        Output::Text => output::pairs(&[
+            ("active", &answer.active),
+            ("scope", &answer.scope),
+            ("client_id", &answer.client_id),
+            ("username", &answer.username),
+            ("sub", &answer.sub),
+            ("token_type", &answer.token_type),
+            ("exp", &if answer.active { answer.exp.to_string() } else { String::new() }),
+            ("grant_id", &answer.grant_id),
+        ]),
+    }
+    Ok(if answer.active { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn check(common: &Common, scopes: Vec<String>, any: bool) -> Result<ExitCode, CliError> {
+    let request = api::CheckScopesRequest {
+        token: common.token()?,
+        required_scopes: scopes,
+        r#match: if any { api::Match::Any } else { api::Match::All }.into(),
+        ..Default::default()
+    };
+    let answer = common.target.tokens().await?.check_scopes(request).await.map_err(StatusError)?.into_inner();
+    let decision = answer.decision().as_str_name().trim_start_matches("DECISION_");
+    match common.format.output {
+        Output::Json => output::json(&json!({
+            "decision": decision, "missing_scopes": answer.missing_scopes, "http_status": answer.http_status,
+            "www_authenticate": answer.www_authenticate,
+        }))?,
+        Output::Text => output::pairs(&[
+            ("decision", &decision),
+            ("missing_scopes", &answer.missing_scopes.join(" ")),
+            ("http_status", &answer.http_status),
+            ("www_authenticate", &answer.www_authenticate),
+        ]),
+    }
+    Ok(if answer.decision() == api::Decision::Allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Common {
+    fn token(&self) -> Result<String, CliError> {
+        if self.token != "-" {
+            return Ok(self.token.clone());
+        }
+        let mut text = String::new();
+        std::io::stdin().take(4_096).read_to_string(&mut text)?;
+        Ok(text.trim().to_owned())
+    }
+}
+
+impl Target {
+    async fn tokens(&self) -> Result<TokenServiceClient<Channel>, CliError> {
+        Ok(TokenServiceClient::new(self.connect().await?))
+    }
+
+    /// A connection to the server.
+    pub(super) async fn connect(&self) -> Result<Channel, CliError> {
+        let failed = |error: tonic::transport::Error| {
+            let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            CliError::Endpoint { endpoint: self.endpoint.clone(), cause }
+        };
+        if let Some(path) = self.endpoint.strip_prefix("unix:") {
+            let path = path.to_owned();
+            let connector = tower::service_fn(move |_| {
+                let path = path.clone();
+                async move { UnixStream::connect(path).await.map(TokioIo::new) }
+            });
+            // The URI only names the authority of the requests.
+            return Endpoint::from_static("http://localhost").connect_with_connector(connector).await.map_err(failed);
+        }
+        let url =
+            if self.endpoint.contains("://") { self.endpoint.clone() } else { format!("http://{}", self.endpoint) };
+        Endpoint::from_shared(url).map_err(failed)?.connect().await.map_err(failed)
+    }
+}
