@@ -50,6 +50,11 @@ impl Effects {
         GrantId::from_bytes(self.random_bytes())
     }
 
+    /// 32 hexadecimal digits, for what has to have a unique name: safe in a URL, a shell and a form.
+    pub fn random_name(&self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.random_bytes()))
+    }
+
     pub fn secret(&self) -> RandomSecret {
         RandomSecret::from_entropy(&self.random_bytes())
     }

@@ -1,8 +1,8 @@
 //! `scopegate dev`: everything on embedded defaults, in one directory.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -59,7 +59,11 @@ struct Demo {
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
     let effects = Effects::system();
     let directory = &arguments.data_dir;
-    fs::create_dir_all(directory).map_err(|cause| CliError::File { path: directory.clone(), cause })?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|cause| CliError::File { path: directory.clone(), cause })?;
     let _lock = lock(directory)?;
     let file = directory.join(CONFIG_FILE);
     if !file.exists() {
@@ -190,14 +194,15 @@ fn print_tour(server: &Server, demo: &Demo, directory: &Path, effects: &Effects)
     let http = format!("http://{}", server.addresses.http);
     let verifier = effects.secret();
     let challenge = verifier.expose().parse::<CodeVerifier>().map(|verifier| verifier.challenge().as_str().to_owned());
-    let authorize = url::form_urlencoded::Serializer::new(format!("{http}/authorize?"))
-        .append_pair("response_type", "code")
-        .append_pair("client_id", &demo.client_id)
-        .append_pair("redirect_uri", &demo.redirect_uri)
-        .append_pair("scope", &demo.scopes.join(" "))
-        .append_pair("code_challenge", &challenge.unwrap_or_default())
-        .append_pair("code_challenge_method", "S256")
-        .finish();
+    let authorize =
+        url::form_urlencoded::Serializer::for_suffix(format!("{http}/authorize?"), http.len() + "/authorize?".len())
+            .append_pair("response_type", "code")
+            .append_pair("client_id", &demo.client_id)
+            .append_pair("redirect_uri", &demo.redirect_uri)
+            .append_pair("scope", &demo.scopes.join(" "))
+            .append_pair("code_challenge", &challenge.unwrap_or_default())
+            .append_pair("code_challenge_method", "S256")
+            .finish();
     let Demo { username, password, client_id, client_secret, app_client_id, redirect_uri, .. } = demo;
     println!(
         "\
@@ -222,12 +227,12 @@ scopegate dev: everything is in {directory}; nothing of it is meant for producti
 
 3. Be a service that got the access token with a request:
 
-  scopegate token check ACCESS_TOKEN --scope orders:read --endpoint http://{grpc}
+  scopegate token check ACCESS_TOKEN --scope orders:read --endpoint {grpc}
 
 listening {addresses}",
         directory = directory.display(),
         verifier = verifier.expose(),
-        grpc = server.addresses.grpc,
+        grpc = server.addresses.grpc.iter().next().map(ToString::to_string).unwrap_or_default(),
         addresses = server.addresses,
     );
 }

@@ -1,7 +1,5 @@
 //! Accounts of the built-in login, and grants, as an operator manages them.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use super::Service;
@@ -37,10 +35,9 @@ impl Service {
             return Err(AccountError::Username);
         }
         check_password(&password)?;
-        let random: [u8; 16] = self.effects.random_bytes();
         let account = Account {
             username: username.clone(),
-            subject: SubjectId::new(BASE64_URL_SAFE_NO_PAD.encode(random)),
+            subject: SubjectId::new(self.effects.random_name()),
             password_hash: self.passwords.hash(password, &self.effects).await?,
             created_at: self.effects.now(),
             disabled_at: None,

@@ -1,8 +1,5 @@
 //! Clients, as an operator manages them.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-
 use super::Service;
 use crate::domain::client::{Client, ClientId, ClientType, Introspects};
 use crate::domain::error::Unavailable;
@@ -117,8 +114,7 @@ impl Service {
     }
 
     fn new_client_id(&self) -> ClientId {
-        let random: [u8; 16] = self.effects.random_bytes();
-        BASE64_URL_SAFE_NO_PAD.encode(random).parse().expect("base64url is within the alphabet of client ids")
+        self.effects.random_name().parse().expect("hexadecimal digits are within the alphabet of client ids")
     }
 
     /// An empty catalogue knows every scope.
