@@ -144,9 +144,13 @@ async fn accept_one(listener: &Listener, limit: &ConnectionLimit) -> io::Result<
     Ok((listener.accept().await?, permit))
 }
 
-async fn serve(stream: Stream, front: Front, permit: OwnedSemaphorePermit, draining: watch::Receiver<bool>) {
+async fn serve(stream: Stream, front: Front, permit: OwnedSemaphorePermit, mut draining: watch::Receiver<bool>) {
     // HTTP/2 has no limit of its own for a peer that never says its first word.
-    if timeout(HEADER_PATIENCE, stream.readable()).await.is_ok() {
+    let speaks = tokio::select! {
+        readable = timeout(HEADER_PATIENCE, stream.readable()) => matches!(readable, Ok(Ok(()))),
+        _ = draining.wait_for(|draining| *draining) => false,
+    };
+    if speaks {
         match stream {
             Stream::Tcp(stream, peer) => serve_io(stream, peer, front, draining).await,
             Stream::Unix(stream) => serve_io(stream, Peer::Local, front, draining).await,

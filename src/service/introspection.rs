@@ -93,39 +93,35 @@ impl Service {
     }
 
     async fn access_token(&self, token: Token) -> Result<Standing, Unavailable> {
-        if let Some(facts) = self.facts.cached(token.grant) {
-            match self.judge(&token, &facts) {
-                Verdict::Alive => {
-                    return Ok(Standing { active: Some(ActiveToken { token, facts }), source: Source::Local });
-                }
-                Verdict::Dead => return Ok(Standing::inactive(Source::Local)),
-                Verdict::FactsTooOld => {}
-            }
+        if let Some(facts) = self.facts.cached(token.grant)
+            && let Some(standing) = self.judge(token, facts, Source::Local)
+        {
+            return Ok(standing);
         }
         // Twice, because the first may share a read that began before what made the facts too old.
         for _ in 0..2 {
             let Some(facts) = self.facts.fetch(token.grant).await? else {
                 return Ok(Standing::inactive(Source::Store));
             };
-            match self.judge(&token, &facts) {
-                Verdict::Alive => {
-                    return Ok(Standing { active: Some(ActiveToken { token, facts }), source: Source::Store });
-                }
-                Verdict::Dead => return Ok(Standing::inactive(Source::Store)),
-                Verdict::FactsTooOld => {}
+            if let Some(standing) = self.judge(token, facts, Source::Store) {
+                return Ok(standing);
             }
         }
         Err(Unavailable {
             operation: "judge a token",
-            cause: "the database is behind what this process has seen of it: was a backup restored?".into(),
+            cause: "the database is behind what this server has seen or issued: was a backup restored?".into(),
         })
     }
 
-    /// Facts that do not know the token's variant are older than the token.
-    fn judge(&self, token: &Token, facts: &GrantFacts) -> Verdict {
-        match self.index.judge(token, facts) {
-            Verdict::Alive if facts.scopes(token).is_none() => Verdict::FactsTooOld,
-            verdict => verdict,
+    /// `None` when the facts are older than the token, or than what the revocation index can complete.
+    fn judge(&self, token: Token, facts: Arc<GrantFacts>, source: Source) -> Option<Standing> {
+        match self.index.judge(&token, &facts) {
+            Verdict::Alive => {
+                facts.scopes(&token)?;
+                Some(Standing { active: Some(ActiveToken { token, facts }), source })
+            }
+            Verdict::Dead => Some(Standing::inactive(source)),
+            Verdict::FactsTooOld => None,
         }
     }
 

@@ -21,11 +21,11 @@ macro_rules! parties_alive {
     };
 }
 
-/// The columns of a [`GrantRow`] beside the user's name and the state.
+/// The columns of a [`GrantRow`] whose names are those of the grants table alone, so that they need no qualifier: SQLite
+/// takes none in `RETURNING`.
 macro_rules! grant_columns {
     () => {
-        "g.id, g.client_id, g.subject_id, g.variants, g.generation, g.created_at, g.refresh_serial, g.refresh_variant, \
-         g.rotated_at, g.expires_at"
+        "client_id, subject_id, variants, generation, refresh_serial, refresh_variant, rotated_at, expires_at"
     };
 }
 
@@ -35,7 +35,7 @@ macro_rules! select_grants {
         concat!(
             "SELECT ",
             grant_columns!(),
-            ", s.name AS username, CASE WHEN ",
+            ", g.id, g.created_at, s.name AS username, CASE WHEN ",
             parties_alive!(),
             " THEN g.state ELSE 'revoked' END AS state FROM grants g JOIN subjects s ON s.id = g.subject_id",
         )
@@ -48,7 +48,7 @@ macro_rules! returning_grant {
         concat!(
             " RETURNING ",
             grant_columns!(),
-            ", g.state, (SELECT name FROM subjects WHERE id = g.subject_id) AS username"
+            ", id, created_at, state, (SELECT name FROM subjects WHERE id = subject_id) AS username"
         )
     };
 }

@@ -1,1 +1,23 @@
-fn main() {}
+//! Behaviours, through the public ports of real servers. One binary, so that it links once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a test that cannot go on panics, with the line where"
+)]
+
+mod harness;
+
+mod authorize;
+mod check_scopes;
+mod command_line;
+mod concurrency;
+mod faults;
+mod foreign_clients;
+mod garbage;
+mod introspect;
+mod pages;
+mod properties;
+mod refresh;
+mod revoke;
+mod server;
+mod token;

@@ -1,0 +1,285 @@
+//! The program as a user runs it.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Child;
+
+use crate::harness::{Browser, Http, SECRET, encode, form, hidden_fields, query_of, ticked_scopes};
+
+const PORTS: [(&str, &str); 3] = [
+    ("SCOPEGATE_HTTP__LISTEN", "127.0.0.1:0"),
+    ("SCOPEGATE_GRPC__LISTEN", "127.0.0.1:0"),
+    ("SCOPEGATE_OPS__LISTEN", "127.0.0.1:0"),
+];
+
+fn scopegate(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_scopegate"));
+    command.args(arguments).current_dir(directory).env_clear().stdin(Stdio::null());
+    command
+}
+
+fn run(directory: &Path, arguments: &[&str]) -> Output {
+    scopegate(directory, arguments).output().unwrap()
+}
+
+/// The output of a command that has to work.
+#[track_caller]
+fn ok(directory: &Path, arguments: &[&str]) -> String {
+    let output = run(directory, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[track_caller]
+fn json(directory: &Path, arguments: &[&str]) -> Value {
+    serde_json::from_str(&ok(directory, &[arguments, &["--output", "json"]].concat())).unwrap()
+}
+
+#[track_caller]
+fn fails(directory: &Path, arguments: &[&str], status: i32, says: &str) {
+    let output = run(directory, arguments);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(status), &b""[..]), "{arguments:?}: {text}");
+    assert!(text.contains(says), "{arguments:?}: {text}");
+}
+
+/// A running `scopegate`, and its first line of output.
+async fn start(directory: &Path, arguments: &[&str]) -> (Child, String) {
+    let mut command = tokio::process::Command::from(scopegate(directory, arguments));
+    let mut child = command.envs(PORTS).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).await.unwrap();
+    (child, line)
+}
+
+pub async fn start_dev(directory: &Path) -> (Child, Value) {
+    let (child, line) = start(directory, &["dev", "--output", "json"]).await;
+    (child, serde_json::from_str(&line).unwrap())
+}
+
+/// Ends a process as Kubernetes does; whether it ended well.
+async fn terminate(mut child: Child) -> bool {
+    let pid = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    child.wait().await.unwrap().success()
+}
+
+/// Tokens through the pages that `dev` serves.
+async fn tokens(dev: &Value) -> Value {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let (client, account) = (&dev["client"], &dev["account"]);
+    let http = Http::new(&text(&dev["http"]));
+    let request = form(&[
+        ("response_type", "code"),
+        ("client_id", &text(&client["client_id"])),
+        ("code_challenge", crate::harness::CHALLENGE),
+        ("code_challenge_method", "S256"),
+    ]);
+    let mut browser = Browser::new(http.clone());
+    let login = form(&[
+        ("username", &text(&account["username"])),
+        ("password", &text(&account["password"])),
+        ("request", &request),
+    ]);
+    let reply = browser.post("/login", &login).await;
+    let page = browser.get(reply.header("location").unwrap()).await;
+    let decision = encode(
+        &[hidden_fields(&page.body), ticked_scopes(&page.body), vec![("decision".into(), "approve".into())]].concat(),
+    );
+    let reply = browser.post("/consent", &decision).await;
+    let code = query_of(reply.header("location").unwrap(), "code").unwrap();
+    let shop = crate::harness::Registered { id: text(&client["client_id"]), secret: text(&client["client_secret"]) };
+    let body =
+        [("grant_type", "authorization_code"), ("code", code.as_str()), ("code_verifier", crate::harness::VERIFIER)];
+    http.post_as(&shop, "/token", &body).await.json()
+}
+
+#[tokio::test]
+async fn dev_needs_nothing_and_the_verbs_work_beside_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let (child, dev) = start_dev(here).await;
+    assert!(dev["client"]["redirect_uri"].as_str().unwrap().starts_with("http://127.0.0.1"));
+    assert!(dev["client"]["scopes"].as_array().unwrap().len() >= 2);
+    let grpc = dev["grpc"].as_str().unwrap();
+    let issued = tokens(&dev).await;
+    let access = issued["access_token"].as_str().unwrap();
+
+    assert_eq!(ok(here, &["health", "--endpoint", grpc]), "SERVING\n");
+    let url = format!("http://{grpc}");
+    let allowed = json(here, &["token", "check", access, "--scope", "orders:read", "--endpoint", &url]);
+    assert_eq!(allowed["decision"], "ALLOWED");
+    let output = run(here, &["token", "check", access, "--scope", "other", "--endpoint", grpc]);
+    assert_eq!(output.status.code(), Some(1), "the answer is no");
+    assert!(String::from_utf8(output.stdout).unwrap().contains("INSUFFICIENT_SCOPE"));
+    let introspection = json(here, &["token", "introspect", access, "--endpoint", grpc]);
+    assert_eq!(introspection["username"], dev["account"]["username"]);
+
+    fails(here, &["dev"], 1, "another scopegate works on scopegate-data");
+
+    // Another process revokes; the server learns it from the log.
+    let grants = json(here, &["grant", "list", "--account", "demo"]);
+    assert_eq!(grants[0]["state"], "active");
+    ok(here, &["grant", "revoke", grants[0]["grant_id"].as_str().unwrap()]);
+    let began = Instant::now();
+    while run(here, &["token", "introspect", access, "--endpoint", grpc]).status.success() {
+        assert!(
+            began.elapsed() < Duration::from_secs(2),
+            "a revocation by another process is in force within a second"
+        );
+    }
+    fails(here, &["grant", "revoke", grants[0]["grant_id"].as_str().unwrap()], 1, "revoked before");
+
+    let issued = tokens(&dev).await;
+    let access = issued["access_token"].as_str().unwrap();
+    ok(here, &["token", "revoke", access, "--endpoint", grpc]);
+    assert_eq!(
+        json_of(&run(here, &["token", "introspect", access, "--endpoint", grpc, "--output", "json"])),
+        serde_json::json!({ "active": false })
+    );
+    assert!(terminate(child).await);
+    fails(here, &["health", "--endpoint", grpc], 1, grpc);
+
+    let (child, again) = start_dev(here).await;
+    assert_eq!(
+        (&again["account"], &again["client"]),
+        (&dev["account"], &dev["client"]),
+        "a second start finds what the first made"
+    );
+    assert!(terminate(child).await);
+}
+
+fn json_of(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn serve_names_what_it_bound_and_ends_on_sigterm() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    std::fs::write(here.join("secret"), format!("{SECRET}\n")).unwrap();
+    let config = format!("[database]\nurl = 'sqlite:{}/x.db'", here.display());
+    std::fs::write(here.join("c.toml"), config).unwrap();
+    let mut command = tokio::process::Command::from(scopegate(here, &["serve", "--config", "c.toml"]));
+    let mut child = command
+        .envs(PORTS)
+        .env("SCOPEGATE_KEYS__SECRET_FILE", here.join("secret"))
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).await.unwrap();
+    let parts: Vec<&str> = line.trim().split(' ').collect();
+    assert_eq!(parts[0], "listening");
+    for (part, name) in parts[1..].iter().zip(["http=127.0.0.1:", "grpc=127.0.0.1:", "ops=127.0.0.1:"]) {
+        let port = part.strip_prefix(name).unwrap_or_else(|| panic!("{line}"));
+        assert_ne!(port, "0");
+    }
+    let http = Http::new(&format!("http://{}", parts[1].strip_prefix("http=").unwrap()));
+    assert_eq!(http.get("/.well-known/oauth-authorization-server").await.status, 200);
+    assert!(terminate(child).await);
+}
+
+#[test]
+fn bad_configuration_is_status_78_and_names_the_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let check = |text: &str, says: &str| {
+        std::fs::write(here.join("c.toml"), text).unwrap();
+        for arguments in [
+            &["serve", "--config", "c.toml"][..],
+            &["config", "check", "--config", "c.toml"],
+            &["client", "list", "--config", "c.toml"],
+        ] {
+            fails(here, arguments, 78, says);
+        }
+    };
+    check("", "issuer");
+    check("issuer = 'https://a.example'", "keys.secret");
+    check("issuer = 'https://a.example'\n[keys]\nsecret = 'short'", "keys.secret");
+    check("issuer = 'http://a.example'", "issuer");
+    check("[http]\nlisten = 'x'", "http.listen");
+    check("[htpp]\nlisten = 'x'", "htpp");
+    check("not toml", "c.toml");
+    fails(here, &["serve", "--config", "missing.toml"], 78, "missing.toml");
+    let output = scopegate(here, &["config", "check"]).env("SCOPEGATE_HTTP__COLOUR", "x").output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("SCOPEGATE_HTTP__COLOUR"));
+    fails(here, &["config"], 2, "Usage");
+    fails(here, &["nonsense"], 2, "Usage");
+    fails(here, &["client", "create", "--name", "x", "--redirect-uri", "http://evil.example/"], 2, "loopback");
+}
+
+#[test]
+fn clients_and_accounts_are_managed_on_the_database() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let config = format!(
+        "issuer = 'https://a.example'\n[database]\nurl = 'sqlite:{}/x.db'\n[keys]\nsecret = '{SECRET}'\n[scopes.catalogue]\na = 'A'\nb = 'B'",
+        here.display()
+    );
+    std::fs::write(here.join("c.toml"), config).unwrap();
+    let config = ["--config", "c.toml"];
+    assert!(ok(here, &[&["config", "show"], &config[..]].concat()).contains("secret = \"***\""));
+    ok(here, &[&["migrate"], &config[..]].concat());
+
+    let create = [
+        "client",
+        "create",
+        "--name",
+        "Shop",
+        "--redirect-uri",
+        "https://shop.example/cb",
+        "--scope",
+        "a",
+        "--scope",
+        "b",
+    ];
+    let client = json(here, &[&create, &config[..]].concat());
+    let id = client["client_id"].as_str().unwrap();
+    assert_eq!(client["client_secret"].as_str().unwrap().len(), 43);
+    assert_eq!(
+        (&client["client_name"], &client["scope"], &client["client_secret_expires_at"]),
+        (&"Shop".into(), &"a b".into(), &0.into())
+    );
+    let public = json(here, &[&["client", "create", "--name", "App", "--public"], &config[..]].concat());
+    assert_eq!((public.get("client_secret"), &public["token_endpoint_auth_method"]), (None, &"none".into()));
+    fails(here, &[&["client", "create", "--name", "X", "--scope", "unknown"], &config[..]].concat(), 1, "unknown");
+
+    let shown = json(here, &[&["client", "show", id], &config[..]].concat());
+    assert_eq!(shown.get("client_secret"), None, "c15: a secret is shown once");
+    let updated =
+        json(here, &[&["client", "update", id, "--name", "New", "--scope", "a", "--disable"], &config[..]].concat());
+    assert_eq!(
+        (&updated["client_name"], &updated["scope"], &updated["disabled"]),
+        (&"New".into(), &"a".into(), &true.into())
+    );
+    let rotated = json(here, &[&["client", "rotate-secret", id], &config[..]].concat());
+    assert_ne!(rotated["client_secret"], client["client_secret"]);
+    assert_eq!(json(here, &[&["client", "list"], &config[..]].concat()).as_array().unwrap().len(), 2);
+    ok(here, &[&["client", "delete", id], &config[..]].concat());
+    fails(here, &[&["client", "show", id], &config[..]].concat(), 1, id);
+
+    let with_password = |arguments: &[&str], password: &str| {
+        let mut command = scopegate(here, &[arguments, &config[..]].concat());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(password.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    assert!(with_password(&["account", "create", "ann", "--password-stdin"], "correct horse\n").status.success());
+    let twice = with_password(&["account", "create", "ann", "--password-stdin"], "correct horse");
+    assert_eq!(twice.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&twice.stderr).contains("there is an account ann already"));
+    assert_eq!(with_password(&["account", "create", "bob", "--password-stdin"], "short").status.code(), Some(1));
+    assert!(with_password(&["account", "set-password", "ann", "--password-stdin"], "another horse").status.success());
+    ok(here, &[&["account", "disable", "ann"], &config[..]].concat());
+    let accounts = json(here, &[&["account", "list"], &config[..]].concat());
+    assert_eq!((&accounts[0]["username"], &accounts[0]["disabled"]), (&"ann".into(), &true.into()));
+    fails(here, &[&["account", "create", "x"], &config[..]].concat(), 2, "--password-stdin");
+}

@@ -1,0 +1,282 @@
+//! A sidecar of one's own for each test: in this process, on free ports, with its own database and a clock that is set by hand.
+
+mod browser;
+mod http;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use scopegate::config::{Config, Layers, ListenAddress};
+use scopegate::domain::client::{Client, Introspects};
+use scopegate::domain::timestamp::Timestamp;
+use scopegate::effects::{Clock, Effects, Entropy};
+use scopegate::proto::scopegate::v1 as api;
+use scopegate::proto::scopegate::v1::token_service_client::TokenServiceClient;
+use scopegate::server::{Addresses, Server};
+use scopegate::service::Service;
+use scopegate::service::clients::NewClient;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tonic::transport::Channel;
+use zeroize::Zeroizing;
+
+pub use self::browser::{Browser, encode, hidden_fields, query_of, ticked_scopes};
+pub use self::http::{Http, Reply, basic, form};
+
+pub const REDIRECT_URI: &str = "http://127.0.0.1:8765/callback";
+pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+pub const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+pub const USERNAME: &str = "ann";
+pub const PASSWORD: &str = "correct horse";
+pub const SECRET: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+/// A server and what it was given.
+pub struct Sidecar {
+    pub addresses: Addresses,
+    pub clock: Arc<ManualClock>,
+    pub service: Arc<Service>,
+    /// A confidential client with the scopes `a`, `b` and `c`.
+    pub shop: Registered,
+    /// A public one.
+    pub app: Registered,
+    pub directory: Arc<TempDir>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A client and its secret; a public one has an empty secret.
+#[derive(Clone)]
+pub struct Registered {
+    pub id: String,
+    pub secret: String,
+}
+
+/// The tokens of a token response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    pub access: String,
+    pub refresh: String,
+    pub scope: String,
+}
+
+/// A clock that moves when it is told to.
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    pub fn advance(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// Randomness of the operating system, as production has it.
+struct SystemEntropy(Effects);
+
+impl Entropy for SystemEntropy {
+    fn fill(&self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(16) {
+            chunk.copy_from_slice(&self.0.random_bytes::<16>()[..chunk.len()]);
+        }
+    }
+}
+
+impl Sidecar {
+    pub async fn start() -> Self {
+        Self::with("").await
+    }
+
+    /// With more configuration, as TOML.
+    pub async fn with(more: &str) -> Self {
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        Self::on(directory, more).await
+    }
+
+    /// On the database of an earlier one. Its clients and its account are made anew where they are missing.
+    pub async fn on(directory: Arc<TempDir>, more: &str) -> Self {
+        let config = configuration(&directory, more);
+        #[expect(clippy::disallowed_methods, reason = "the manual clock starts at the real time")]
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let clock = Arc::new(ManualClock(AtomicI64::new(i64::try_from(now).unwrap())));
+        let effects = Effects::new(clock.clone(), Arc::new(SystemEntropy(Effects::system())));
+        let (ready, started) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let server = Server::start(&config, effects).await.unwrap();
+                let shop = register(&server.backend.service, "Shop", false).await;
+                let app = register(&server.backend.service, "App", true).await;
+                let _ = server.backend.service.create_account(USERNAME.into(), Zeroizing::new(PASSWORD.into())).await;
+                let _ = ready.send((server.addresses.clone(), server.backend.service.clone(), shop, app));
+                let _ = stopped.await;
+                server.stop().await;
+            });
+        });
+        let (addresses, service, shop, app) = started.await.unwrap();
+        Self { addresses, clock, service, shop, app, directory, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Stops it, as SIGTERM would.
+    pub fn stop(mut self) {
+        self.shut_down();
+    }
+
+    fn shut_down(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(ended.is_ok() || std::thread::panicking(), "the server ended with a panic");
+        }
+    }
+
+    pub fn http(&self) -> Http {
+        Http::new(&format!("http://{}", self.addresses.http))
+    }
+
+    pub fn browser(&self) -> Browser {
+        Browser::new(self.http())
+    }
+
+    pub async fn grpc(&self) -> TokenServiceClient<Channel> {
+        let address = self.addresses.grpc.iter().find_map(|address| match address {
+            ListenAddress::Tcp(address) => Some(*address),
+            ListenAddress::Unix(_) => None,
+        });
+        TokenServiceClient::connect(format!("http://{}", address.unwrap())).await.unwrap()
+    }
+
+    /// The query of an authorization request for the shop, with other parameters over it; an empty one is left out.
+    pub fn request(&self, other: &[(&str, &str)]) -> String {
+        let mut parameters = vec![
+            ("response_type", "code"),
+            ("client_id", self.shop.id.as_str()),
+            ("redirect_uri", REDIRECT_URI),
+            ("scope", "a b"),
+            ("state", "xyz"),
+            ("code_challenge", CHALLENGE),
+            ("code_challenge_method", "S256"),
+        ];
+        for (name, value) in other {
+            parameters.retain(|(known, _)| known != name);
+            if !value.is_empty() {
+                parameters.push((name, value));
+            }
+        }
+        form(&parameters)
+    }
+
+    /// A code for the shop, with the scopes `a b`, by a user who allows everything.
+    pub async fn code(&self) -> String {
+        self.code_for(&self.request(&[])).await
+    }
+
+    pub async fn code_for(&self, request: &str) -> String {
+        let location = self.browser().approve(request).await;
+        query_of(&location, "code").unwrap_or_else(|| panic!("no code in {location}"))
+    }
+
+    /// Redeems a code of the shop.
+    pub async fn redeem(&self, code: &str) -> Reply {
+        let body = [
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", REDIRECT_URI),
+            ("code_verifier", VERIFIER),
+        ];
+        self.http().post_as(&self.shop, "/token", &body).await
+    }
+
+    pub async fn refresh(&self, refresh_token: &str) -> Reply {
+        self.http()
+            .post_as(&self.shop, "/token", &[("grant_type", "refresh_token"), ("refresh_token", refresh_token)])
+            .await
+    }
+
+    /// Tokens for the shop, with the scopes `a b`.
+    pub async fn tokens(&self) -> Tokens {
+        self.redeem(&self.code().await).await.tokens()
+    }
+
+    pub async fn check(&self, token: &str, scopes: &[&str]) -> api::CheckScopesResponse {
+        let request = api::CheckScopesRequest {
+            token: token.into(),
+            required_scopes: scopes.iter().map(|&scope| scope.into()).collect(),
+            ..Default::default()
+        };
+        self.grpc().await.check_scopes(request).await.unwrap().into_inner()
+    }
+
+    pub async fn introspect(&self, token: &str) -> api::IntrospectResponse {
+        let request = api::IntrospectRequest { token: token.into(), ..Default::default() };
+        self.grpc().await.introspect(request).await.unwrap().into_inner()
+    }
+
+    pub async fn is_active(&self, token: &str) -> bool {
+        self.introspect(token).await.active
+    }
+
+    /// What `/metrics` says of one metric; 0 where it says nothing.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let text = Http::new(&format!("http://{}", self.addresses.ops)).get("/metrics").await.body;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0, |value| value.parse().unwrap())
+    }
+
+    /// Operations on the database that requests caused: all but following the revocation log.
+    pub async fn store_operations(&self) -> u64 {
+        let text = Http::new(&format!("http://{}", self.addresses.ops)).get("/metrics").await.body;
+        text.lines()
+            .filter(|line| {
+                line.starts_with("scopegate_store_operations_total{") && !line.contains("follow the revocation log")
+            })
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+            .sum()
+    }
+
+    /// A connection to the database beside the server's own.
+    pub async fn database(&self) -> sqlx::SqliteConnection {
+        use sqlx::Connection as _;
+        let path = self.directory.path().join("scopegate.db");
+        sqlx::SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap()
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}
+
+/// The configuration of a sidecar on this directory.
+pub fn configuration(directory: &TempDir, more: &str) -> Config {
+    let text = format!(
+        "workers = 2\n{more}\n[http]\nlisten = '127.0.0.1:0'\n[grpc]\nlisten = ['127.0.0.1:0', 'unix:{socket}']\n[ops]\nlisten = '127.0.0.1:0'\n\
+         [database]\nurl = 'sqlite:{database}'\n[keys]\nsecret = '{SECRET}'\n\
+         [scopes.catalogue]\na = 'See A'\nb = 'Change B'\nc = 'Delete C'\n",
+        socket = directory.path().join("grpc.sock").display(),
+        database = directory.path().join("scopegate.db").display(),
+    );
+    Layers::new().text(&text).unwrap().build().unwrap()
+}
+
+async fn register(service: &Service, name: &str, public: bool) -> Registered {
+    let new = NewClient {
+        name: name.into(),
+        redirect_uris: vec![REDIRECT_URI.parse().unwrap()],
+        scopes: "a b c".parse().unwrap(),
+        public,
+        introspects: Introspects::Own,
+    };
+    let (client, secret): (Client, _) = service.create_client(new).await.unwrap();
+    Registered {
+        id: client.id.to_string(),
+        secret: secret.map(|secret| secret.expose().to_owned()).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# The one test command: style, lints, protos, dependencies and every test. Its arguments go to `cargo test`.
+# It installs what it needs into .tools, so it also passes where the project has never been.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+exec </dev/null # a step that asks a question fails at once, on every machine, instead of waiting
+
+tools=.tools
+requirements=tests/python/requirements.txt
+stamp=$tools/requirements.sha256
+
+step() { printf '\n== %s\n' "$1"; }
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
+
+# Debian and Ubuntu have a python3 whose venv module lacks pip until python3-venv is there.
+make_venv() {
+    python3 -m venv --clear $tools && return
+    as_root apt-get update
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends python3-venv
+    python3 -m venv --clear $tools
+}
+
+step "Install the Python clients and tools, if they changed"
+if ! sha256sum --check --status $stamp 2>/dev/null; then
+    make_venv
+    $tools/bin/python -m pip install --quiet --no-input --disable-pip-version-check --require-hashes -r $requirements
+    sha256sum $requirements >$stamp # last, so that an install that broke off is done again
+fi
+
+step "Generate the Python gRPC stubs"
+mkdir -p $tools/stubs
+$tools/bin/python -m grpc_tools.protoc -Iproto --python_out=$tools/stubs --grpc_python_out=$tools/stubs \
+    scopegate/v1/token_service.proto google/rpc/status.proto
+
+step "Check the format"
+cargo fmt --check
+
+step "Lint the protos"
+$tools/bin/buf lint proto
+
+step "Check the licenses, versions and sources of the dependencies"
+$tools/bin/cargo-deny --locked --all-features check licenses bans sources
+
+step "Lint the code"
+cargo clippy --all-targets --locked -- -D warnings
+
+step "Run the tests"
+cargo test --locked "$@"
