@@ -123,17 +123,12 @@ impl Sidecar {
         Self { addresses, clock, service, shop, app, directory, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// Stops it, as SIGTERM would.
-    pub fn stop(mut self) {
-        self.shut_down();
-    }
-
-    fn shut_down(&mut self) {
+    /// Stops it, as SIGTERM would, and waits for its end. Dropping it only stops it: its clients live on the runtime of
+    /// the test, which must not be blocked while they say goodbye.
+    pub async fn stop(mut self) {
         drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let ended = thread.join();
-            assert!(ended.is_ok() || std::thread::panicking(), "the server ended with a panic");
-        }
+        let thread = self.thread.take().unwrap();
+        tokio::task::spawn_blocking(move || thread.join().unwrap()).await.unwrap();
     }
 
     pub fn http(&self) -> Http {
@@ -245,12 +240,6 @@ impl Sidecar {
         use sqlx::Connection as _;
         let path = self.directory.path().join("scopegate.db");
         sqlx::SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap()
-    }
-}
-
-impl Drop for Sidecar {
-    fn drop(&mut self) {
-        self.shut_down();
     }
 }
 

@@ -54,7 +54,7 @@ async fn f5_a_restart_does_not_bring_a_rotated_token_back() {
     let first = sidecar.tokens().await;
     let second = sidecar.refresh(&first.refresh).await.tokens();
     let (directory, shop) = (sidecar.directory.clone(), sidecar.shop.clone());
-    sidecar.stop();
+    sidecar.stop().await;
     let mut sidecar = Sidecar::on(directory, "").await;
     sidecar.shop = shop;
     assert!(sidecar.is_active(&second.access).await);

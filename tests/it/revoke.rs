@@ -116,7 +116,7 @@ async fn r12_a_revocation_survives_a_restart() {
     let tokens = sidecar.tokens().await;
     revoke_over_grpc(&sidecar, &tokens.access).await;
     let directory = sidecar.directory.clone();
-    sidecar.stop();
+    sidecar.stop().await;
     let sidecar = Sidecar::on(directory, "").await;
     assert!(!sidecar.is_active(&tokens.access).await);
 }

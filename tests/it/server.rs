@@ -116,7 +116,7 @@ async fn stopping_ends_idle_and_silent_connections_at_once_and_tells_probes() {
     let idle_http = sidecar.http();
     idle_http.get("/").await;
     let began = Instant::now();
-    tokio::task::spawn_blocking(move || sidecar.stop()).await.unwrap();
+    sidecar.stop().await;
     assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
     assert!(TcpStream::connect(&address).await.is_err());
     drop((silent, half));
