@@ -23,9 +23,9 @@ use crate::effects::Effects;
 use crate::server::{Backend, StartError};
 use crate::service::accounts::AccountError;
 use crate::service::clients::ClientError;
-use crate::store::{SchemaError, Store};
+use crate::store::{OperationCounter, SchemaError, Store};
 
-/// EX_CONFIG of sysexits.h.
+/// `EX_CONFIG` of `sysexits.h`.
 const BAD_CONFIGURATION: u8 = 78;
 /// Where `dev` keeps everything unless told otherwise.
 const DEV_DATA_DIR: &str = "scopegate-data";
@@ -153,7 +153,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Ok(ExitCode::SUCCESS)
         }
         Verb::Migrate(source) => {
-            let store = Store::open(&source.load()?.database.url, Default::default()).await?;
+            let store = Store::open(&source.load()?.database.url, OperationCounter::default()).await?;
             store.migrate().await?;
             store.check_schema().await?;
             println!("the database schema is up to date");

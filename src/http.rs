@@ -38,8 +38,15 @@ type Context = Arc<Service>;
 /// All HTTP endpoints.
 pub fn router(service: Arc<Service>) -> Router {
     let issuer = &service.settings.issuer;
-    let same_origin =
-        CsrfLayer::new().add_trusted_origin(issuer.as_str()).expect("the issuer was checked to be an origin");
+    let same_origin = CsrfLayer::new()
+        .add_trusted_origin(issuer.as_str())
+        .expect("the issuer was checked to be an origin")
+        .with_rejection_response(|_| {
+            pages::error(
+                StatusCode::FORBIDDEN,
+                "This form was sent from another site. Go back to the app and start again.",
+            )
+        });
     // A policy of its own for pages only: the OAuth endpoints are there to be called from elsewhere.
     let forms = Router::new()
         .route("/login", get(login::show).post(login::sign_in))

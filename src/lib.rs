@@ -1,14 +1,56 @@
-//! scopegate
-pub mod cli;
-pub mod config;
+//! scopegate runs beside an existing app, serves OAuth 2.0 for its users over HTTP, and tells its services over gRPC what a
+//! token is and what it may do.
+//!
+//! # The house
+//!
+//! Imports point down only.
+//!
+//! | layer | what it owns |
+//! |---|---|
+//! | [`cli`] | arguments, configuration, signals |
+//! | [`server`] | the composition root: builds the parts, binds, drains |
+//! | [`http`], [`grpc`] | the fronts: extract → one use case → render |
+//! | [`service`] | the use cases; the only place where store, facts, revocation, clock and randomness meet |
+//! | [`store`], [`facts`], [`revocation`] | SQL truth · cached facts · what ended since they were read |
+//! | [`effects`] | clock and randomness |
+//! | [`domain`] | what OAuth is, as pure values and functions |
+//!
+//! Beside them: [`config`] (every default, in one place), [`proto`] (generated code), [`telemetry`] (logs and metrics).
+//!
+//! # `CheckScopes`, from the socket and back
+//!
+//! 1. A core accepts the connection (`server::connections`) and hands the call to `grpc::GrpcFront`, which asks who calls and
+//!    sets the deadline; `grpc::tokens` reads the request.
+//! 2. `service::introspection` opens the token (`domain::token`): one MAC. Garbage and expired tokens end here, without a lookup.
+//! 3. The facts about its grant come from the cache of this process (`facts::local`) or, once for all who ask at the same
+//!    time (`facts::flight`), from the database (`store::grants`), on the background runtime.
+//! 4. The revocation index says whether the grant ended since the facts were read (`revocation::index`).
+//! 5. `domain::decision` decides about scopes and audience, anew on every call, and `domain::challenge` words the refusal.
+//!
+//! # `POST /token`, with a refresh token
+//!
+//! 1. `http::token` reads the form (`domain::parameters`) and calls `service::token_endpoint`.
+//! 2. The client proves who it is (`domain::credentials`, `service::client_authentication`).
+//! 3. The grant is read and says what the token is to it: current, repeated, replayed or dead (`domain::grant`).
+//! 4. A current one is replaced in one conditional update (`store::grants`), which runs as a task of its own: if the client
+//!    goes away, the rotation is whole or has not happened.
+//! 5. Both new tokens are derived from the row. So a repetition inside the grace window gets the same bytes, and no token is ever stored.
+//!
+//! # A revocation
+//!
+//! `service::revocation` has `store::revocations` write the truth and the log in one transaction, applies the entry to the
+//! index, and only then answers. What other processes write to the log, `revocation::Follower` applies within a third of a second.
+
 pub mod domain;
 pub mod effects;
+pub mod store;
 pub mod facts;
+pub mod revocation;
+pub mod service;
+pub mod proto;
 pub mod grpc;
 pub mod http;
-pub mod proto;
-pub mod revocation;
-pub mod server;
-pub mod service;
-pub mod store;
+pub mod config;
 pub mod telemetry;
+pub mod server;
+pub mod cli;

@@ -14,6 +14,9 @@ mod revocations;
 mod rows;
 mod schema;
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -58,6 +61,7 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT);
+        create_private(options.get_filename());
         let pool = |connections| {
             SqlitePoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE).idle_timeout(None)
         };
@@ -89,6 +93,11 @@ impl Store {
             Err(error) => Err(failed(operation)(error)),
         }
     }
+}
+
+/// Makes the file for its owner alone, and so the ones that SQLite puts beside it. If this cannot be done, opening says why.
+fn create_private(path: &Path) {
+    let _ = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path);
 }
 
 /// The cause of a failed operation, kept for the log.

@@ -24,9 +24,9 @@ pub fn start_logging(telemetry: &Telemetry) -> Result<(), ConfigError> {
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(terminal);
     if json {
-        builder.json().flatten_event(true).init()
+        builder.json().flatten_event(true).init();
     } else {
-        builder.init()
+        builder.init();
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ pub(super) struct Arguments {
 
 #[derive(Args)]
 pub(super) struct Target {
-    /// The server: http://host:port, host:port or unix:/path
+    /// The server: `http://host:port`, `host:port` or `unix:/path`
     #[arg(long, default_value = "http://127.0.0.1:50051")]
     endpoint: String,
 }

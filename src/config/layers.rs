@@ -34,7 +34,7 @@ impl Environment {
     /// The process's own.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     pub fn of_process() -> Self {
-        Self::from_iter(std::env::vars())
+        std::env::vars().collect()
     }
 }
 
@@ -171,7 +171,7 @@ fn refuse_unknown(table: &Table, known: &Table, path: &str) -> Result<(), Config
         match (known.get(key), value) {
             (None, _) => return Err(ConfigError::new(&path, "there is no such key")),
             (Some(Value::Table(known)), Value::Table(table)) if !FREE_FORM.contains(&path.as_str()) => {
-                refuse_unknown(table, known, &path)?
+                refuse_unknown(table, known, &path)?;
             }
             _ => {}
         }

@@ -100,6 +100,7 @@ fn split_loopback(uri: &str) -> Option<(&'static str, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use super::InvalidRedirectUri as Because;
     use super::*;
 
     fn registered(text: &str) -> RedirectUri {
@@ -171,7 +172,6 @@ mod tests {
         ] {
             assert!(good.parse::<RedirectUri>().is_ok(), "{good}");
         }
-        use InvalidRedirectUri as Because;
         for (bad, because) in [
             ("https://c/cb#f", Because::Fragment),
             ("https://c/cb#", Because::Fragment),

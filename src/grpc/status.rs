@@ -116,8 +116,8 @@ mod tests {
     #[test]
     fn timeouts_as_grpc_writes_them() {
         for (text, expected) in [
-            ("1H", Some(Duration::from_secs(3_600))),
-            ("99999999M", Some(Duration::from_secs(99_999_999 * 60))),
+            ("1H", Some(Duration::from_hours(1))),
+            ("99999999M", Some(Duration::from_mins(99_999_999))),
             ("5S", Some(Duration::from_secs(5))),
             ("100m", Some(Duration::from_millis(100))),
             ("7u", Some(Duration::from_micros(7))),

@@ -9,6 +9,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{consistency, status};
 use crate::domain::challenge::Challenge;
 use crate::domain::decision::{Decision, Match, Requirement};
+use crate::domain::timestamp::Timestamp;
 use crate::facts::Source;
 use crate::proto::scopegate::v1 as api;
 use crate::proto::scopegate::v1::token_service_server::TokenService;
@@ -94,7 +95,7 @@ impl TokenFront {
             client_id: active.facts.client.to_string(),
             username: active.facts.username.to_string(),
             token_type: active.token_type().into(),
-            exp: active.token.expires_at().map_or(0, |at| at.as_unix()),
+            exp: active.token.expires_at().map_or(0, Timestamp::as_unix),
             iat: active.token.issued_at.as_unix(),
             nbf: active.token.issued_at.as_unix(),
             sub: active.facts.subject.as_str().to_owned(),
@@ -115,10 +116,8 @@ impl TokenFront {
             return Ok(());
         };
         let position = consistency::position(&consistency.at_least_as_fresh)?;
-        match self.service.reaches(position).await.map_err(status::unavailable)? {
-            true => Ok(()),
-            false => Err(status::behind()),
-        }
+        let reached = self.service.reaches(position).await.map_err(status::unavailable)?;
+        reached.then_some(()).ok_or_else(status::behind)
     }
 
     fn consistency_token(&self) -> String {

@@ -33,7 +33,9 @@ impl Follower {
             if news.is_empty() {
                 return Ok(());
             }
-            news.iter().for_each(|revocation| self.index.apply(revocation, now));
+            for revocation in &news {
+                self.index.apply(revocation, now);
+            }
         }
     }
 

@@ -27,7 +27,7 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// How long a client may take to say its first word, or to send its headers.
 const HEADER_PATIENCE: Duration = Duration::from_secs(5);
 /// Connections are ended in good order after so long, so that clients spread over new servers.
-const MAX_AGE: Duration = Duration::from_secs(30 * 60);
+const MAX_AGE: Duration = Duration::from_mins(30);
 /// How long requests under way may take to finish when a connection is ended.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 const MAX_HEADERS: usize = 64;

@@ -9,12 +9,12 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::Service;
 use super::sign_in::BrowserSession;
-use crate::domain::authorization::{AuthorizationRequest, Fatal, Rejection, client_id};
+use crate::domain::authorization::{AuthorizationRequest, Fatal, Rejection, ResponseTarget, client_id};
 use crate::domain::client::Client;
 use crate::domain::error::{AccessDenied, OAuthError, Unavailable};
 use crate::domain::parameters::Parameters;
 use crate::domain::timestamp::Timestamp;
-use crate::domain::token::{GrantId, Token, TokenKind};
+use crate::domain::token::{GrantId, Token, TokenKind, TokenText};
 use crate::store::NewGrant;
 
 /// How long the user may think, in seconds.
@@ -26,7 +26,7 @@ pub enum AuthorizationStep {
     /// Nobody is signed in.
     SignIn,
     /// Ask the user.
-    Consent(Consent),
+    Consent(Box<Consent>),
 }
 
 /// What the consent page says, and what its form carries.
@@ -101,13 +101,13 @@ impl Service {
             Err(error) => return Err(self.temporarily_unavailable(&request, &error)),
         };
         let Some(session) = session else { return Ok(AuthorizationStep::SignIn) };
-        Ok(AuthorizationStep::Consent(Consent {
+        Ok(AuthorizationStep::Consent(Box::new(Consent {
             ticket: self.ticket(&session, query),
             client,
             username: session.session.username,
             redirect_uri: request.target.redirect_uri().to_owned(),
             scopes: request.scopes.iter().map(|scope| self.describe(scope)).collect(),
-        }))
+        })))
     }
 
     /// Whether a request is valid, and where its answers will go: what a login page has to know.
@@ -169,11 +169,7 @@ impl Service {
         }
     }
 
-    fn redirect(
-        &self,
-        target: &crate::domain::authorization::ResponseTarget,
-        error: &OAuthError,
-    ) -> AuthorizationFailure {
+    fn redirect(&self, target: &ResponseTarget, error: &OAuthError) -> AuthorizationFailure {
         AuthorizationFailure::Redirect(target.with_error(error, &self.settings.issuer))
     }
 
@@ -187,7 +183,7 @@ impl Service {
         DescribedScope { name: scope.to_owned(), description: description.to_owned() }
     }
 
-    fn code(&self, grant: GrantId, now: Timestamp) -> crate::domain::token::TokenText {
+    fn code(&self, grant: GrantId, now: Timestamp) -> TokenText {
         self.token_keys.seal(&Token {
             kind: TokenKind::AuthorizationCode,
             variant: 0,

@@ -256,6 +256,7 @@ async fn a_form_from_another_site_is_refused() {
         for headers in [&[("sec-fetch-site", "cross-site")][..], &[("origin", "https://evil.example")]] {
             let reply = sidecar.http().post_text(path, headers, "").await;
             assert_eq!(reply.status, StatusCode::FORBIDDEN, "{path} {headers:?}");
+            assert!(reply.body.contains("from another site"), "{}", reply.body);
         }
     }
 }

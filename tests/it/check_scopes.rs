@@ -93,7 +93,7 @@ async fn i17_a_batch_keeps_its_order_and_an_error_fails_its_item_alone() {
             (1, Item::Response(response)) => assert_eq!(response.decision(), api::Decision::InsufficientScope),
             (2, Item::Response(response)) => assert_eq!(response.decision(), api::Decision::InactiveToken),
             (3 | 4, Item::Error(rpc::Status { code, details, .. })) => {
-                assert_eq!((code, details.len()), (Code::InvalidArgument as i32, 1))
+                assert_eq!((code, details.len()), (Code::InvalidArgument as i32, 1));
             }
             (kind, other) => panic!("item {n} of kind {kind}: {other:?}"),
         }

@@ -33,7 +33,9 @@ async fn k3_fifty_redemptions_of_one_code_make_one_token_set_at_most_and_leave_a
     .await;
     let (won, lost): (Vec<_>, Vec<_>) = replies.into_iter().partition(|reply| reply.status == 200);
     assert_eq!(won.len(), 1, "exactly one of them is the first");
-    lost.iter().for_each(|reply| reply.assert_error(400, "invalid_grant"));
+    for reply in lost {
+        reply.assert_error(400, "invalid_grant");
+    }
     let tokens = won[0].tokens();
     assert!(!sidecar.is_active(&tokens.access).await, "a replayed code ends its grant");
     sidecar.refresh(&tokens.refresh).await.assert_error(400, "invalid_grant");

@@ -1,6 +1,8 @@
 //! Garbage costs no lookup and leaves nothing behind.
 
 use scopegate::proto::scopegate::v1 as api;
+use scopegate::proto::scopegate::v1::batch_check_scopes_result::Result as Checked;
+use scopegate::proto::scopegate::v1::batch_introspect_result::Result as Introspected;
 
 use crate::harness::Sidecar;
 
@@ -43,11 +45,11 @@ async fn i13_i19_what_no_key_signed_is_inactive_without_a_statement_or_a_cache_e
         let checked = grpc.batch_check_scopes(api::BatchCheckScopesRequest { requests }).await.unwrap().into_inner();
         for (token, result) in chunk.iter().zip(checked.results) {
             match result.result.unwrap() {
-                api::batch_check_scopes_result::Result::Response(response) => {
+                Checked::Response(response) => {
                     assert_eq!(response.decision(), api::Decision::InactiveToken, "{token:?}");
                     assert_eq!(response.cache_status(), api::CacheStatus::Unspecified, "{token:?}");
                 }
-                other => panic!("{token:?}: {other:?}"),
+                Checked::Error(error) => panic!("{token:?}: {error:?}"),
             }
         }
         let requests =
@@ -55,8 +57,8 @@ async fn i13_i19_what_no_key_signed_is_inactive_without_a_statement_or_a_cache_e
         let introspected = grpc.batch_introspect(api::BatchIntrospectRequest { requests }).await.unwrap().into_inner();
         for (token, result) in chunk.iter().zip(introspected.results) {
             match result.result.unwrap() {
-                api::batch_introspect_result::Result::Response(response) => assert!(!response.active, "{token:?}"),
-                other => panic!("{token:?}: {other:?}"),
+                Introspected::Response(response) => assert!(!response.active, "{token:?}"),
+                Introspected::Error(error) => panic!("{token:?}: {error:?}"),
             }
         }
     }

@@ -111,15 +111,15 @@ impl Sidecar {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let server = Server::start(&config, effects).await.unwrap();
-                let shop = register(&server.backend.service, "Shop", false).await;
-                let app = register(&server.backend.service, "App", true).await;
-                let _ = server.backend.service.create_account(USERNAME.into(), Zeroizing::new(PASSWORD.into())).await;
-                let _ = ready.send((server.addresses.clone(), server.backend.service.clone(), shop, app));
+                let service = server.backend.service.clone();
+                let clients = [register(&service, "Shop", false).await, register(&service, "App", true).await];
+                let _ = service.create_account(USERNAME.into(), Zeroizing::new(PASSWORD.into())).await;
+                let _ = ready.send((server.addresses.clone(), service, clients));
                 let _ = stopped.await;
                 server.stop().await;
             });
         });
-        let (addresses, service, shop, app) = started.await.unwrap();
+        let (addresses, service, [shop, app]) = started.await.unwrap();
         Self { addresses, clock, service, shop, app, directory, stop: Some(stop), thread: Some(thread) }
     }
 

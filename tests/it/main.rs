@@ -1,9 +1,5 @@
 //! Behaviours, through the public ports of real servers. One binary, so that it links once.
-#![allow(
-    clippy::unwrap_used,
-    clippy::missing_panics_doc,
-    reason = "a test that cannot go on panics, with the line where"
-)]
+#![allow(clippy::similar_names, clippy::unwrap_used, reason = "a test that cannot go on panics, with the line where")]
 
 mod harness;
 
