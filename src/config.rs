@@ -209,7 +209,7 @@ impl Default for Config {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: ListenAddresses::tcp([0, 0, 0, 0], 8080) }
+        Self { listen: ListenAddresses::tcp([127, 0, 0, 1], 8080) }
     }
 }
 
@@ -221,7 +221,7 @@ impl Default for Grpc {
 
 impl Default for Ops {
     fn default() -> Self {
-        Self { listen: ListenAddresses::tcp([0, 0, 0, 0], 9464) }
+        Self { listen: ListenAddresses::tcp([127, 0, 0, 1], 9464) }
     }
 }
 

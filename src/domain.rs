@@ -3,19 +3,18 @@
 //! Nothing here is async, does I/O, asks a clock or draws random numbers: time and entropy are arguments. A value that
 //! exists is valid, because parsing is the only way to get one.
 
-pub mod authorization;
-pub mod challenge;
-pub mod client;
-pub mod credentials;
-pub mod decision;
+pub mod timestamp;
+pub mod secret;
 pub mod error;
-pub mod grant;
 pub mod parameters;
-pub mod revocation;
-
+pub mod scope;
 pub mod pkce;
 pub mod redirect_uri;
-pub mod scope;
-pub mod secret;
-pub mod timestamp;
+pub mod client;
+pub mod credentials;
+pub mod authorization;
 pub mod token;
+pub mod grant;
+pub mod revocation;
+pub mod decision;
+pub mod challenge;

@@ -203,6 +203,7 @@ fn print_tour(server: &Server, demo: &Demo, directory: &Path, effects: &Effects)
             .append_pair("code_challenge", &challenge.unwrap_or_default())
             .append_pair("code_challenge_method", "S256")
             .finish();
+    let program = std::env::args().next().unwrap_or_else(|| "scopegate".into());
     let Demo { username, password, client_id, client_secret, app_client_id, redirect_uri, .. } = demo;
     println!(
         "\
@@ -215,19 +216,19 @@ scopegate dev: everything is in {directory}; nothing of it is meant for producti
   public client        {app_client_id}
   metadata             {http}/.well-known/oauth-authorization-server
 
-1. Be the user: open this, sign in, choose, allow.
+1. Be the user: open this in a browser, sign in, choose, allow.
 
   {authorize}
 
-2. Be the app: the browser was sent to {redirect_uri}?code=…, where nothing listens yet.
-   Copy the code out of the address bar within a minute and redeem it:
+2. Be the app: the browser was sent to {redirect_uri}?code=…, where nothing listens.
+   Copy the code out of the address bar within a minute and redeem it. (Or let examples/third_party_app.py do steps 1 and 2.)
 
   curl -u '{client_id}:{client_secret}' -d grant_type=authorization_code -d redirect_uri={redirect_uri} \\
     -d code_verifier={verifier} {http}/token -d code=CODE
 
 3. Be a service that got the access token with a request:
 
-  scopegate token check ACCESS_TOKEN --scope orders:read --endpoint {grpc}
+  {program} token check ACCESS_TOKEN --scope orders:read --endpoint {grpc}
 
 listening {addresses}",
         directory = directory.display(),

@@ -238,7 +238,7 @@ mod tests {
             ("", &[("SCOPEGATE_KEYS__SECRET_FILE", "/nowhere")], "SCOPEGATE_KEYS__SECRET_FILE"),
             ("", &[("SCOPEGATE_ISSUER", "http://example.com")], "issuer"),
             ("", &[("SCOPEGATE_ISSUER", "https://example.com/?x")], "issuer"),
-            ("", &[("SCOPEGATE_ISSUER", "")], "issuer"),
+            ("[http]\nlisten = '0.0.0.0:80'", &[("SCOPEGATE_ISSUER", "")], "issuer"),
         ] {
             match build(text, variables) {
                 Err(error) => assert_eq!(error.key, key, "{error}"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::RevocationIndex;
 use crate::domain::error::Unavailable;
+use crate::domain::timestamp::Timestamp;
 use crate::effects::Effects;
 use crate::store::Store;
 
@@ -29,12 +30,17 @@ impl Follower {
     pub async fn catch_up(&self) -> Result<(), Unavailable> {
         let now = self.effects.now();
         loop {
-            let news = self.store.revocations_after(self.index.applied()).await?;
+            let applied = self.index.applied();
+            let news = self.store.revocations_after(applied).await?;
             if news.is_empty() {
                 return Ok(());
             }
             for revocation in &news {
                 self.index.apply(revocation, now);
+            }
+            if self.index.applied() == applied {
+                let cause = format!("the log lacks position {}: was a backup restored?", applied + 1);
+                return Err(Unavailable { operation: "follow the revocation log", cause: cause.into() });
             }
         }
     }
@@ -48,7 +54,7 @@ impl Follower {
             if let Err(error) = self.catch_up().await {
                 tracing::warn!(error = %error, cause = %error.cause, "the revocation log could not be read");
             }
-            self.index.prune(crate::domain::timestamp::Timestamp::from_unix(self.effects.now().as_unix() - WINDOW));
+            self.index.prune(Timestamp::from_unix(self.effects.now().as_unix() - WINDOW));
         }
     }
 }

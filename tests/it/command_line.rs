@@ -200,7 +200,8 @@ fn bad_configuration_is_status_78_and_names_the_key() {
             fails(here, arguments, 78, says);
         }
     };
-    check("", "issuer");
+    check("", "keys.secret");
+    check("[http]\nlisten = '0.0.0.0:8080'", "issuer");
     check("issuer = 'https://a.example'", "keys.secret");
     check("issuer = 'https://a.example'\n[keys]\nsecret = 'short'", "keys.secret");
     check("issuer = 'http://a.example'", "issuer");
