@@ -153,7 +153,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Ok(ExitCode::SUCCESS)
         }
         Verb::Migrate(source) => {
-            let store = Store::open(&source.load()?.database.url, OperationCounter::default()).await?;
+            let store = Store::open(source.load()?.database.url.expose(), OperationCounter::default()).await?;
             store.migrate().await?;
             store.check_schema().await?;
             println!("the database schema is up to date");

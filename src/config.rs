@@ -74,10 +74,11 @@ pub struct Ops {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
-    /// `sqlite:PATH`.
-    pub url: String,
-    /// Bring the schema up to date at start.
-    pub auto_migrate: bool,
+    /// `sqlite:PATH`, for one server, or `postgres://user:password@host/database`, for many.
+    pub url: Secret,
+    /// Bring the schema up to date at start: `true`, `false`, or `auto`, which does so on SQLite. Where many servers share
+    /// a database, that is for `scopegate migrate`.
+    pub auto_migrate: AutoMigrate,
 }
 
 /// Cached facts about grants.
@@ -163,6 +164,31 @@ pub enum LogFormat {
     Json,
 }
 
+/// Whether the server migrates its database itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", try_from = "toml::Value")]
+pub enum AutoMigrate {
+    Auto,
+    True,
+    False,
+}
+
+impl TryFrom<toml::Value> for AutoMigrate {
+    type Error = &'static str;
+
+    /// As TOML has it, and as an environment variable has it.
+    fn try_from(value: toml::Value) -> Result<Self, &'static str> {
+        match value {
+            toml::Value::Boolean(true) => Ok(Self::True),
+            toml::Value::Boolean(false) => Ok(Self::False),
+            toml::Value::String(text) if text == "auto" => Ok(Self::Auto),
+            toml::Value::String(text) if text == "true" => Ok(Self::True),
+            toml::Value::String(text) if text == "false" => Ok(Self::False),
+            _ => Err("this is true, false or auto"),
+        }
+    }
+}
+
 /// A value that is never shown.
 #[derive(Clone, Default, Deserialize)]
 #[serde(transparent)]
@@ -227,7 +253,7 @@ impl Default for Ops {
 
 impl Default for Database {
     fn default() -> Self {
-        Self { url: "sqlite:scopegate.db".into(), auto_migrate: true }
+        Self { url: Secret("sqlite:scopegate.db".into()), auto_migrate: AutoMigrate::Auto }
     }
 }
 
@@ -261,6 +287,17 @@ impl Default for Telemetry {
     }
 }
 
+impl Database {
+    /// Whether the server brings the schema up to date at start.
+    pub fn migrates_itself(&self) -> bool {
+        match self.auto_migrate {
+            AutoMigrate::Auto => self.url.expose().starts_with("sqlite:"),
+            AutoMigrate::True => true,
+            AutoMigrate::False => false,
+        }
+    }
+}
+
 impl Config {
     /// Checks what the types alone do not: everything that would keep the server from working.
     pub fn validate(&self) -> Result<(), ConfigError> {
@@ -282,8 +319,9 @@ impl Config {
                 "the URL under which browsers reach this server is required, such as https://auth.example.com",
             );
         }
-        if !self.database.url.starts_with("sqlite:") {
-            return wrong("database.url", "this starts with sqlite:");
+        let url = self.database.url.expose();
+        if !["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return wrong("database.url", "this starts with sqlite: or postgres://");
         }
         let tokens = &self.tokens;
         for (key, seconds, most) in [

@@ -66,8 +66,8 @@ impl Backend {
     ) -> Result<Self, StartError> {
         let cache = Arc::new(LocalCache::new(config.cache.max_bytes));
         let metrics = Arc::new(Metrics::new(cache.clone()));
-        let store = Store::open(&config.database.url, metrics.store_operations.clone()).await?;
-        if config.database.auto_migrate {
+        let store = Store::open(config.database.url.expose(), metrics.store_operations.clone()).await?;
+        if config.database.migrates_itself() {
             store.migrate().await?;
         }
         store.check_schema().await?;

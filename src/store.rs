@@ -7,6 +7,7 @@
 //! The SQL is the subset that SQLite and PostgreSQL share. Each write is one conditional statement, or a
 //! transaction whose first statement is the claiming write.
 
+mod engine;
 mod accounts;
 mod clients;
 mod grants;
@@ -21,11 +22,13 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use prometheus_client::metrics::{counter::Counter, family::Family};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use tokio::runtime::Handle;
 
 pub use self::accounts::{Account, Session};
 pub use self::clients::ClientChanges;
+use self::engine::{Engine, Pool, on_engine};
 pub use self::grants::{NewGrant, Redemption, Refresh};
 pub use self::schema::SchemaError;
 use crate::domain::error::Unavailable;
@@ -34,8 +37,15 @@ use crate::domain::error::Unavailable;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long SQLite waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
-/// Readers beside the one writer.
-const READERS: u32 = 2;
+/// SQLite's readers, beside its one writer.
+const SQLITE_READERS: u32 = 2;
+/// Connections to PostgreSQL.
+const POSTGRES_CONNECTIONS: u32 = 8;
+/// How long an operation waits for one of them.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(500);
+/// What PostgreSQL itself ends: a statement that takes too long, and a transaction that nobody goes on with, in milliseconds.
+const POSTGRES_SETTINGS: [(&str, &str); 2] =
+    [("statement_timeout", "1000"), ("idle_in_transaction_session_timeout", "2000")];
 
 /// Counts operations by name: "no lookup" is a claim that a counter can prove.
 pub type OperationCounter = Family<[(&'static str, &'static str); 1], Counter>;
@@ -44,39 +54,25 @@ pub type OperationCounter = Family<[(&'static str, &'static str); 1], Counter>;
 #[derive(Clone)]
 pub struct Store {
     background: Handle,
-    /// Several connections that read.
-    reader: SqlitePool,
-    /// The one that writes: SQLite has one writer at a time, and waiting in this queue is fair.
-    writer: SqlitePool,
+    /// SQLite: several connections that read. PostgreSQL: the same as the writer.
+    reader: Pool,
+    /// SQLite: the one connection that writes, since there is one writer at a time, and waiting in this queue is fair.
+    writer: Pool,
     operations: OperationCounter,
 }
 
 impl Store {
-    /// Opens the database at `url` (`sqlite:PATH`), on the runtime that calls, and makes the file if it is missing.
+    /// Opens the database at `url` (`sqlite:PATH` or `postgres://…`), on the runtime that calls. A missing SQLite file is made.
     pub async fn open(url: &str, operations: OperationCounter) -> Result<Self, Unavailable> {
-        let options = SqliteConnectOptions::from_str(url)
-            .map_err(failed("open the database"))?
-            .create_if_missing(true)
-            .foreign_keys(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT);
-        create_private(options.get_filename());
-        let pool = |connections| {
-            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE).idle_timeout(None)
-        };
-        Ok(Self {
-            background: Handle::current(),
-            writer: pool(1).connect_with(options.clone()).await.map_err(failed("open the database"))?,
-            reader: pool(READERS).connect_lazy_with(options),
-            operations,
-        })
+        let opened = if url.starts_with("sqlite:") { open_sqlite(url).await } else { open_postgres(url).await };
+        let (reader, writer) = opened.map_err(failed("open the database"))?;
+        Ok(Self { background: Handle::current(), reader, writer, operations })
     }
 
     /// Waits for running operations, then closes the connections.
     pub async fn close(&self) {
-        self.reader.close().await;
-        self.writer.close().await;
+        on_engine!(&self.reader, pool => pool.close().await);
+        on_engine!(&self.writer, pool => pool.close().await);
     }
 
     /// Runs `work` as a detached task and waits for its end, but not for ever.
@@ -93,6 +89,28 @@ impl Store {
             Err(error) => Err(failed(operation)(error)),
         }
     }
+}
+
+async fn open_sqlite(url: &str) -> Result<(Pool, Pool), sqlx::Error> {
+    let options = SqliteConnectOptions::from_str(url)?
+        .create_if_missing(true)
+        .foreign_keys(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT);
+    create_private(options.get_filename());
+    let pool = |connections| {
+        SqlitePoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE).idle_timeout(None)
+    };
+    let writer = pool(1).connect_with(options.clone()).await?;
+    Ok((Engine::Sqlite(pool(SQLITE_READERS).connect_lazy_with(options)), Engine::Sqlite(writer)))
+}
+
+async fn open_postgres(url: &str) -> Result<(Pool, Pool), sqlx::Error> {
+    let options = PgConnectOptions::from_str(url)?.application_name("scopegate").options(POSTGRES_SETTINGS);
+    let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT);
+    let pool = Engine::Postgres(pool.connect_with(options).await?);
+    Ok((pool.clone(), pool))
 }
 
 /// Makes the file for its owner alone, and so the ones that SQLite puts beside it. If this cannot be done, opening says why.

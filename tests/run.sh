@@ -13,11 +13,15 @@ step() { printf '\n== %s\n' "$1"; }
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 
+install() {
+    as_root apt-get update
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@"
+}
+
 # Debian and Ubuntu have a python3 whose venv module lacks pip until python3-venv is there.
 make_venv() {
     python3 -m venv --clear $tools && return
-    as_root apt-get update
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends python3-venv
+    install python3-venv
     python3 -m venv --clear $tools
 }
 
@@ -27,6 +31,9 @@ if ! sha256sum --check --status $stamp 2>/dev/null; then
     $tools/bin/python -m pip install --quiet --no-input --disable-pip-version-check --require-hashes -r $requirements
     sha256sum $requirements >$stamp # last, so that an install that broke off is done again
 fi
+
+step "Install PostgreSQL, if it is missing"
+ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null || install postgresql
 
 step "Generate the Python gRPC stubs"
 mkdir -p $tools/stubs
@@ -47,3 +54,6 @@ cargo clippy --all-targets --locked -- -D warnings
 
 step "Run the tests"
 cargo test --locked "$@"
+
+step "Run the behaviours again, on PostgreSQL"
+tests/with-postgres.sh cargo test --locked --test it "$@"

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{CliError, DEV_DATA_DIR, Output, OutputFormat, output, serve};
+use super::serve::StopSignals;
+use super::{CliError, DEV_DATA_DIR, Output, OutputFormat, output};
 use crate::config::{Environment, Layers};
 use crate::domain::client::Introspects;
 use crate::domain::pkce::CodeVerifier;
@@ -72,6 +73,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
     let profile = format!("profile = {:?}", arguments.profile);
     let config = Layers::new().file(&file)?.text(&profile)?.environment(&Environment::of_process())?.build()?;
     telemetry::start_logging(&config.telemetry)?;
+    let stop = StopSignals::new()?;
     let server = Server::start(&config, effects.clone()).await?;
     let demo = demo(&server.backend.service, &directory.join(DEMO_FILE), &effects).await?;
     match arguments.format.output {
@@ -87,7 +89,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
         }))?,
         Output::Text => print_tour(&server, &demo, directory, &effects),
     }
-    serve::until_stopped().await?;
+    stop.received().await;
     server.stop().await;
     Ok(ExitCode::SUCCESS)
 }

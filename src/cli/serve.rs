@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::CliError;
 use crate::config::Config;
@@ -12,21 +12,31 @@ use crate::telemetry;
 
 pub(super) async fn run(config: &Config) -> Result<ExitCode, CliError> {
     telemetry::start_logging(&config.telemetry)?;
+    let stop = StopSignals::new()?;
     let server = Server::start(config, Effects::system()).await?;
     println!("listening {}", server.addresses);
-    until_stopped().await?;
+    stop.received().await;
     server.stop().await;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits for SIGTERM or SIGINT.
-pub(super) async fn until_stopped() -> Result<(), CliError> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT. Caught from the beginning, so that one that comes as soon as the server is ready ends it in good order.
+pub(super) struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    pub(super) fn new() -> Result<Self, CliError> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    tracing::info!("stopping");
-    Ok(())
+
+    /// Waits for one of them.
+    pub(super) async fn received(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+    }
 }

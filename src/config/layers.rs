@@ -214,7 +214,7 @@ mod tests {
             (20, 100, 10)
         );
         assert_eq!(config.grpc.listen.to_string(), "127.0.0.1:0,unix:/tmp/s");
-        assert!(!config.database.auto_migrate);
+        assert!(!config.database.migrates_itself());
         assert_eq!(config.grpc.caller_token.expose(), "12345");
         assert_eq!(config.scopes.catalogue["a:b"], "A");
     }

@@ -4,6 +4,7 @@
 use sqlx::FromRow;
 
 use super::Store;
+use super::engine::on_engine;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::SubjectId;
 use crate::domain::secret::SecretHash;
@@ -60,21 +61,19 @@ impl Store {
         let writer = self.writer.clone();
         self.run("insert an account", async move {
             let mut transaction = writer.begin().await?;
-            sqlx::query("INSERT INTO subjects (id, name, created_at, revoked_seq) VALUES ($1, $2, $3, 0)")
+            on_engine!(&mut transaction, on => sqlx::query("INSERT INTO subjects (id, name, created_at, revoked_seq) VALUES ($1, $2, $3, 0)")
                 .bind(account.subject.as_str().to_owned())
                 .bind(account.username.clone())
                 .bind(account.created_at.as_unix())
-                .execute(&mut *transaction)
-                .await?;
-            let inserted = sqlx::query(
+                .execute(&mut **on).await?.rows_affected());
+            let inserted = on_engine!(&mut transaction, on => sqlx::query(
                 "INSERT INTO accounts (username, subject_id, password_hash) VALUES ($1, $2, $3) ON CONFLICT (username) DO NOTHING",
             )
             .bind(account.username)
             .bind(account.subject.as_str().to_owned())
             .bind(account.password_hash)
-            .execute(&mut *transaction)
-            .await?;
-            if inserted.rows_affected() == 0 {
+            .execute(&mut **on).await?.rows_affected());
+            if inserted == 0 {
                 return Ok(false);
             }
             transaction.commit().await?;
@@ -86,13 +85,12 @@ impl Store {
     pub async fn account(&self, username: String) -> Result<Option<Account>, Unavailable> {
         let reader = self.reader.clone();
         self.run("read an account", async move {
-            let row: Option<AccountRow> = sqlx::query_as(
+            let row: Option<AccountRow> = on_engine!(&reader, on => sqlx::query_as(
                 "SELECT a.username, a.subject_id, a.password_hash, s.created_at, s.disabled_at \
                  FROM accounts a JOIN subjects s ON s.id = a.subject_id WHERE a.username = $1",
             )
             .bind(username)
-            .fetch_optional(&reader)
-            .await?;
+            .fetch_optional(on).await?);
             Ok(row.map(Account::from))
         })
         .await
@@ -101,12 +99,11 @@ impl Store {
     pub async fn list_accounts(&self) -> Result<Vec<Account>, Unavailable> {
         let reader = self.reader.clone();
         self.run("list accounts", async move {
-            let rows: Vec<AccountRow> = sqlx::query_as(
+            let rows: Vec<AccountRow> = on_engine!(&reader, on => sqlx::query_as(
                 "SELECT a.username, a.subject_id, a.password_hash, s.created_at, s.disabled_at \
                  FROM accounts a JOIN subjects s ON s.id = a.subject_id ORDER BY a.username",
             )
-            .fetch_all(&reader)
-            .await?;
+            .fetch_all(on).await?);
             Ok(rows.into_iter().map(Account::from).collect())
         })
         .await
@@ -117,11 +114,10 @@ impl Store {
         let writer = self.writer.clone();
         self.run("enable a subject", async move {
             let enabled =
-                sqlx::query("UPDATE subjects SET disabled_at = NULL WHERE id = $1 AND disabled_at IS NOT NULL")
+                on_engine!(&writer, on => sqlx::query("UPDATE subjects SET disabled_at = NULL WHERE id = $1 AND disabled_at IS NOT NULL")
                     .bind(subject.as_str().to_owned())
-                    .execute(&writer)
-                    .await?;
-            Ok(enabled.rows_affected() == 1)
+                    .execute(on).await?.rows_affected());
+            Ok(enabled == 1)
         })
         .await
     }
@@ -136,7 +132,7 @@ impl Store {
     ) -> Result<bool, Unavailable> {
         let writer = self.writer.clone();
         self.run("insert a session", async move {
-            let inserted = sqlx::query(
+            let inserted = on_engine!(&writer, on => sqlx::query(
                 "INSERT INTO browser_sessions (id_hash, subject_id, created_at, expires_at) \
                  SELECT $1, id, $3, $4 FROM subjects WHERE id = $2 AND disabled_at IS NULL",
             )
@@ -144,9 +140,8 @@ impl Store {
             .bind(subject.as_str().to_owned())
             .bind(now.as_unix())
             .bind(expires_at.as_unix())
-            .execute(&writer)
-            .await?;
-            Ok(inserted.rows_affected() == 1)
+            .execute(on).await?.rows_affected());
+            Ok(inserted == 1)
         })
         .await
     }
@@ -155,14 +150,13 @@ impl Store {
     pub async fn session(&self, id: SecretHash, now: Timestamp) -> Result<Option<Session>, Unavailable> {
         let reader = self.reader.clone();
         self.run("read a session", async move {
-            let row: Option<SessionRow> = sqlx::query_as(
+            let row: Option<SessionRow> = on_engine!(&reader, on => sqlx::query_as(
                 "SELECT b.subject_id, s.name FROM browser_sessions b JOIN subjects s ON s.id = b.subject_id \
                  WHERE b.id_hash = $1 AND b.expires_at > $2 AND s.disabled_at IS NULL",
             )
             .bind(id.as_bytes().to_vec())
             .bind(now.as_unix())
-            .fetch_optional(&reader)
-            .await?;
+            .fetch_optional(on).await?);
             Ok(row.map(|row| Session { subject: SubjectId::new(row.subject_id), username: row.name }))
         })
         .await
@@ -172,11 +166,9 @@ impl Store {
     pub async fn delete_session(&self, id: SecretHash) -> Result<(), Unavailable> {
         let writer = self.writer.clone();
         self.run("delete a session", async move {
-            sqlx::query("DELETE FROM browser_sessions WHERE id_hash = $1")
+            on_engine!(&writer, on => sqlx::query("DELETE FROM browser_sessions WHERE id_hash = $1")
                 .bind(id.as_bytes().to_vec())
-                .execute(&writer)
-                .await
-                .map(drop)
+                .execute(on).await.map(drop))
         })
         .await
     }

@@ -1,6 +1,7 @@
 //! Clients. Disabling and deleting one revokes its grants, so both are in `revocations`.
 
 use super::Store;
+use super::engine::on_engine;
 use super::rows::{ClientRow, join_lines};
 use crate::domain::client::{Client, ClientId, ClientType, Introspects};
 use crate::domain::error::Unavailable;
@@ -29,7 +30,7 @@ impl Store {
     pub async fn insert_client(&self, client: Client) -> Result<(), Unavailable> {
         let writer = self.writer.clone();
         self.run("insert a client", async move {
-            sqlx::query(
+            on_engine!(&writer, on => sqlx::query(
                 "INSERT INTO clients (id, name, secret_hash, redirect_uris, scopes, introspects, created_at, revoked_seq) \
                  VALUES ($1, $2, $3, $4, $5, $6, $7, 0)",
             )
@@ -46,9 +47,7 @@ impl Store {
                 Introspects::Any => "any",
             })
             .bind(client.created_at.as_unix())
-            .execute(&writer)
-            .await
-            .map(drop)
+            .execute(on).await.map(drop))
         })
         .await
     }
@@ -57,14 +56,13 @@ impl Store {
     pub async fn client(&self, id: ClientId) -> Result<Option<Client>, Unavailable> {
         let reader = self.reader.clone();
         self.run("read a client", async move {
-            let row: Option<ClientRow> = sqlx::query_as(concat!(
+            let row: Option<ClientRow> = on_engine!(&reader, on => sqlx::query_as(concat!(
                 "SELECT ",
                 client_columns!(),
                 " FROM clients WHERE id = $1 AND deleted_at IS NULL"
             ))
             .bind(id.to_string())
-            .fetch_optional(&reader)
-            .await?;
+            .fetch_optional(on).await?);
             row.map(Client::try_from).transpose()
         })
         .await
@@ -73,13 +71,12 @@ impl Store {
     pub async fn list_clients(&self) -> Result<Vec<Client>, Unavailable> {
         let reader = self.reader.clone();
         self.run("list clients", async move {
-            let rows: Vec<ClientRow> = sqlx::query_as(concat!(
+            let rows: Vec<ClientRow> = on_engine!(&reader, on => sqlx::query_as(concat!(
                 "SELECT ",
                 client_columns!(),
                 " FROM clients WHERE deleted_at IS NULL ORDER BY created_at, id"
             ))
-            .fetch_all(&reader)
-            .await?;
+            .fetch_all(on).await?);
             rows.into_iter().map(Client::try_from).collect()
         })
         .await
@@ -89,7 +86,7 @@ impl Store {
     pub async fn update_client(&self, id: ClientId, changes: ClientChanges) -> Result<bool, Unavailable> {
         let writer = self.writer.clone();
         self.run("update a client", async move {
-            let updated = sqlx::query(
+            let updated = on_engine!(&writer, on => sqlx::query(
                 "UPDATE clients SET name = COALESCE($2, name), redirect_uris = COALESCE($3, redirect_uris), \
                  scopes = COALESCE($4, scopes), secret_hash = COALESCE($5, secret_hash) WHERE id = $1 AND deleted_at IS NULL",
             )
@@ -98,9 +95,8 @@ impl Store {
             .bind(changes.redirect_uris.map(|uris| join_lines(uris.iter().map(RedirectUri::as_str))))
             .bind(changes.scopes.map(|scopes| scopes.to_string()))
             .bind(changes.secret.map(|hash| hash.as_bytes().to_vec()))
-            .execute(&writer)
-            .await?;
-            Ok(updated.rows_affected() == 1)
+            .execute(on).await?.rows_affected());
+            Ok(updated == 1)
         })
         .await
     }
@@ -110,11 +106,10 @@ impl Store {
         let writer = self.writer.clone();
         self.run("enable a client", async move {
             let enabled =
-                sqlx::query("UPDATE clients SET disabled_at = NULL WHERE id = $1 AND disabled_at IS NOT NULL AND deleted_at IS NULL")
+                on_engine!(&writer, on => sqlx::query("UPDATE clients SET disabled_at = NULL WHERE id = $1 AND disabled_at IS NOT NULL AND deleted_at IS NULL")
                     .bind(id.to_string())
-                    .execute(&writer)
-                    .await?;
-            Ok(enabled.rows_affected() == 1)
+                    .execute(on).await?.rows_affected());
+            Ok(enabled == 1)
         })
         .await
     }

@@ -1,6 +1,7 @@
 //! Grants: making, redeeming, refreshing and reading them. Revoking is in `revocations`.
 
 use super::Store;
+use super::engine::on_engine;
 use super::rows::{FactsRow, GrantRow, join_lines};
 use crate::domain::client::ClientId;
 use crate::domain::error::Unavailable;
@@ -91,7 +92,7 @@ impl Store {
     pub async fn insert_grant(&self, grant: NewGrant) -> Result<bool, Unavailable> {
         let writer = self.writer.clone();
         self.run("insert a grant", async move {
-            let inserted = sqlx::query(
+            let inserted = on_engine!(&writer, on => sqlx::query(
                 "INSERT INTO grants (id, client_id, subject_id, variants, state, generation, created_at, created_seq, \
                  redirect_uri, code_challenge, failed_redemptions, refresh_serial, refresh_variant) \
                  SELECT $1, c.id, s.id, $4, 'pending', 0, $5, h.head, $6, $7, 0, 0, 0 \
@@ -106,9 +107,8 @@ impl Store {
             .bind(grant.now.as_unix())
             .bind(grant.redirect_uri_parameter.unwrap_or_default())
             .bind(grant.challenge.as_str().to_owned())
-            .execute(&writer)
-            .await?;
-            Ok(inserted.rows_affected() == 1)
+            .execute(on).await?.rows_affected());
+            Ok(inserted == 1)
         })
         .await
     }
@@ -117,7 +117,7 @@ impl Store {
     pub async fn redeem(&self, redemption: Redemption) -> Result<Option<Grant>, Unavailable> {
         let writer = self.writer.clone();
         self.run("redeem a code", async move {
-            let row: Option<GrantRow> = sqlx::query_as(concat!(
+            let row: Option<GrantRow> = on_engine!(&writer, on => sqlx::query_as(concat!(
                 "UPDATE grants AS g SET state = 'active', rotated_at = $5, expires_at = $6 \
                  WHERE id = $1 AND state = 'pending' AND client_id = $2 AND redirect_uri = $3 AND code_challenge = $4 AND ",
                 parties_alive!(),
@@ -129,8 +129,7 @@ impl Store {
             .bind(redemption.challenge.as_str().to_owned())
             .bind(redemption.now.as_unix())
             .bind(redemption.expires_at.as_unix())
-            .fetch_optional(&writer)
-            .await?;
+            .fetch_optional(on).await?);
             row.map(Grant::try_from).transpose()
         })
         .await
@@ -141,7 +140,7 @@ impl Store {
     pub async fn count_failed_redemption(&self, grant: GrantId, now: Timestamp) -> Result<(), Unavailable> {
         let writer = self.writer.clone();
         self.run("count a failed redemption", async move {
-            sqlx::query(
+            on_engine!(&writer, on => sqlx::query(
                 "UPDATE grants SET failed_redemptions = failed_redemptions + 1, \
                  state = CASE WHEN failed_redemptions + 1 >= $2 THEN 'revoked' ELSE state END, \
                  revoked_at = CASE WHEN failed_redemptions + 1 >= $2 THEN $3 ELSE revoked_at END \
@@ -150,9 +149,7 @@ impl Store {
             .bind(grant.as_bytes().to_vec())
             .bind(MAX_FAILED_REDEMPTIONS)
             .bind(now.as_unix())
-            .execute(&writer)
-            .await
-            .map(drop)
+            .execute(on).await.map(drop))
         })
         .await
     }
@@ -161,7 +158,7 @@ impl Store {
     pub async fn rotate(&self, refresh: Refresh) -> Result<Option<Grant>, Unavailable> {
         let writer = self.writer.clone();
         self.run("rotate a refresh token", async move {
-            let row: Option<GrantRow> = sqlx::query_as(concat!(
+            let row: Option<GrantRow> = on_engine!(&writer, on => sqlx::query_as(concat!(
                 "UPDATE grants AS g SET refresh_serial = refresh_serial + 1, rotated_at = $4, refresh_variant = $5, variants = $6 \
                  WHERE id = $1 AND state = 'active' AND client_id = $2 AND refresh_serial = $3 AND expires_at > $4 AND ",
                 parties_alive!(),
@@ -173,8 +170,7 @@ impl Store {
             .bind(refresh.now.as_unix())
             .bind(i64::from(refresh.variant))
             .bind(join_lines(refresh.variants.iter().map(ScopeSet::as_str)))
-            .fetch_optional(&writer)
-            .await?;
+            .fetch_optional(on).await?);
             row.map(Grant::try_from).transpose()
         })
         .await
@@ -185,10 +181,9 @@ impl Store {
     pub async fn grant(&self, id: GrantId) -> Result<Option<Grant>, Unavailable> {
         let reader = self.reader.clone();
         self.run("read a grant", async move {
-            let row: Option<GrantRow> = sqlx::query_as(concat!(select_grants!(), " WHERE g.id = $1"))
+            let row: Option<GrantRow> = on_engine!(&reader, on => sqlx::query_as(concat!(select_grants!(), " WHERE g.id = $1"))
                 .bind(id.as_bytes().to_vec())
-                .fetch_optional(&reader)
-                .await?;
+                .fetch_optional(on).await?);
             row.map(Grant::try_from).transpose()
         })
         .await
@@ -198,16 +193,15 @@ impl Store {
     pub async fn facts(&self, id: GrantId) -> Result<Option<GrantFacts>, Unavailable> {
         let reader = self.reader.clone();
         self.run("read the facts of a grant", async move {
-            let row: Option<FactsRow> = sqlx::query_as(concat!(
+            let row: Option<FactsRow> = on_engine!(&reader, on => sqlx::query_as(concat!(
                 "SELECT h.head AS as_of, g.client_id, g.subject_id, s.name AS username, g.variants, \
-                 CASE WHEN g.state = 'active' AND ",
+                 CAST(CASE WHEN g.state = 'active' AND ",
                 parties_alive!(),
-                " THEN 1 ELSE 0 END AS alive, g.generation, g.created_seq \
+                " THEN 1 ELSE 0 END AS BIGINT) AS alive, g.generation, g.created_seq \
                  FROM revocation_head h, grants g JOIN subjects s ON s.id = g.subject_id WHERE g.id = $1",
             ))
             .bind(id.as_bytes().to_vec())
-            .fetch_optional(&reader)
-            .await?;
+            .fetch_optional(on).await?);
             row.map(GrantFacts::try_from).transpose()
         })
         .await
@@ -222,7 +216,7 @@ impl Store {
     ) -> Result<Vec<Grant>, Unavailable> {
         let reader = self.reader.clone();
         self.run("list grants", async move {
-            let rows: Vec<GrantRow> = sqlx::query_as(concat!(
+            let rows: Vec<GrantRow> = on_engine!(&reader, on => sqlx::query_as(concat!(
                 select_grants!(),
                 " WHERE ($1 = '' OR g.subject_id = $1 OR s.name = $1) AND ($2 = '' OR g.client_id = $2) \
                  ORDER BY g.created_at DESC, g.id LIMIT $3",
@@ -230,8 +224,7 @@ impl Store {
             .bind(user.unwrap_or_default())
             .bind(client.map(|client| client.to_string()).unwrap_or_default())
             .bind(i64::from(limit))
-            .fetch_all(&reader)
-            .await?;
+            .fetch_all(on).await?);
             rows.into_iter().map(Grant::try_from).collect()
         })
         .await

@@ -1,8 +1,9 @@
 //! Revocations: ending grants, clients and subjects, and the log that says so in order.
 
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
 use super::Store;
+use super::engine::{Transaction, on_engine};
 use super::rows::{number, parse};
 use crate::domain::client::ClientId;
 use crate::domain::error::Unavailable;
@@ -17,14 +18,15 @@ impl Store {
         let writer = self.writer.clone();
         self.run("revoke a grant", async move {
             let mut transaction = writer.begin().await?;
-            let revoked = sqlx::query(
+            let revoked = on_engine!(&mut transaction, on => sqlx::query(
                 "UPDATE grants SET state = 'revoked', revoked_at = $2 WHERE id = $1 AND state <> 'revoked'",
             )
             .bind(id.as_bytes().to_vec())
             .bind(now.as_unix())
-            .execute(&mut *transaction)
-            .await?;
-            if revoked.rows_affected() == 0 {
+            .execute(&mut **on)
+            .await?
+            .rows_affected());
+            if revoked == 0 {
                 return Ok(None);
             }
             let target = Target::Grant { id, generation: GrantFacts::REVOKED };
@@ -84,7 +86,9 @@ impl Store {
     pub async fn revocation_head(&self) -> Result<u64, Unavailable> {
         let reader = self.reader.clone();
         self.run("follow the revocation log", async move {
-            number(sqlx::query_scalar("SELECT head FROM revocation_head").fetch_one(&reader).await?)
+            let head =
+                on_engine!(&reader, on => sqlx::query_scalar("SELECT head FROM revocation_head").fetch_one(on).await?);
+            number(head)
         })
         .await
     }
@@ -93,12 +97,12 @@ impl Store {
     pub async fn revocations_after(&self, after: u64) -> Result<Vec<Revocation>, Unavailable> {
         let reader = self.reader.clone();
         self.run("follow the revocation log", async move {
-            let rows: Vec<LogRow> = sqlx::query_as(
+            let rows: Vec<LogRow> = on_engine!(&reader, on => sqlx::query_as(
                 "SELECT seq, kind, target, value FROM revocation_log WHERE seq > $1 ORDER BY seq LIMIT 1000",
             )
             .bind(i64::try_from(after).unwrap_or(i64::MAX))
-            .fetch_all(&reader)
-            .await?;
+            .fetch_all(on)
+            .await?);
             rows.into_iter().map(Revocation::try_from).collect()
         })
         .await
@@ -122,72 +126,77 @@ impl Ending {
     }
 
     /// The claiming write; `false` when there is nothing to end.
-    async fn claim(&self, connection: &mut SqliteConnection, now: Timestamp) -> Result<bool, sqlx::Error> {
-        let claimed = match self {
+    async fn claim(&self, transaction: &mut Transaction, now: Timestamp) -> Result<bool, sqlx::Error> {
+        let claimed = on_engine!(transaction, on => match self {
             Self::DisableClient(id) => sqlx::query(
                 "UPDATE clients SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL AND deleted_at IS NULL",
             )
             .bind(id.to_string())
             .bind(now.as_unix()),
             Self::DeleteClient(id) => sqlx::query(
-                "UPDATE clients SET deleted_at = $2, disabled_at = COALESCE(disabled_at, $2) WHERE id = $1 AND deleted_at IS NULL",
+                "UPDATE clients SET deleted_at = $2, disabled_at = COALESCE(disabled_at, $2) \
+                 WHERE id = $1 AND deleted_at IS NULL",
             )
             .bind(id.to_string())
             .bind(now.as_unix()),
-            Self::DisableSubject(id) => sqlx::query("UPDATE subjects SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL")
-                .bind(id.as_str().to_owned())
-                .bind(now.as_unix()),
+            Self::DisableSubject(id) => {
+                sqlx::query("UPDATE subjects SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL")
+                    .bind(id.as_str().to_owned())
+                    .bind(now.as_unix())
+            }
             Self::SetPassword(id, hash) => sqlx::query("UPDATE accounts SET password_hash = $2 WHERE subject_id = $1")
                 .bind(id.as_str().to_owned())
                 .bind(hash.clone()),
-        };
-        Ok(claimed.execute(connection).await?.rows_affected() == 1)
+        }
+        .execute(&mut **on)
+        .await?
+        .rows_affected());
+        Ok(claimed == 1)
     }
 
-    /// Kills every grant created before `seq`, in one row.
-    async fn mark(&self, connection: &mut SqliteConnection, seq: i64) -> Result<(), sqlx::Error> {
-        match self {
+    /// Kills every grant created before `seq`, in one row, and signs a subject out.
+    async fn mark(&self, transaction: &mut Transaction, seq: i64) -> Result<(), sqlx::Error> {
+        let (statement, id) = match self {
             Self::DisableClient(id) | Self::DeleteClient(id) => {
-                sqlx::query("UPDATE clients SET revoked_seq = $2 WHERE id = $1")
-                    .bind(id.to_string())
-                    .bind(seq)
-                    .execute(connection)
-                    .await?;
+                ("UPDATE clients SET revoked_seq = $2 WHERE id = $1", id.as_str())
             }
             Self::DisableSubject(id) | Self::SetPassword(id, _) => {
-                sqlx::query("UPDATE subjects SET revoked_seq = $2 WHERE id = $1")
-                    .bind(id.as_str().to_owned())
-                    .bind(seq)
-                    .execute(&mut *connection)
-                    .await?;
-                sqlx::query("DELETE FROM browser_sessions WHERE subject_id = $1")
-                    .bind(id.as_str().to_owned())
-                    .execute(connection)
-                    .await?;
+                ("UPDATE subjects SET revoked_seq = $2 WHERE id = $1", id.as_str())
             }
+        };
+        on_engine!(&mut *transaction, on => sqlx::query(statement).bind(id.to_owned()).bind(seq).execute(&mut **on).await.map(drop))?;
+        if matches!(self, Self::DisableSubject(_) | Self::SetPassword(..)) {
+            on_engine!(transaction, on => sqlx::query("DELETE FROM browser_sessions WHERE subject_id = $1")
+                .bind(id.to_owned())
+                .execute(&mut **on)
+                .await
+                .map(drop))?;
         }
         Ok(())
     }
 }
 
 /// Takes the next position of the log and writes there. The row lock on the head lasts until the commit.
-async fn append(connection: &mut SqliteConnection, target: Target, now: Timestamp) -> Result<Revocation, sqlx::Error> {
-    let seq: i64 = sqlx::query_scalar("UPDATE revocation_head SET head = head + 1 RETURNING head")
-        .fetch_one(&mut *connection)
-        .await?;
+async fn append(transaction: &mut Transaction, target: Target, now: Timestamp) -> Result<Revocation, sqlx::Error> {
+    let seq: i64 = on_engine!(&mut *transaction, on => {
+        sqlx::query_scalar("UPDATE revocation_head SET head = head + 1 RETURNING head").fetch_one(&mut **on).await?
+    });
     let (kind, name, value) = match &target {
         Target::Grant { id, generation } => ("grant", id.to_string(), i64::from(*generation)),
         Target::Client(id) => ("client", id.to_string(), 0),
         Target::Subject(id) => ("subject", id.as_str().to_owned(), 0),
     };
-    sqlx::query("INSERT INTO revocation_log (seq, kind, target, value, at) VALUES ($1, $2, $3, $4, $5)")
-        .bind(seq)
-        .bind(kind)
-        .bind(name)
-        .bind(value)
-        .bind(now.as_unix())
-        .execute(connection)
-        .await?;
+    on_engine!(transaction, on => {
+        sqlx::query("INSERT INTO revocation_log (seq, kind, target, value, at) VALUES ($1, $2, $3, $4, $5)")
+            .bind(seq)
+            .bind(kind)
+            .bind(name)
+            .bind(value)
+            .bind(now.as_unix())
+            .execute(&mut **on)
+            .await
+            .map(drop)
+    })?;
     Ok(Revocation { seq: number(seq)?, target })
 }
 

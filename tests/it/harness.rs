@@ -1,6 +1,7 @@
 //! A sidecar of one's own for each test: in this process, on free ports, with its own database and a clock that is set by hand.
 
 mod browser;
+mod database;
 mod http;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
 pub use self::browser::{Browser, encode, hidden_fields, query_of, ticked_scopes};
+pub use self::database::Database;
 pub use self::http::{Http, Reply, basic, form};
 
 pub const REDIRECT_URI: &str = "http://127.0.0.1:8765/callback";
@@ -100,7 +102,7 @@ impl Sidecar {
 
     /// On the database of an earlier one. Its clients and its account are made anew where they are missing.
     pub async fn on(directory: Arc<TempDir>, more: &str) -> Self {
-        let config = configuration(&directory, more);
+        let config = configuration(&directory, more).await;
         #[expect(clippy::disallowed_methods, reason = "the manual clock starts at the real time")]
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let clock = Arc::new(ManualClock(AtomicI64::new(i64::try_from(now).unwrap())));
@@ -236,21 +238,19 @@ impl Sidecar {
     }
 
     /// A connection to the database beside the server's own.
-    pub async fn database(&self) -> sqlx::SqliteConnection {
-        use sqlx::Connection as _;
-        let path = self.directory.path().join("scopegate.db");
-        sqlx::SqliteConnection::connect(&format!("sqlite:{}", path.display())).await.unwrap()
+    pub async fn database(&self) -> Database {
+        Database::connect(self.directory.path()).await
     }
 }
 
 /// The configuration of a sidecar on this directory.
-pub fn configuration(directory: &TempDir, more: &str) -> Config {
+pub async fn configuration(directory: &TempDir, more: &str) -> Config {
     let text = format!(
         "workers = 2\n{more}\n[http]\nlisten = '127.0.0.1:0'\n[grpc]\nlisten = ['127.0.0.1:0', 'unix:{socket}']\n[ops]\nlisten = '127.0.0.1:0'\n\
-         [database]\nurl = 'sqlite:{database}'\n[keys]\nsecret = '{SECRET}'\n\
+         [database]\nurl = '{database}'\nauto_migrate = true\n[keys]\nsecret = '{SECRET}'\n\
          [scopes.catalogue]\na = 'See A'\nb = 'Change B'\nc = 'Delete C'\n",
         socket = directory.path().join("grpc.sock").display(),
-        database = directory.path().join("scopegate.db").display(),
+        database = database::url(directory.path()).await,
     );
     Layers::new().text(&text).unwrap().build().unwrap()
 }

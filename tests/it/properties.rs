@@ -63,10 +63,9 @@ fn case() -> impl Strategy<Value = Case> {
 fn a_cached_decision_is_the_uncached_one_and_the_one_that_the_rules_give() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let config = configuration(
-        &directory,
-        "issuer = 'http://127.0.0.1:1'\n[scopes.implications]\numbrellas = ['read', 'write']\nwrite_implies_read = true\nhierarchy = true",
-    );
+    let rules = "issuer = 'http://127.0.0.1:1'\n[scopes.implications]\n\
+                 umbrellas = ['read', 'write']\nwrite_implies_read = true\nhierarchy = true";
+    let config = runtime.block_on(configuration(&directory, rules));
     let backend =
         runtime.block_on(Backend::open(&config, SocketAddr::from(([127, 0, 0, 1], 1)), Effects::system())).unwrap();
     let client = runtime.block_on(async {

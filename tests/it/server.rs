@@ -92,7 +92,7 @@ async fn a_port_or_a_socket_that_is_in_use_is_not_shared() {
     let http = sidecar.addresses.http.to_string();
     let socket = format!("unix:{}", sidecar.directory.path().join("grpc.sock").display());
     for (key, address) in [("http", http), ("grpc", socket)] {
-        let mut config = configuration(&directory, "");
+        let mut config = configuration(&directory, "").await;
         match key {
             "http" => config.http.listen = address.parse().unwrap(),
             _ => config.grpc.listen = address.parse().unwrap(),
