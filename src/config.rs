@@ -87,6 +87,9 @@ pub struct Database {
 pub struct Cache {
     /// How much memory they may take, in bytes.
     pub max_bytes: u64,
+    /// For so long after the revocation log was read, in milliseconds, "active" is answered from the cache: what another server
+    /// revokes is dead here after so long at the latest, whatever fails. 100 to 30000.
+    pub lease: u64,
 }
 
 /// Lifetimes, in seconds.
@@ -259,7 +262,7 @@ impl Default for Database {
 
 impl Default for Cache {
     fn default() -> Self {
-        Self { max_bytes: 64 << 20 }
+        Self { max_bytes: 64 << 20, lease: 1_000 }
     }
 }
 
@@ -334,6 +337,9 @@ impl Config {
             if !(1..=most).contains(&seconds) {
                 return wrong(key, &format!("this is a number of seconds from 1 to {most}"));
             }
+        }
+        if !(100..=30_000).contains(&self.cache.lease) {
+            return wrong("cache.lease", "this is a number of milliseconds from 100 to 30000");
         }
         if tokens.refresh_grace > 60 {
             return wrong("tokens.refresh_grace", "this is a number of seconds from 0 to 60");

@@ -1,9 +1,10 @@
 //! Time and randomness: the only ambient effects, and the only trait objects. Production has one of each; tests bring their own.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand::TryRng as _;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::domain::secret::RandomSecret;
 use crate::domain::timestamp::Timestamp;
@@ -12,6 +13,13 @@ use crate::domain::token::GrantId;
 /// What time it is.
 pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
+
+    /// Time since the machine started, counting when it slept (`CLOCK_BOOTTIME`): for what must not depend on anybody setting the
+    /// wall clock.
+    fn boottime(&self) -> Duration {
+        let time = clock_gettime(ClockId::Boottime);
+        Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
+    }
 }
 
 /// Unpredictable bytes.

@@ -39,7 +39,8 @@
 //! # A revocation
 //!
 //! `service::revocation` has `store::revocations` write the truth and the log in one transaction, applies the entry to the
-//! index, and only then answers. What other processes write to the log, `revocation::Follower` applies within a third of a second.
+//! index, and only then answers. What others write to the log, `revocation::Follower` applies, three times in a lease. A check that finds
+//! the lease ended (`revocation::lease`) has the log read first; if that fails, the answer is unknown.
 
 pub mod domain;
 pub mod effects;

@@ -10,6 +10,7 @@ mod ops;
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle, available_parallelism};
+use std::time::Duration;
 use std::{fmt, io};
 
 use tokio::sync::watch;
@@ -72,7 +73,12 @@ impl Backend {
         }
         store.check_schema().await?;
         let index = Arc::new(RevocationIndex::starting_at(store.revocation_head().await?));
-        let follower = Arc::new(Follower::new(store.clone(), index.clone(), effects.clone()));
+        let follower = Arc::new(Follower::new(
+            store.clone(),
+            index.clone(),
+            effects.clone(),
+            Duration::from_millis(config.cache.lease),
+        ));
         let service = Service::new(Parts {
             settings: config.settings(issuer_address),
             facts: Facts::new(store.clone(), cache),

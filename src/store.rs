@@ -30,6 +30,7 @@ pub use self::accounts::{Account, Session};
 pub use self::clients::ClientChanges;
 use self::engine::{Engine, Pool, on_engine};
 pub use self::grants::{NewGrant, Redemption, Refresh};
+pub use self::revocations::LogExcerpt;
 pub use self::schema::SchemaError;
 use crate::domain::error::Unavailable;
 

@@ -92,7 +92,20 @@ impl Service {
         Ok(standing)
     }
 
+    /// "Active" is answered under the lease alone: without it, the log is read first, and what cannot be read is unknown.
     async fn access_token(&self, token: Token) -> Result<Standing, Unavailable> {
+        let standing = self.stand(token).await?;
+        let Some(active) = standing.active.as_ref().filter(|_| !self.follower.lease_holds()) else {
+            return Ok(standing);
+        };
+        self.follower.renew_lease().await?;
+        match self.judge(token, active.facts.clone(), standing.source) {
+            Some(standing) => Ok(standing),
+            None => self.stand(token).await,
+        }
+    }
+
+    async fn stand(&self, token: Token) -> Result<Standing, Unavailable> {
         if let Some(facts) = self.facts.cached(token.grant)
             && let Some(standing) = self.judge(token, facts, Source::Local)
         {

@@ -93,20 +93,31 @@ impl Store {
         .await
     }
 
-    /// The log after position `after`, in order, 1,000 entries at most.
-    pub async fn revocations_after(&self, after: u64) -> Result<Vec<Revocation>, Unavailable> {
+    /// The log after position `after`, 1,000 entries at most, and its head in the same snapshot.
+    pub async fn revocations_after(&self, after: u64) -> Result<LogExcerpt, Unavailable> {
         let reader = self.reader.clone();
         self.run("follow the revocation log", async move {
             let rows: Vec<LogRow> = on_engine!(&reader, on => sqlx::query_as(
-                "SELECT seq, kind, target, value FROM revocation_log WHERE seq > $1 ORDER BY seq LIMIT 1000",
+                "SELECT h.head, l.seq, l.kind, l.target, l.value \
+                 FROM revocation_head h LEFT JOIN revocation_log l ON l.seq > $1 ORDER BY l.seq LIMIT 1000",
             )
             .bind(i64::try_from(after).unwrap_or(i64::MAX))
             .fetch_all(on)
             .await?);
-            rows.into_iter().map(Revocation::try_from).collect()
+            let head = rows.first().ok_or(sqlx::Error::RowNotFound)?.head;
+            let entries = rows.into_iter().filter_map(LogRow::entry).collect::<Result<_, _>>()?;
+            Ok(LogExcerpt { head: number(head)?, entries })
         })
         .await
     }
+}
+
+/// A part of the revocation log.
+pub struct LogExcerpt {
+    /// The newest position there is.
+    pub head: u64,
+    /// In order.
+    pub entries: Vec<Revocation>,
 }
 
 /// What ends all grants of a client or a subject.
@@ -200,24 +211,25 @@ async fn append(transaction: &mut Transaction, target: Target, now: Timestamp) -
     Ok(Revocation { seq: number(seq)?, target })
 }
 
+/// The head, beside an entry if there is one.
 #[derive(FromRow)]
 struct LogRow {
-    seq: i64,
-    kind: String,
-    target: String,
-    value: i64,
+    head: i64,
+    seq: Option<i64>,
+    kind: Option<String>,
+    target: Option<String>,
+    value: Option<i64>,
 }
 
-impl TryFrom<LogRow> for Revocation {
-    type Error = sqlx::Error;
-
-    fn try_from(row: LogRow) -> Result<Self, sqlx::Error> {
-        let target = match row.kind.as_str() {
-            "grant" => Target::Grant { id: parse(&row.target)?, generation: number(row.value)? },
-            "client" => Target::Client(parse(&row.target)?),
-            "subject" => Target::Subject(SubjectId::new(row.target)),
-            other => return Err(sqlx::Error::Decode(format!("{other} is no kind of revocation").into())),
+impl LogRow {
+    fn entry(self) -> Option<Result<Revocation, sqlx::Error>> {
+        let (seq, kind, name, value) = (self.seq?, self.kind?, self.target?, self.value?);
+        let target = || match kind.as_str() {
+            "grant" => Ok(Target::Grant { id: parse(&name)?, generation: number(value)? }),
+            "client" => Ok(Target::Client(parse(&name)?)),
+            "subject" => Ok(Target::Subject(SubjectId::new(name.as_str()))),
+            other => Err(sqlx::Error::Decode(format!("{other} is no kind of revocation").into())),
         };
-        Ok(Self { seq: number(row.seq)?, target })
+        Some(number(seq).and_then(|seq| Ok(Revocation { seq, target: target()? })))
     }
 }

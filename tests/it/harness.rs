@@ -4,6 +4,7 @@ mod browser;
 mod database;
 mod http;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
@@ -123,6 +124,13 @@ impl Sidecar {
         });
         let (addresses, service, [shop, app]) = started.await.unwrap();
         Self { addresses, clock, service, shop, app, directory, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Another one on the same database, with the same clients.
+    pub async fn beside(&self) -> Self {
+        let mut other = Self::on(self.directory.clone(), "").await;
+        (other.shop, other.app) = (self.shop.clone(), self.app.clone());
+        other
     }
 
     /// Stops it, as SIGTERM would, and waits for its end. Dropping it only stops it: its clients live on the runtime of
@@ -249,10 +257,16 @@ pub async fn configuration(directory: &TempDir, more: &str) -> Config {
         "workers = 2\n{more}\n[http]\nlisten = '127.0.0.1:0'\n[grpc]\nlisten = ['127.0.0.1:0', 'unix:{socket}']\n[ops]\nlisten = '127.0.0.1:0'\n\
          [database]\nurl = '{database}'\nauto_migrate = true\n[keys]\nsecret = '{SECRET}'\n\
          [scopes.catalogue]\na = 'See A'\nb = 'Change B'\nc = 'Delete C'\n",
-        socket = directory.path().join("grpc.sock").display(),
+        socket = free_socket(directory).display(),
         database = database::url(directory.path()).await,
     );
     Layers::new().text(&text).unwrap().build().unwrap()
+}
+
+/// The first server of a directory has `grpc.sock` there.
+fn free_socket(directory: &TempDir) -> PathBuf {
+    let numbered = (1..).map(|number| directory.path().join(format!("grpc-{number}.sock")));
+    std::iter::once(directory.path().join("grpc.sock")).chain(numbered).find(|path| !path.exists()).unwrap()
 }
 
 async fn register(service: &Service, name: &str, public: bool) -> Registered {

@@ -16,4 +16,5 @@ mod properties;
 mod refresh;
 mod revoke;
 mod server;
+mod several;
 mod token;
