@@ -8,6 +8,13 @@
 //!
 //! `cargo bench --bench check_scopes -- --grants 1000000 --rounds 9 --seconds 3`
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "figures for people, and lengths that are known to be small"
+)]
+
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -28,7 +35,7 @@ use scopegate::proto::scopegate::v1::batch_check_scopes_result::Result as Item;
 use scopegate::proto::scopegate::v1::token_service_client::TokenServiceClient;
 use scopegate::proto::scopegate::v1::token_service_server::{TokenService, TokenServiceServer};
 use scopegate::proto::scopegate::v1::{self as api, CacheStatus, CheckScopesRequest, CheckScopesResponse, Decision};
-use scopegate::store::Store;
+use scopegate::store::{OperationCounter, Store};
 use sqlx::SqlitePool;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
@@ -161,7 +168,7 @@ fn report(figures: &[(&str, f64)]) {
     for (name, value) in figures {
         println!("{name:<36} {value:>12.3}");
     }
-    println!("{}", serde_json::Value::from_iter(figures.iter().copied()));
+    println!("{}", figures.iter().copied().collect::<serde_json::Value>());
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -204,12 +211,12 @@ async fn make_tokens(config: &Config, grants: usize) -> Outcome<Vec<TokenBytes>>
         created_at: effects.now(),
         disabled_at: None,
     };
-    let store = Store::open(&config.database.url, Default::default()).await?;
+    let store = Store::open(config.database.url.expose(), OperationCounter::default()).await?;
     store.migrate().await?;
     store.insert_client(client.clone()).await?;
     store.close().await;
 
-    let database = SqlitePool::connect(&config.database.url).await?;
+    let database = SqlitePool::connect(config.database.url.expose()).await?;
     sqlx::query(
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
          INSERT INTO subjects SELECT lower(hex(randomblob(16))), 'user-' || i, $2, NULL, 0 FROM n",
@@ -334,7 +341,7 @@ impl Server {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
         // The name in front, in parentheses, may have spaces; utime and stime are fields 14 and 15.
         let fields = stat.rsplit_once(')').ok_or("no name")?.1.split_whitespace().skip(11).take(2);
-        Ok(fields.map(|ticks| ticks.parse::<f64>()).sum::<Result<f64, _>>()? / 100.0)
+        Ok(fields.map(str::parse::<f64>).sum::<Result<f64, _>>()? / 100.0)
     }
 
     fn resident_megabytes(&self) -> Outcome<f64> {
@@ -497,7 +504,9 @@ impl Caller {
         self.outgoing.extend_from_slice(&(length as u32).to_be_bytes()[1..]);
         self.outgoing.extend_from_slice(&[kind, flags]);
         self.outgoing.extend_from_slice(&stream.to_be_bytes());
-        payload.iter().for_each(|part| self.outgoing.extend_from_slice(part));
+        for part in payload {
+            self.outgoing.extend_from_slice(part);
+        }
     }
 
     /// The kind and the flags of the next frame. Sends what waits only when there is nothing left to read, so that what
@@ -554,7 +563,7 @@ impl Caller {
                     let payload = std::mem::take(&mut self.payload);
                     self.send(PING, ACK, 0, &[&payload]);
                 }
-                (HEADERS, _) | (SETTINGS | PING, ACK) | (WINDOW_UPDATE, _) => {}
+                (HEADERS | WINDOW_UPDATE, _) | (SETTINGS | PING, ACK) => {}
                 (kind, _) => return Err(format!("an unexpected frame of type {kind}: {:?}", self.payload).into()),
             }
         }
