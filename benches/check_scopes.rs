@@ -128,7 +128,8 @@ fn measure(arguments: &Arguments, runtime: &tokio::runtime::Runtime) -> Outcome<
     };
     round()?; // warms up
     let rounds = (0..arguments.rounds).map(|_| round()).collect::<Outcome<Vec<_>>>()?;
-    if ours.lookups()? != before {
+    // The cache was filled by lookups, so there are some to compare.
+    if before.is_empty() || ours.lookups()? != before {
         return Err("the database was asked during the measurement".into());
     }
 
@@ -137,6 +138,10 @@ fn measure(arguments: &Arguments, runtime: &tokio::runtime::Runtime) -> Outcome<
         let all = || rounds.iter().map(|[noop, ..]| figure(noop));
         (all().fold(f64::MIN, f64::max) - all().fold(f64::MAX, f64::min)) / median(all().collect())
     };
+    let (busy, spread) = (over_rounds(&|[noop, ..]| noop.busy), noop_spread(&|turn| turn.rate));
+    if busy < 0.95 || spread > 0.1 {
+        println!("this run does not count: something else kept the machine busy, or the load was too small");
+    }
     report(&[
         ("grants", arguments.grants as f64),
         ("rounds", arguments.rounds as f64),
@@ -148,9 +153,9 @@ fn measure(arguments: &Arguments, runtime: &tokio::runtime::Runtime) -> Outcome<
         ("noop_cpu_microseconds", over_rounds(&|[noop, ..]| noop.cpu)),
         ("hit_cpu_microseconds", over_rounds(&|[_, hit, _]| hit.cpu)),
         ("garbage_cpu_microseconds", over_rounds(&|[.., garbage]| garbage.cpu)),
-        ("noop_busy", over_rounds(&|[noop, ..]| noop.busy)),
+        ("noop_busy", busy),
         ("hit_busy", over_rounds(&|[_, hit, _]| hit.busy)),
-        ("noop_spread_of_throughput", noop_spread(&|turn| turn.rate)),
+        ("noop_spread_of_throughput", spread),
         ("noop_spread_of_cpu", noop_spread(&|turn| turn.cpu)),
         ("hit_throughput_to_noop", over_rounds(&|[noop, hit, _]| hit.rate / noop.rate)),
         ("hit_cpu_to_noop", over_rounds(&|[noop, hit, _]| hit.cpu / noop.cpu)),
@@ -312,8 +317,18 @@ impl Random {
 
 // The servers.
 
+/// Ends with its owner, also where a start fails half way.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 struct Server {
-    process: Child,
+    process: Process,
     grpc: SocketAddr,
     ops: Option<SocketAddr>,
     milliseconds_to_start: f64,
@@ -327,9 +342,9 @@ impl Server {
         if pinned {
             command.args(["--cpu-list", "0"]).arg(program);
         }
-        let mut process = command.args(arguments).stdout(Stdio::piped()).spawn()?;
+        let mut process = Process(command.args(arguments).stdout(Stdio::piped()).spawn()?);
         let mut line = String::new();
-        BufReader::new(process.stdout.take().ok_or("no pipe")?).read_line(&mut line)?;
+        BufReader::new(process.0.stdout.take().ok_or("no pipe")?).read_line(&mut line)?;
         let address = |name| line.split_whitespace().find_map(|word| word.strip_prefix(name)?.parse().ok());
         let (grpc, ops) = (address("grpc=").ok_or("the server did not say where it listens")?, address("ops="));
         Caller::connect(grpc)?.receive()?;
@@ -338,14 +353,14 @@ impl Server {
 
     /// The processor time of all threads, at 100 ticks a second as Linux reports it everywhere.
     fn cpu_seconds(&self) -> Outcome<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.0.id()))?;
         // The name in front, in parentheses, may have spaces; utime and stime are fields 14 and 15.
         let fields = stat.rsplit_once(')').ok_or("no name")?.1.split_whitespace().skip(11).take(2);
         Ok(fields.map(str::parse::<f64>).sum::<Result<f64, _>>()? / 100.0)
     }
 
     fn resident_megabytes(&self) -> Outcome<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.0.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1_024.0 / 1e6)
     }
@@ -359,13 +374,6 @@ impl Server {
         let of_time =
             |line: &&str| line.contains("follow the revocation log") || line.contains("read the schema version");
         Ok(operations.filter(|line| !of_time(line)).map(Into::into).collect())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
