@@ -16,7 +16,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlencode, urlsplit
 from urllib.request import Request, urlopen
 
-DEMO = json.load(open(sys.argv[1] if len(sys.argv) > 1 else "scopegate-data/demo.json", encoding="utf-8"))
+try:
+    DEMO = json.load(open(sys.argv[1] if len(sys.argv) > 1 else "scopegate-data/demo.json", encoding="utf-8"))
+except FileNotFoundError as missing:
+    raise SystemExit(f"{missing.filename} is not there: start `scopegate dev` first")
 ISSUER = sys.argv[2] if len(sys.argv) > 2 else "http://127.0.0.1:8080"
 VERIFIERS = {}  # state → PKCE verifier, of the requests that are under way
 
