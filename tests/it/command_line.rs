@@ -284,3 +284,18 @@ fn clients_and_accounts_are_managed_on_the_database() {
     assert_eq!((&accounts[0]["username"], &accounts[0]["disabled"]), (&"ann".into(), &true.into()));
     fails(here, &[&["account", "create", "x"], &config[..]].concat(), 2, "--password-stdin");
 }
+
+#[test]
+fn a_database_of_another_schema_is_refused_until_it_is_migrated() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let config = format!(
+        "[database]\nurl = 'sqlite:{}/x.db'\nauto_migrate = false\n[keys]\nsecret = '{SECRET}'",
+        here.display()
+    );
+    std::fs::write(here.join("c.toml"), config).unwrap();
+    fails(here, &["serve", "--config", "c.toml"], 1, "run `scopegate migrate`");
+    ok(here, &["migrate", "--config", "c.toml"]);
+    ok(here, &["migrate", "--config", "c.toml"]);
+    assert_eq!(json(here, &["client", "list", "--config", "c.toml"]), serde_json::json!([]));
+}
