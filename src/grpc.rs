@@ -106,6 +106,8 @@ fn token_service_limit(path: &str) -> Option<Duration> {
     let method = path.strip_prefix('/')?.strip_prefix(SERVICE_NAME)?.strip_prefix('/')?;
     Some(match method {
         "Introspect" | "CheckScopes" => Duration::from_millis(500),
+        // A strict one waits for the leases of other servers, 30 s at most.
+        "Revoke" => Duration::from_secs(35),
         _ => Duration::from_secs(2),
     })
 }

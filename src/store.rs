@@ -70,6 +70,11 @@ impl Store {
         Ok(Self { background: Handle::current(), reader, writer, operations })
     }
 
+    /// Whether other servers may work on this database, too. SQLite is for one.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.writer, Engine::Postgres(_))
+    }
+
     /// Waits for running operations, then closes the connections.
     pub async fn close(&self) {
         on_engine!(&self.reader, pool => pool.close().await);

@@ -15,6 +15,7 @@ use crate::proto::scopegate::v1 as api;
 use crate::proto::scopegate::v1::token_service_server::TokenService;
 use crate::service::Service;
 use crate::service::introspection::{ActiveToken, Standing};
+use crate::service::revocation::Reach;
 
 /// The largest batch.
 const MAX_BATCH: usize = 1_000;
@@ -210,7 +211,11 @@ impl TokenService for TokenFront {
         if request.token.is_empty() {
             return Err(status::token_missing());
         }
-        let effective = self.service.revoke_by_token(&request.token).await.map_err(status::unavailable)?;
+        let reach = match request.mode() {
+            api::RevocationMode::Unspecified | api::RevocationMode::Strict => Reach::Strict,
+            api::RevocationMode::Bounded => Reach::Bounded,
+        };
+        let effective = self.service.revoke_by_token(&request.token, reach).await.map_err(status::unavailable)?;
         Ok(Response::new(api::RevokeResponse {
             consistency_token: self.consistency_token(),
             effective_time: Some(prost_types::Timestamp { seconds: effective.as_unix(), nanos: 0 }),

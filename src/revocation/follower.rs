@@ -35,6 +35,11 @@ impl Follower {
         self.lease.holds(self.effects.clock.boottime())
     }
 
+    /// How long after a commit no server can still answer from before it: a lease, and what clocks and threads may differ by.
+    pub fn bound(&self) -> Duration {
+        self.lease.length() * 101 / 100 + Duration::from_millis(10)
+    }
+
     /// Makes sure that the lease holds, by reading the log if need be.
     pub async fn renew_lease(&self) -> Result<(), Unavailable> {
         let _reading = self.reading.lock().await;

@@ -7,6 +7,15 @@ use crate::domain::revocation::Revocation;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::{GrantId, Token};
 
+/// How far a revocation must have reached when the call returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// No server accepts the token any more.
+    Strict,
+    /// It is durable, and every server will deny the token within the bound.
+    Bounded,
+}
+
 impl Service {
     /// RFC 7009 §2.1: a client revokes a token of its own, and with it the whole grant. Anything else that is
     /// presented changes nothing, and the answer does not tell.
@@ -25,13 +34,25 @@ impl Service {
         }
     }
 
-    /// Revokes the grant behind a token; who has the token may. Since when no call of this process accepts it any more.
-    pub async fn revoke_by_token(&self, text: &str) -> Result<Timestamp, Unavailable> {
+    /// Revokes the grant behind a token; who has the token may. By when no server accepts it any more.
+    ///
+    /// A strict revocation on a shared database waits until every lease that began before the commit has ended. If the caller goes
+    /// away meanwhile, the revocation stands.
+    pub async fn revoke_by_token(&self, text: &str, reach: Reach) -> Result<Timestamp, Unavailable> {
         let now = self.effects.now();
-        if let Some(token) = self.live(text, now) {
-            self.revoke_grant(token.grant, now).await?;
+        let Some(token) = self.live(text, now) else { return Ok(now) };
+        self.revoke_grant(token.grant, now).await?;
+        if !self.store.is_shared() {
+            return Ok(now);
         }
-        Ok(now)
+        let bound = self.follower.bound();
+        match reach {
+            Reach::Strict => {
+                tokio::time::sleep(bound).await;
+                Ok(self.effects.now())
+            }
+            Reach::Bounded => Ok(self.effects.now().plus(u32::try_from(bound.as_secs() + 1).unwrap_or(u32::MAX))),
+        }
     }
 
     /// The position that covers everything that was revoked through this process.

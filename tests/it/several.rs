@@ -12,7 +12,8 @@ use crate::harness::Sidecar;
 const BOUND: Duration = Duration::from_millis(1_000 + 500);
 
 async fn revoke(sidecar: &Sidecar, token: &str) -> api::RevokeResponse {
-    let request = api::RevokeRequest { token: token.into(), ..Default::default() };
+    let request =
+        api::RevokeRequest { token: token.into(), mode: api::RevocationMode::Bounded.into(), ..Default::default() };
     sidecar.grpc().await.revoke(request).await.unwrap().into_inner()
 }
 
@@ -30,6 +31,26 @@ async fn what_one_server_revokes_is_dead_at_the_others_within_the_lease() {
             while server.is_active(&tokens.access).await {
                 assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_strict_revocation_waits_until_no_other_server_can_accept_the_token() {
+    let one = Sidecar::start().await;
+    let other = Sidecar::beside(&one).await;
+    let shared = one.database().await.is_shared();
+    for mode in [api::RevocationMode::Unspecified, api::RevocationMode::Strict] {
+        let tokens = one.tokens().await;
+        assert!(other.is_active(&tokens.access).await, "it has it cached");
+        let request = api::RevokeRequest { token: tokens.access.clone(), mode: mode.into(), ..Default::default() };
+        let began = Instant::now();
+        one.grpc().await.revoke(request).await.unwrap();
+        let waited = began.elapsed() >= Duration::from_secs(1);
+        assert_eq!(waited, shared, "SQLite is for one server, which has nobody to wait for");
+        assert!(!one.is_active(&tokens.access).await);
+        if shared {
+            assert!(!other.is_active(&tokens.access).await);
         }
     }
 }

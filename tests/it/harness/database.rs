@@ -39,6 +39,10 @@ impl Database {
         }
     }
 
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
     pub async fn execute(&mut self, statement: &'static str) {
         match self {
             Self::Sqlite(connection) => drop(sqlx::raw_sql(statement).execute(connection).await.unwrap()),
