@@ -4,6 +4,7 @@
 //! exists is valid, because parsing is the only way to get one.
 
 pub mod timestamp;
+mod hexadecimal;
 pub mod secret;
 pub mod error;
 pub mod parameters;

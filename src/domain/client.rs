@@ -9,7 +9,7 @@ use super::secret::SecretHash;
 use super::timestamp::Timestamp;
 
 /// The identifier of a client: 1 to 128 printable ASCII characters other than space, `"` and `\`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId(Box<str>);
 
 /// Text that is no client id.

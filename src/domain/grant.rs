@@ -1,7 +1,9 @@
 //! Grants: "subject S lets client C use scopes X", their states, and the facts that are cached about them.
 
 use super::client::ClientId;
+use super::hexadecimal::hexadecimal_name;
 use super::scope::ScopeSet;
+use super::secret::SecretHash;
 use super::timestamp::Timestamp;
 use super::token::{GrantId, Token, TokenKind};
 
@@ -9,7 +11,7 @@ use super::token::{GrantId, Token, TokenKind};
 pub const MAX_VARIANTS: usize = 256;
 
 /// The stable name of a user (`sub`).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubjectId(Box<str>);
 
 impl SubjectId {
@@ -19,6 +21,18 @@ impl SubjectId {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// The public name of a browser session: the first half of its cookie's hash, so it tells nothing about the cookie.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId([u8; 16]);
+
+hexadecimal_name!(SessionId);
+
+impl SessionId {
+    pub fn of(cookie: &SecretHash) -> Self {
+        Self(std::array::from_fn(|i| cookie.as_bytes()[i]))
     }
 }
 
@@ -51,6 +65,8 @@ pub struct Grant {
     pub client: ClientId,
     pub subject: SubjectId,
     pub username: String,
+    /// The browser session in which it was authorized, if that is known.
+    pub session: Option<SessionId>,
     /// Scope subsets; the first is all that was granted.
     pub variants: Vec<ScopeSet>,
     pub state: GrantState,
@@ -158,6 +174,8 @@ pub struct GrantFacts {
     pub client: ClientId,
     pub subject: SubjectId,
     pub username: Box<str>,
+    /// The browser session in which it was authorized, if that is known.
+    pub session: Option<SessionId>,
     /// Scope subsets. The list only grows: a token whose variant is not in it makes these facts stale.
     pub variants: Box<[ScopeSet]>,
     /// Access tokens of an earlier generation are dead; [`GrantFacts::REVOKED`] kills all.
@@ -196,6 +214,7 @@ mod tests {
             client: "client".parse().expect("a client id"),
             subject: SubjectId::new("subject"),
             username: "ann".into(),
+            session: None,
             variants: vec!["a b".parse().expect("scopes")],
             state,
             generation: 0,

@@ -18,12 +18,12 @@
 //! The encoding is canonical: no two texts are the same token.
 
 use std::fmt;
-use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
+use super::hexadecimal::hexadecimal_name;
 use super::secret::MacKey;
 use super::timestamp::Timestamp;
 
@@ -35,48 +35,10 @@ const PREFIX: usize = 6;
 pub const TOKEN_LENGTH: usize = PREFIX + ((BODY + TAG) * 8).div_ceil(6);
 
 /// The random name of a grant. Written as 32 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GrantId([u8; 16]);
 
-impl GrantId {
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-impl fmt::Display for GrantId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
-    }
-}
-
-impl fmt::Debug for GrantId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// Text that is not a grant id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a grant id is 32 lower-case hexadecimal digits")]
-pub struct MalformedGrantId;
-
-impl FromStr for GrantId {
-    type Err = MalformedGrantId;
-
-    fn from_str(text: &str) -> Result<Self, MalformedGrantId> {
-        let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if text.len() != 32 || !text.bytes().all(digit) {
-            return Err(MalformedGrantId);
-        }
-        let number = u128::from_str_radix(text, 16).map_err(|_| MalformedGrantId)?;
-        Ok(Self(number.to_be_bytes()))
-    }
-}
+hexadecimal_name!(GrantId);
 
 /// What a token is for. A token of one kind is garbage where another kind is expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

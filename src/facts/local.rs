@@ -67,6 +67,7 @@ mod tests {
                 client: "client".parse().expect("a client id"),
                 subject: SubjectId::new(format!("subject {n}")),
                 username: "x".repeat(100).into(),
+                session: None,
                 variants: Box::new(["a b".parse().expect("scopes")]),
                 generation: 0,
                 created_seq: 0,

@@ -110,6 +110,7 @@ impl RevocationIndex {
             Target::Grant { id, generation } => (entries.grants.entry(*id).or_insert(new), *generation),
             Target::Client(id) => (entries.clients.entry(id.as_str().into()).or_insert(new), 0),
             Target::Subject(id) => (entries.subjects.entry(id.as_str().into()).or_insert(new), 0),
+            Target::SubjectClient(..) | Target::Session(_) => return,
         };
         entry.seq = entry.seq.max(revocation.seq);
         entry.generation = entry.generation.max(generation);
@@ -149,6 +150,7 @@ mod tests {
             client: "client".parse().expect("a client id"),
             subject: SubjectId::new("subject"),
             username: "ann".into(),
+            session: None,
             variants: Box::default(),
             generation: 0,
             created_seq,
@@ -172,6 +174,7 @@ mod tests {
         Revocation {
             seq,
             target: Target::Grant { id: GrantId::from_bytes([byte; 16]), generation: GrantFacts::REVOKED },
+            at: NOW,
         }
     }
 
@@ -194,7 +197,7 @@ mod tests {
             [Target::Client("client".parse().expect("a client id")), Target::Subject(SubjectId::new("subject"))]
         {
             let index = RevocationIndex::starting_at(4);
-            index.apply(&Revocation { seq: 5, target }, NOW);
+            index.apply(&Revocation { seq: 5, target, at: NOW }, NOW);
             assert_eq!(index.judge(&token(), &facts(4, 4)), Verdict::Dead);
             assert_eq!(index.judge(&token(), &facts(5, 5)), Verdict::Alive);
         }

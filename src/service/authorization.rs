@@ -12,6 +12,7 @@ use super::sign_in::BrowserSession;
 use crate::domain::authorization::{AuthorizationRequest, Fatal, Rejection, ResponseTarget, client_id};
 use crate::domain::client::Client;
 use crate::domain::error::{AccessDenied, OAuthError, Unavailable};
+use crate::domain::grant::SessionId;
 use crate::domain::parameters::Parameters;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::{GrantId, Token, TokenKind, TokenText};
@@ -139,10 +140,12 @@ impl Service {
                 id: grant,
                 client: request.client,
                 subject: session.session.subject,
+                session: SessionId::of(&session.id),
                 scopes: kept,
                 redirect_uri_parameter: request.redirect_uri_parameter,
                 challenge: request.challenge,
                 now,
+                expires_at: now.plus(self.settings.lifetimes.code),
             })
             .await;
         match inserted {

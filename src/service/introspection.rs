@@ -147,6 +147,7 @@ impl Service {
                     client: grant.client,
                     subject: grant.subject,
                     username: grant.username.into(),
+                    session: grant.session,
                     variants: grant.variants.into(),
                     generation: grant.generation,
                     created_seq: 0,

@@ -5,7 +5,7 @@ use super::engine::on_engine;
 use super::rows::{FactsRow, GrantRow, join_lines};
 use crate::domain::client::ClientId;
 use crate::domain::error::Unavailable;
-use crate::domain::grant::{Grant, GrantFacts, SubjectId};
+use crate::domain::grant::{Grant, GrantFacts, SessionId, SubjectId};
 use crate::domain::pkce::CodeChallenge;
 use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
@@ -14,11 +14,15 @@ use crate::domain::token::GrantId;
 /// So many wrong proofs end a pending grant: a code is not there to be guessed at.
 const MAX_FAILED_REDEMPTIONS: i64 = 5;
 
-/// Neither the client nor the subject of grant `g` was revoked or disabled since it was created.
+/// Neither the client nor the subject of grant `g` was revoked or disabled since it was created, nor the two together,
+/// nor the browser session.
 macro_rules! parties_alive {
     () => {
         "EXISTS (SELECT 1 FROM clients WHERE id = g.client_id AND revoked_seq <= g.created_seq AND disabled_at IS NULL) \
-         AND EXISTS (SELECT 1 FROM subjects WHERE id = g.subject_id AND revoked_seq <= g.created_seq AND disabled_at IS NULL)"
+         AND EXISTS (SELECT 1 FROM subjects WHERE id = g.subject_id AND revoked_seq <= g.created_seq AND disabled_at IS NULL) \
+         AND NOT EXISTS (SELECT 1 FROM revoked_sets WHERE revoked_seq > g.created_seq \
+           AND ((kind = 'subject_client' AND target = g.client_id || ' ' || g.subject_id) \
+             OR (kind = 'session' AND target = g.session_id)))"
     };
 }
 
@@ -26,7 +30,7 @@ macro_rules! parties_alive {
 /// takes none in `RETURNING`.
 macro_rules! grant_columns {
     () => {
-        "client_id, subject_id, variants, generation, refresh_serial, refresh_variant, rotated_at, expires_at"
+        "client_id, subject_id, session_id, variants, generation, refresh_serial, refresh_variant, rotated_at, expires_at"
     };
 }
 
@@ -59,10 +63,14 @@ pub struct NewGrant {
     pub id: GrantId,
     pub client: ClientId,
     pub subject: SubjectId,
+    /// The browser session in which the user approved.
+    pub session: SessionId,
     pub scopes: ScopeSet,
     pub redirect_uri_parameter: Option<String>,
     pub challenge: CodeChallenge,
     pub now: Timestamp,
+    /// When its code will end, and with it the grant.
+    pub expires_at: Timestamp,
 }
 
 /// A code that is presented, with what it has to prove.
@@ -94,8 +102,8 @@ impl Store {
         self.run("insert a grant", async move {
             let inserted = on_engine!(&writer, on => sqlx::query(
                 "INSERT INTO grants (id, client_id, subject_id, variants, state, generation, created_at, created_seq, \
-                 redirect_uri, code_challenge, failed_redemptions, refresh_serial, refresh_variant) \
-                 SELECT $1, c.id, s.id, $4, 'pending', 0, $5, h.head, $6, $7, 0, 0, 0 \
+                 redirect_uri, code_challenge, failed_redemptions, refresh_serial, refresh_variant, session_id, expires_at) \
+                 SELECT $1, c.id, s.id, $4, 'pending', 0, $5, h.head, $6, $7, 0, 0, 0, $8, $9 \
                  FROM revocation_head h, clients c, subjects s \
                  WHERE c.id = $2 AND c.disabled_at IS NULL AND c.deleted_at IS NULL AND s.id = $3 AND s.disabled_at IS NULL \
                  ON CONFLICT (id) DO NOTHING",
@@ -107,6 +115,8 @@ impl Store {
             .bind(grant.now.as_unix())
             .bind(grant.redirect_uri_parameter.unwrap_or_default())
             .bind(grant.challenge.as_str().to_owned())
+            .bind(grant.session.to_string())
+            .bind(grant.expires_at.as_unix())
             .execute(on).await?.rows_affected());
             Ok(inserted == 1)
         })
@@ -194,7 +204,7 @@ impl Store {
         let reader = self.reader.clone();
         self.run("read the facts of a grant", async move {
             let row: Option<FactsRow> = on_engine!(&reader, on => sqlx::query_as(concat!(
-                "SELECT h.head AS as_of, g.client_id, g.subject_id, s.name AS username, g.variants, \
+                "SELECT h.head AS as_of, g.client_id, g.subject_id, s.name AS username, g.session_id, g.variants, \
                  CAST(CASE WHEN g.state = 'active' AND ",
                 parties_alive!(),
                 " THEN 1 ELSE 0 END AS BIGINT) AS alive, g.generation, g.created_seq \

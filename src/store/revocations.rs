@@ -4,7 +4,7 @@ use sqlx::FromRow;
 
 use super::Store;
 use super::engine::{Transaction, on_engine};
-use super::rows::{number, parse};
+use super::rows::number;
 use crate::domain::client::ClientId;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::{GrantFacts, SubjectId};
@@ -98,7 +98,7 @@ impl Store {
         let reader = self.reader.clone();
         self.run("follow the revocation log", async move {
             let rows: Vec<LogRow> = on_engine!(&reader, on => sqlx::query_as(
-                "SELECT h.head, l.seq, l.kind, l.target, l.value \
+                "SELECT h.head, l.seq, l.kind, l.target, l.value, l.at \
                  FROM revocation_head h LEFT JOIN revocation_log l ON l.seq > $1 ORDER BY l.seq LIMIT 1000",
             )
             .bind(i64::try_from(after).unwrap_or(i64::MAX))
@@ -192,23 +192,18 @@ async fn append(transaction: &mut Transaction, target: Target, now: Timestamp) -
     let seq: i64 = on_engine!(&mut *transaction, on => {
         sqlx::query_scalar("UPDATE revocation_head SET head = head + 1 RETURNING head").fetch_one(&mut **on).await?
     });
-    let (kind, name, value) = match &target {
-        Target::Grant { id, generation } => ("grant", id.to_string(), i64::from(*generation)),
-        Target::Client(id) => ("client", id.to_string(), 0),
-        Target::Subject(id) => ("subject", id.as_str().to_owned(), 0),
-    };
     on_engine!(transaction, on => {
         sqlx::query("INSERT INTO revocation_log (seq, kind, target, value, at) VALUES ($1, $2, $3, $4, $5)")
             .bind(seq)
-            .bind(kind)
-            .bind(name)
-            .bind(value)
+            .bind(target.kind())
+            .bind(target.name())
+            .bind(i64::from(target.value()))
             .bind(now.as_unix())
             .execute(&mut **on)
             .await
             .map(drop)
     })?;
-    Ok(Revocation { seq: number(seq)?, target })
+    Ok(Revocation { seq: number(seq)?, target, at: now })
 }
 
 /// The head, beside an entry if there is one.
@@ -219,17 +214,13 @@ struct LogRow {
     kind: Option<String>,
     target: Option<String>,
     value: Option<i64>,
+    at: Option<i64>,
 }
 
 impl LogRow {
     fn entry(self) -> Option<Result<Revocation, sqlx::Error>> {
-        let (seq, kind, name, value) = (self.seq?, self.kind?, self.target?, self.value?);
-        let target = || match kind.as_str() {
-            "grant" => Ok(Target::Grant { id: parse(&name)?, generation: number(value)? }),
-            "client" => Ok(Target::Client(parse(&name)?)),
-            "subject" => Ok(Target::Subject(SubjectId::new(name.as_str()))),
-            other => Err(sqlx::Error::Decode(format!("{other} is no kind of revocation").into())),
-        };
-        Some(number(seq).and_then(|seq| Ok(Revocation { seq, target: target()? })))
+        let (seq, kind, name, value, at) = (self.seq?, self.kind?, self.target?, self.value?, self.at?);
+        let target = || Target::parse(&kind, &name, number(value)?).map_err(|error| sqlx::Error::Decode(error.into()));
+        Some(number(seq).and_then(|seq| Ok(Revocation { seq, target: target()?, at: Timestamp::from_unix(at) })))
     }
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use sqlx::FromRow;
 
 use crate::domain::client::{Client, ClientType, Introspects};
-use crate::domain::grant::{Grant, GrantFacts, GrantState, Rotation, SubjectId};
+use crate::domain::grant::{Grant, GrantFacts, GrantState, Rotation, SessionId, SubjectId};
 use crate::domain::secret::SecretHash;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::GrantId;
@@ -36,6 +36,11 @@ pub(super) fn join_lines(values: impl Iterator<Item = impl AsRef<str>>) -> Strin
 
 fn lines<T: FromStr<Err: Display>>(text: &str) -> Result<Vec<T>, sqlx::Error> {
     text.split('\n').map(parse).collect()
+}
+
+/// A column that is empty where there is no value.
+fn optional<T: FromStr<Err: Display>>(text: &str) -> Result<Option<T>, sqlx::Error> {
+    Some(text).filter(|text| !text.is_empty()).map(parse).transpose()
 }
 
 #[derive(FromRow)]
@@ -83,6 +88,7 @@ pub(super) struct GrantRow {
     client_id: String,
     subject_id: String,
     username: String,
+    session_id: String,
     variants: String,
     state: String,
     generation: i64,
@@ -102,6 +108,7 @@ impl TryFrom<GrantRow> for Grant {
             client: parse(&row.client_id)?,
             subject: SubjectId::new(row.subject_id),
             username: row.username,
+            session: optional::<SessionId>(&row.session_id)?,
             variants: lines(&row.variants)?,
             state: match (row.state.as_str(), row.rotated_at, row.expires_at) {
                 ("pending", ..) => GrantState::Pending,
@@ -126,6 +133,7 @@ pub(super) struct FactsRow {
     client_id: String,
     subject_id: String,
     username: String,
+    session_id: String,
     variants: String,
     /// 1 when the grant is active and neither its client nor its subject was revoked since it was created.
     alive: i64,
@@ -141,6 +149,7 @@ impl TryFrom<FactsRow> for GrantFacts {
             client: parse(&row.client_id)?,
             subject: SubjectId::new(row.subject_id),
             username: row.username.into(),
+            session: optional::<SessionId>(&row.session_id)?,
             variants: lines(&row.variants)?.into(),
             generation: if row.alive == 1 { number(row.generation)? } else { Self::REVOKED },
             created_seq: number(row.created_seq)?,

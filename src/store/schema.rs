@@ -20,12 +20,20 @@ struct Version {
     postgres: &'static str,
 }
 
-const VERSIONS: &[Version] = &[Version {
-    number: 1,
-    name: "core",
-    sqlite: include_str!("migrations/sqlite/0001_core.sql"),
-    postgres: include_str!("migrations/postgres/0001_core.sql"),
-}];
+const VERSIONS: &[Version] = &[
+    Version {
+        number: 1,
+        name: "core",
+        sqlite: include_str!("migrations/sqlite/0001_core.sql"),
+        postgres: include_str!("migrations/postgres/0001_core.sql"),
+    },
+    Version {
+        number: 2,
+        name: "coherence",
+        sqlite: include_str!("migrations/sqlite/0002_coherence.sql"),
+        postgres: include_str!("migrations/postgres/0002_coherence.sql"),
+    },
+];
 
 /// A database whose schema this program does not fit.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config as Runs, TestRunner};
 use scopegate::domain::client::Introspects;
 use scopegate::domain::decision::{Decision, Match, Requirement};
-use scopegate::domain::grant::SubjectId;
+use scopegate::domain::grant::{SessionId, SubjectId};
 use scopegate::domain::pkce::CodeVerifier;
 use scopegate::domain::scope::ScopeSet;
 use scopegate::domain::timestamp::Timestamp;
@@ -92,10 +92,12 @@ fn a_cached_decision_is_the_uncached_one_and_the_one_that_the_rules_give() {
                 id,
                 client: client.clone(),
                 subject: subject.clone(),
+                session: SessionId::from_bytes([1; 16]),
                 scopes: scopes.clone(),
                 redirect_uri_parameter: None,
                 challenge: challenge.clone(),
                 now,
+                expires_at: now.plus(60),
             };
             assert!(backend.store.insert_grant(grant).await.unwrap());
             let redemption = Redemption {
