@@ -374,6 +374,11 @@ impl Config {
         Ok(MacKey::derive(&self.master_secret()?, "scopegate/v1/form"))
     }
 
+    /// The key that seals what servers tell each other of revocations.
+    pub fn hint_key(&self) -> Result<MacKey, ConfigError> {
+        Ok(MacKey::derive(&self.master_secret()?, "scopegate/v1/hint"))
+    }
+
     fn master_secret(&self) -> Result<MasterSecret, ConfigError> {
         MasterSecret::from_base64(self.keys.secret.expose())
             .map_err(|error| ConfigError::new("keys.secret", &error.to_string()))

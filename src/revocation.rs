@@ -1,12 +1,25 @@
-//! Revocations in this process: the index that every check consults, the follower that keeps it up to date, and the lease under
-//! which it may be trusted.
+//! Revocations in this process: the index that every check consults, what keeps it up to date, and how this server's own revocations
+//! reach the others.
 //!
 //! The log in SQL is the authority; the index is its replica. A cached fact says how a grant stood at one position of the
 //! log, the index says what ended since. In whatever order the two arrive, together they are right.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | `replica` | the state machine: no I/O, no clock, no lock. What the model and the simulator check |
+//! | `index` | the same, shared by the threads of this process |
+//! | `follower` | drives it: reads the log, keeps the lease, recovers when history changed |
+//! | `revoker` | writes this server's revocations, many in one transaction, and waits for the others where that is asked for |
+//! | `hints` | what servers tell each other at once, and may lose |
 
 mod follower;
+mod hints;
 mod index;
-mod lease;
+mod replica;
+mod revoker;
 
 pub use self::follower::Follower;
-pub use self::index::{RevocationIndex, Verdict};
+pub use self::hints::Hints;
+pub use self::index::RevocationIndex;
+pub use self::replica::{Acknowledged, Divergence, Progress, Replica, Round, Verdict};
+pub use self::revoker::Revoker;

@@ -29,7 +29,7 @@ use crate::facts::{Facts, LocalCache};
 use crate::grpc::GrpcFront;
 use crate::http;
 use crate::proto::scopegate::v1::token_service_server::{SERVICE_NAME, TokenServiceServer};
-use crate::revocation::{Follower, RevocationIndex};
+use crate::revocation::{Follower, Hints, RevocationIndex, Revoker};
 use crate::service::{Parts, Service};
 use crate::store::{SchemaError, Store};
 use crate::telemetry::Metrics;
@@ -72,19 +72,19 @@ impl Backend {
             store.migrate().await?;
         }
         store.check_schema().await?;
-        let index = Arc::new(RevocationIndex::starting_at(store.revocation_head().await?));
-        let follower = Arc::new(Follower::new(
-            store.clone(),
-            index.clone(),
-            effects.clone(),
-            Duration::from_millis(config.cache.lease),
-        ));
+        let lease = Duration::from_millis(config.cache.lease);
+        let index = Arc::new(RevocationIndex::starting_at(store.log_start(effects.now()).await?, lease));
+        let hints = Hints::new(config.hint_key()?);
+        let follower = Arc::new(Follower::new(store.clone(), index.clone(), hints.clone(), effects.clone()));
+        follower.catch_up().await?;
+        let revoker = Revoker::new(store.clone(), index.clone(), follower.clone(), hints, effects.clone());
         let service = Service::new(Parts {
             settings: config.settings(issuer_address),
             facts: Facts::new(store.clone(), cache),
             store: store.clone(),
             index,
             follower: follower.clone(),
+            revoker,
             token_keys: config.token_keys()?,
             form_key: config.form_key()?,
             effects,
@@ -162,6 +162,8 @@ impl Server {
         let mut background = JoinSet::new();
         let follower = backend.follower.clone();
         background.spawn(async move { follower.run().await });
+        let follower = backend.follower.clone();
+        background.spawn(async move { follower.listen().await });
         let ops = ops::router(backend.metrics.clone(), backend.store.clone());
         for listener in ops_listeners.next_core() {
             background.spawn(connections::accept(listener, Front::Http(ops.clone()), limit.clone(), draining.clone()));
@@ -180,6 +182,7 @@ impl Server {
             tracing::error!("a core ended with a panic");
         }
         self.background.shutdown().await;
+        self.backend.follower.leave().await;
         self.backend.store.close().await;
         for address in self.addresses.grpc.iter() {
             if let ListenAddress::Unix(path) = address {

@@ -23,7 +23,7 @@ use crate::domain::secret::MacKey;
 use crate::domain::token::TokenKeys;
 use crate::effects::Effects;
 use crate::facts::Facts;
-use crate::revocation::{Follower, RevocationIndex};
+use crate::revocation::{Follower, RevocationIndex, Revoker};
 use crate::store::Store;
 
 /// What the operator configured.
@@ -53,6 +53,7 @@ pub struct Service {
     facts: Facts,
     index: Arc<RevocationIndex>,
     follower: Arc<Follower>,
+    revoker: Revoker,
     token_keys: TokenKeys,
     /// Seals the forms that users are shown.
     form_key: MacKey,
@@ -67,6 +68,7 @@ pub struct Parts {
     pub facts: Facts,
     pub index: Arc<RevocationIndex>,
     pub follower: Arc<Follower>,
+    pub revoker: Revoker,
     pub token_keys: TokenKeys,
     pub form_key: MacKey,
     pub effects: Effects,
@@ -75,7 +77,18 @@ pub struct Parts {
 impl Service {
     /// Works on the runtime that calls.
     pub fn new(parts: Parts) -> Self {
-        let Parts { settings, store, facts, index, follower, token_keys, form_key, effects } = parts;
-        Self { settings, store, facts, index, follower, token_keys, form_key, passwords: Passwords::new(), effects }
+        let Parts { settings, store, facts, index, follower, revoker, token_keys, form_key, effects } = parts;
+        Self {
+            settings,
+            store,
+            facts,
+            index,
+            follower,
+            revoker,
+            token_keys,
+            form_key,
+            passwords: Passwords::new(),
+            effects,
+        }
     }
 }

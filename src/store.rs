@@ -11,6 +11,8 @@ mod engine;
 mod accounts;
 mod clients;
 mod grants;
+mod leases;
+mod log;
 mod revocations;
 mod rows;
 mod schema;
@@ -30,7 +32,8 @@ pub use self::accounts::{Account, Session};
 pub use self::clients::ClientChanges;
 use self::engine::{Engine, Pool, on_engine};
 pub use self::grants::{NewGrant, Redemption, Refresh};
-pub use self::revocations::LogExcerpt;
+pub use self::leases::LiveLeases;
+pub use self::revocations::{Ending, PasswordHash};
 pub use self::schema::SchemaError;
 use crate::domain::error::Unavailable;
 
@@ -40,8 +43,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// SQLite's readers, beside its one writer.
 const SQLITE_READERS: u32 = 2;
-/// Connections to PostgreSQL.
-const POSTGRES_CONNECTIONS: u32 = 8;
+/// Connections to PostgreSQL: eight that work, and one that listens.
+const POSTGRES_CONNECTIONS: u32 = 9;
 /// How long an operation waits for one of them.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(500);
 /// What PostgreSQL itself ends: a statement that takes too long, and a transaction that nobody goes on with, in milliseconds.

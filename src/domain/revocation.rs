@@ -12,7 +12,7 @@ use super::token::GrantId;
 /// One entry of the revocation log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Revocation {
-    /// Its position: 1, 2, 3, … without gaps, in the order of the commits.
+    /// Its position: 1, 2, 3, … in the order of the commits, without gaps but before a [`Target::Flush`].
     pub seq: u64,
     pub target: Target,
     /// When it was written, by the clock of the server that wrote it. For people; nothing is decided by it.
@@ -32,6 +32,9 @@ pub enum Target {
     SubjectClient(SubjectId, ClientId),
     /// The grants that were authorized in one browser session.
     Session(SessionId),
+    /// No grant, but every fact that was read before: history changed, because a failover or a backup lost some of it. Its position is
+    /// beyond all that the lost history can have had.
+    Flush,
 }
 
 /// A target that cannot be read.
@@ -51,6 +54,7 @@ impl Target {
             Self::Subject(_) => "subject",
             Self::SubjectClient(..) => "subject_client",
             Self::Session(_) => "session",
+            Self::Flush => "flush",
         }
     }
 
@@ -63,6 +67,7 @@ impl Target {
             // A client id has no space.
             Self::SubjectClient(subject, client) => format!("{client} {}", subject.as_str()),
             Self::Session(id) => id.to_string(),
+            Self::Flush => String::new(),
         }
     }
 
@@ -84,10 +89,44 @@ impl Target {
                 .split_once(' ')
                 .and_then(|(client, subject)| Some(Self::SubjectClient(SubjectId::new(subject), client.parse().ok()?))),
             "session" => name.parse().ok().map(Self::Session),
+            "flush" => Some(Self::Flush),
             _ => None,
         };
         target.ok_or_else(|| MalformedTarget { kind: kind.to_owned(), name: name.to_owned() })
     }
+}
+
+/// An entry, and the chain with it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LogEntry {
+    pub revocation: Revocation,
+    pub chain: Chain,
+}
+
+impl LogEntry {
+    pub const fn position(&self) -> Position {
+        Position { seq: self.revocation.seq, chain: self.chain }
+    }
+}
+
+/// A place in one history of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Position {
+    pub seq: u64,
+    pub chain: Chain,
+}
+
+/// The log after a position, in one snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LogExcerpt {
+    /// The newest position there is.
+    pub head: u64,
+    /// The oldest entry that is still there.
+    pub oldest: Option<u64>,
+    /// The chain at the position after which this begins; `None` when the log does not hold that position.
+    pub chain: Option<Chain>,
+    /// In order. There may be more up to the head.
+    pub entries: Vec<LogEntry>,
 }
 
 /// The hash over the log up to a position: two logs that agree on it agree on everything before.
@@ -137,7 +176,7 @@ impl Revocation {
 mod tests {
     use super::*;
 
-    fn targets() -> [Target; 5] {
+    fn targets() -> [Target; 6] {
         let client = || "shop".parse::<ClientId>().expect("a client id");
         let subject = || SubjectId::new("a subject with spaces");
         [
@@ -146,6 +185,7 @@ mod tests {
             Target::Subject(subject()),
             Target::SubjectClient(subject(), client()),
             Target::Session(SessionId::from_bytes([9; 16])),
+            Target::Flush,
         ]
     }
 

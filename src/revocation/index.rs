@@ -1,76 +1,42 @@
-//! What ended, as a map that each check consults: two atomic loads while nothing was revoked lately, a read lock otherwise.
+//! The replica as every core consults it: three atomic loads while nothing ended lately, a read lock otherwise.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
+use tokio::sync::watch;
+
+use super::replica::{Acknowledged, Divergence, Progress, Replica, Round, Verdict, lease_holds};
 use crate::domain::grant::GrantFacts;
-use crate::domain::revocation::{Revocation, Target};
-use crate::domain::timestamp::Timestamp;
-use crate::domain::token::{GrantId, Token};
+use crate::domain::revocation::{LogEntry, LogExcerpt, Position, Revocation, Target};
+use crate::domain::token::Token;
 
-/// Recent revocations. Entries are dropped when they are old enough; facts from before the last dropped one are then unusable.
-#[derive(Default)]
+/// One server's replica of the revocation log, shared by its threads.
 pub struct RevocationIndex {
-    entries: RwLock<Entries>,
-    /// The number of entries, so that an empty index costs no lock.
-    len: AtomicUsize,
-    /// Every entry of the log up to here was applied.
-    applied: AtomicU64,
-    /// Facts read before this position may miss a revocation that the index no longer holds.
+    replica: RwLock<Replica>,
+    lease: Duration,
+    /// What follows repeats parts of the replica, so that most checks need no lock. They are written in this order.
     floor: AtomicU64,
-}
-
-/// What the index says about an access token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Nothing that ended covers it.
-    Alive,
-    Dead,
-    /// The facts may miss a revocation that the index no longer holds: read them again.
-    FactsTooOld,
-}
-
-#[derive(Default)]
-struct Entries {
-    grants: HashMap<GrantId, Entry>,
-    clients: HashMap<Box<str>, Entry>,
-    subjects: HashMap<Box<str>, Entry>,
-}
-
-struct Entry {
-    seq: u64,
-    /// For a grant: access tokens of an earlier generation are dead.
-    generation: u32,
-    applied_at: Timestamp,
-}
-
-impl Entries {
-    fn len(&self) -> usize {
-        self.grants.len() + self.clients.len() + self.subjects.len()
-    }
-
-    /// Drops what was applied before `horizon`; the highest position among it.
-    fn prune(&mut self, horizon: Timestamp) -> Option<u64> {
-        let mut dropped = None;
-        let mut keep = |entry: &Entry| {
-            let keep = entry.applied_at >= horizon;
-            if !keep {
-                dropped = dropped.max(Some(entry.seq));
-            }
-            keep
-        };
-        self.grants.retain(|_, entry| keep(entry));
-        self.clients.retain(|_, entry| keep(entry));
-        self.subjects.retain(|_, entry| keep(entry));
-        dropped
-    }
+    len: AtomicUsize,
+    applied: AtomicU64,
+    /// In nanoseconds. 0: never.
+    confirmed: AtomicU64,
+    /// Tells those who watch how far the log was applied.
+    positions: watch::Sender<u64>,
 }
 
 impl RevocationIndex {
-    /// An index for a log that is at `head` now. Facts from before are unusable, and there are none.
-    pub fn starting_at(head: u64) -> Self {
-        Self { applied: head.into(), floor: head.into(), ..Self::default() }
+    /// An index of a log that will be followed after `position`.
+    pub fn starting_at(position: Position, lease: Duration) -> Self {
+        Self {
+            replica: RwLock::new(Replica::starting_at(position, lease)),
+            lease,
+            floor: position.seq.into(),
+            len: 0.into(),
+            applied: position.seq.into(),
+            confirmed: 0.into(),
+            positions: watch::Sender::new(position.seq),
+        }
     }
 
     /// The position up to which the log was applied: what an answer reflects.
@@ -78,149 +44,109 @@ impl RevocationIndex {
         self.applied.load(Ordering::Acquire)
     }
 
-    /// Judges an access token by the facts about its grant and by what was revoked since they were read.
+    /// For how long a confirmation of the index is good.
+    pub const fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    /// Whether "active" may be answered. Ask this before [`RevocationIndex::judge`].
+    pub fn lease_holds(&self, now: Duration) -> bool {
+        let confirmed = self.confirmed.load(Ordering::Acquire);
+        lease_holds((confirmed != 0).then(|| Duration::from_nanos(confirmed)), self.lease, now)
+    }
+
+    /// Judges an access token by the facts about its grant and by what ended since they were read.
     pub fn judge(&self, token: &Token, facts: &GrantFacts) -> Verdict {
-        if token.generation < facts.generation || self.holds(token, facts) {
+        let ended_lately = self.len.load(Ordering::Acquire) != 0;
+        if token.generation < facts.generation || ended_lately && self.read().covers(token, facts) {
             return Verdict::Dead;
         }
-        // After the entries, because dropping entries raises the floor first: whoever misses one sees the floor.
-        if facts.as_of < self.floor.load(Ordering::Acquire) {
-            return Verdict::FactsTooOld;
-        }
-        Verdict::Alive
+        // After the entries, because the floor is raised before any is dropped: whoever misses one sees the floor.
+        if facts.as_of < self.floor.load(Ordering::Acquire) { Verdict::FactsTooOld } else { Verdict::Alive }
     }
 
-    fn holds(&self, token: &Token, facts: &GrantFacts) -> bool {
-        if self.len.load(Ordering::Acquire) == 0 {
-            return false;
-        }
-        let entries = self.read();
-        let made_before = |entry: &Entry| facts.created_seq < entry.seq;
-        entries.grants.get(&token.grant).is_some_and(|entry| token.generation < entry.generation)
-            || entries.clients.get(facts.client.as_str()).is_some_and(made_before)
-            || entries.subjects.get(facts.subject.as_str()).is_some_and(made_before)
+    pub fn position(&self) -> Position {
+        self.read().position()
     }
 
-    /// Applies an entry of the log, in any order and any number of times: it can only deny.
-    /// `applied` moves only when the entry is the next one.
-    pub fn apply(&self, revocation: &Revocation, now: Timestamp) {
-        let mut entries = self.write();
-        let new = Entry { seq: 0, generation: 0, applied_at: now };
-        let (entry, generation) = match &revocation.target {
-            Target::Grant { id, generation } => (entries.grants.entry(*id).or_insert(new), *generation),
-            Target::Client(id) => (entries.clients.entry(id.as_str().into()).or_insert(new), 0),
-            Target::Subject(id) => (entries.subjects.entry(id.as_str().into()).or_insert(new), 0),
-            Target::SubjectClient(..) | Target::Session(_) => return,
-        };
-        entry.seq = entry.seq.max(revocation.seq);
-        entry.generation = entry.generation.max(generation);
-        entry.applied_at = now;
-        self.len.store(entries.len(), Ordering::Release);
-        if revocation.seq == self.applied() + 1 {
-            self.applied.store(revocation.seq, Ordering::Release);
-        }
+    /// As [`Replica::begin`].
+    pub fn begin(&self, now: Duration) -> Round {
+        self.read().begin(now)
     }
 
-    /// Drops the entries that were applied before `horizon`.
-    pub fn prune(&self, horizon: Timestamp) {
-        let mut entries = self.write();
-        if let Some(dropped) = entries.prune(horizon) {
-            self.floor.fetch_max(dropped, Ordering::AcqRel);
-            self.len.store(entries.len(), Ordering::Release);
-        }
+    /// As [`Replica::conclude`].
+    pub fn conclude(
+        &self,
+        round: Acknowledged,
+        from: Position,
+        excerpt: &LogExcerpt,
+        now: Duration,
+    ) -> Result<Progress, Divergence> {
+        self.change(|replica| replica.conclude(round, from, excerpt, now))
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Entries> {
-        self.entries.read().unwrap_or_else(PoisonError::into_inner)
+    /// As [`Replica::absorb`].
+    pub fn absorb(&self, from: Position, excerpt: &LogExcerpt, now: Duration) -> Result<Progress, Divergence> {
+        self.change(|replica| replica.absorb(from, excerpt, now))
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Entries> {
-        self.entries.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::grant::SubjectId;
-    use crate::domain::token::TokenKind;
-
-    fn facts(created_seq: u64, as_of: u64) -> GrantFacts {
-        GrantFacts {
-            client: "client".parse().expect("a client id"),
-            subject: SubjectId::new("subject"),
-            username: "ann".into(),
-            session: None,
-            variants: Box::default(),
-            generation: 0,
-            created_seq,
-            as_of,
-        }
+    /// As [`Replica::commit`].
+    pub fn commit(&self, entry: &LogEntry, now: Duration) {
+        self.change(|replica| replica.commit(entry, now));
     }
 
-    fn token() -> Token {
-        Token {
-            kind: TokenKind::AccessToken,
-            variant: 0,
-            grant: GrantId::from_bytes([1; 16]),
-            generation: 0,
-            serial: 0,
-            issued_at: Timestamp::from_unix(0),
-            lifetime: 600,
-        }
+    /// As [`Replica::hint`].
+    pub fn hint(&self, revocation: &Revocation, now: Duration) -> bool {
+        self.change(|replica| replica.hint(revocation, now))
     }
 
-    fn grant(seq: u64, byte: u8) -> Revocation {
-        Revocation {
-            seq,
-            target: Target::Grant { id: GrantId::from_bytes([byte; 16]), generation: GrantFacts::REVOKED },
-            at: NOW,
-        }
+    /// As [`Replica::lost_in`].
+    pub fn lost_in(&self, log: &[LogEntry]) -> (Option<Position>, Vec<Target>) {
+        self.read().lost_in(log)
     }
 
-    const NOW: Timestamp = Timestamp::from_unix(100);
-
-    #[test]
-    fn a_revoked_grant_is_dead_whatever_facts_arrive_later() {
-        let index = RevocationIndex::starting_at(0);
-        assert_eq!(index.judge(&token(), &facts(0, 0)), Verdict::Alive);
-        index.apply(&grant(1, 2), NOW);
-        assert_eq!(index.judge(&token(), &facts(0, 0)), Verdict::Alive, "another grant was revoked");
-        index.apply(&grant(2, 1), NOW);
-        assert_eq!(index.judge(&token(), &facts(0, 0)), Verdict::Dead, "facts that were read before the revocation");
-        assert_eq!(index.judge(&token(), &facts(0, 9)), Verdict::Dead);
+    /// As [`Replica::resume_at`].
+    pub fn resume_at(&self, position: Position) {
+        self.change(|replica| replica.resume_at(position));
     }
 
-    #[test]
-    fn a_revoked_client_or_subject_kills_the_grants_made_before_and_none_made_after() {
-        for target in
-            [Target::Client("client".parse().expect("a client id")), Target::Subject(SubjectId::new("subject"))]
-        {
-            let index = RevocationIndex::starting_at(4);
-            index.apply(&Revocation { seq: 5, target, at: NOW }, NOW);
-            assert_eq!(index.judge(&token(), &facts(4, 4)), Verdict::Dead);
-            assert_eq!(index.judge(&token(), &facts(5, 5)), Verdict::Alive);
-        }
+    /// As [`Replica::restart_at`].
+    pub fn restart_at(&self, position: Position) {
+        self.change(|replica| replica.restart_at(position));
     }
 
-    #[test]
-    fn the_applied_position_has_no_gaps() {
-        let index = RevocationIndex::starting_at(7);
-        for (seq, expected) in [(9, 7), (8, 8), (9, 9), (8, 9)] {
-            index.apply(&grant(seq, 1), NOW);
-            assert_eq!(index.applied(), expected);
-        }
+    /// As [`Replica::prune`].
+    pub fn prune(&self, now: Duration) {
+        self.change(|replica| replica.prune(now));
     }
 
-    #[test]
-    fn facts_from_before_a_dropped_entry_are_unusable() {
-        let index = RevocationIndex::starting_at(0);
-        index.apply(&grant(1, 1), NOW);
-        index.apply(&grant(2, 2), NOW.plus(100));
-        index.prune(NOW.plus(50));
-        assert_eq!(index.judge(&token(), &facts(0, 0)), Verdict::FactsTooOld);
-        assert_eq!(index.judge(&token(), &facts(0, 1)), Verdict::Alive, "facts of then would say that it is dead");
-        index.prune(NOW.plus(200));
-        assert_eq!(index.judge(&token(), &facts(0, 1)), Verdict::FactsTooOld);
+    /// At most `limit` applied entries after position `after`; `None` when they are not all remembered.
+    pub fn entries_after(&self, after: u64, limit: usize) -> Option<Vec<Revocation>> {
+        let replica = self.read();
+        Some(replica.entries_after(after)?.take(limit).map(|entry| entry.revocation.clone()).collect())
+    }
+
+    /// Follows how far the log was applied.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.positions.subscribe()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Replica> {
+        self.replica.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the replica and repeats outside what checks read there.
+    fn change<T>(&self, change: impl FnOnce(&mut Replica) -> T) -> T {
+        let mut replica = self.replica.write().unwrap_or_else(PoisonError::into_inner);
+        let outcome = change(&mut replica);
+        let applied = replica.position().seq;
+        let confirmed = replica.confirmed().map_or(0, |sent| u64::try_from(sent.as_nanos()).unwrap_or(u64::MAX).max(1));
+        self.floor.store(replica.floor(), Ordering::Release);
+        self.len.store(replica.len(), Ordering::Release);
+        self.applied.store(applied, Ordering::Release);
+        // Last: whoever sees this sees what was confirmed by it.
+        self.confirmed.store(confirmed, Ordering::Release);
+        self.positions.send_if_modified(|seen| std::mem::replace(seen, applied) != applied);
+        outcome
     }
 }

@@ -7,7 +7,7 @@ use crate::domain::client::ClientId;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::{Grant, SubjectId};
 use crate::domain::token::GrantId;
-use crate::store::Account;
+use crate::store::{Account, Ending, PasswordHash};
 
 /// Long enough to be worth a slow hash (NIST SP 800-63B §5.1.1.2).
 pub const MIN_PASSWORD_LENGTH: usize = 8;
@@ -58,17 +58,15 @@ impl Service {
         check_password(&password)?;
         let account = self.account(username).await?;
         let hash = self.passwords.hash(password, &self.effects).await?;
-        let now = self.effects.now();
-        let revocation = self.store.set_password(account.subject, hash, now).await?;
-        Ok(self.in_force(revocation, now).await?)
+        self.revoker.revoke(Ending::SetPassword(account.subject, PasswordHash(hash))).await?;
+        Ok(())
     }
 
     /// Refuses sign-in, signs the user out everywhere and revokes what the user granted.
     pub async fn disable_account(&self, username: String) -> Result<(), AccountError> {
         let account = self.account(username).await?;
-        let now = self.effects.now();
-        let revocation = self.store.disable_subject(account.subject, now).await?;
-        Ok(self.in_force(revocation, now).await?)
+        self.revoker.revoke(Ending::DisableSubject(account.subject)).await?;
+        Ok(())
     }
 
     /// Lets a disabled user sign in again.
@@ -90,11 +88,7 @@ impl Service {
 
     /// `false` when there is no such grant or it was revoked already.
     pub async fn revoke_grant_by_id(&self, grant: GrantId) -> Result<bool, Unavailable> {
-        let now = self.effects.now();
-        let revocation = self.store.revoke_grant(grant, now).await?;
-        let revoked = revocation.is_some();
-        self.in_force(revocation, now).await?;
-        Ok(revoked)
+        Ok(self.revoker.revoke(Ending::RevokeGrant(grant)).await?.is_some())
     }
 
     async fn account(&self, username: String) -> Result<Account, AccountError> {

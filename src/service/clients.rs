@@ -6,7 +6,7 @@ use crate::domain::error::Unavailable;
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::scope::ScopeSet;
 use crate::domain::secret::RandomSecret;
-use crate::store::ClientChanges;
+use crate::store::{ClientChanges, Ending};
 
 /// A client to be.
 pub struct NewClient {
@@ -92,9 +92,8 @@ impl Service {
     /// Refuses the client everything and revokes its grants.
     pub async fn disable_client(&self, id: ClientId) -> Result<(), ClientError> {
         self.client(id.clone()).await?;
-        let now = self.effects.now();
-        let revocation = self.store.disable_client(id, now).await?;
-        Ok(self.in_force(revocation, now).await?)
+        self.revoker.revoke(Ending::DisableClient(id)).await?;
+        Ok(())
     }
 
     /// Lets a disabled client work again. Its users have to grant again.
@@ -106,10 +105,9 @@ impl Service {
 
     /// Removes the client and revokes its grants.
     pub async fn delete_client(&self, id: ClientId) -> Result<(), ClientError> {
-        let now = self.effects.now();
-        match self.store.delete_client(id.clone(), now).await? {
+        match self.revoker.revoke(Ending::DeleteClient(id.clone())).await? {
             None => Err(ClientError::Unknown(id)),
-            revocation => Ok(self.in_force(revocation, now).await?),
+            Some(_) => Ok(()),
         }
     }
 

@@ -92,17 +92,17 @@ impl Service {
         Ok(standing)
     }
 
-    /// "Active" is answered under the lease alone: without it, the log is read first, and what cannot be read is unknown.
+    /// "Active" is answered under the lease alone: without it, the log is read first, and what cannot be read is unknown. The lease is
+    /// asked for before the index, so that the verdict knows at least what was confirmed.
     async fn access_token(&self, token: Token) -> Result<Standing, Unavailable> {
-        let standing = self.stand(token).await?;
-        let Some(active) = standing.active.as_ref().filter(|_| !self.follower.lease_holds()) else {
-            return Ok(standing);
-        };
-        self.follower.renew_lease().await?;
-        match self.judge(token, active.facts.clone(), standing.source) {
-            Some(standing) => Ok(standing),
-            None => self.stand(token).await,
+        if !self.follower.lease_holds()
+            && let Err(error) = self.follower.renew_lease().await
+        {
+            // What is known to be dead is dead all the same.
+            let known = self.facts.cached(token.grant).and_then(|facts| self.judge(token, facts, Source::Local));
+            return known.filter(|standing| standing.active.is_none()).ok_or(error);
         }
+        self.stand(token).await
     }
 
     async fn stand(&self, token: Token) -> Result<Standing, Unavailable> {

@@ -3,9 +3,9 @@
 use super::Service;
 use crate::domain::error::{Failure, Unavailable};
 use crate::domain::parameters::Parameters;
-use crate::domain::revocation::Revocation;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::{GrantId, Token};
+use crate::store::Ending;
 
 /// How far a revocation must have reached when the call returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Service {
         let now = self.effects.now();
         let Some(token) = self.live(form.require("token")?, now) else { return Ok(()) };
         match self.store.grant(token.grant).await? {
-            Some(grant) if grant.client == client.id => self.revoke_grant(grant.id, now).await.map_err(Failure::from),
+            Some(grant) if grant.client == client.id => self.revoke_grant(grant.id).await.map_err(Failure::from),
             Some(grant) => {
                 tracing::warn!(client_id = %client.id, grant_id = %grant.id, "a client tried to revoke another client's token");
                 Ok(())
@@ -35,23 +35,31 @@ impl Service {
     }
 
     /// Revokes the grant behind a token; who has the token may. By when no server accepts it any more.
-    ///
-    /// A strict revocation on a shared database waits until every lease that began before the commit has ended. If the caller goes
-    /// away meanwhile, the revocation stands.
     pub async fn revoke_by_token(&self, text: &str, reach: Reach) -> Result<Timestamp, Unavailable> {
         let now = self.effects.now();
         let Some(token) = self.live(text, now) else { return Ok(now) };
-        self.revoke_grant(token.grant, now).await?;
+        self.revoke(Ending::RevokeGrant(token.grant), reach).await
+    }
+
+    /// Ends grants. By when no server accepts a token of them any more.
+    ///
+    /// A strict revocation waits until every other server has applied it, or its lease has ended. If the caller goes away meanwhile,
+    /// the revocation stands.
+    pub async fn revoke(&self, ending: Ending, reach: Reach) -> Result<Timestamp, Unavailable> {
+        let ended = self.revoker.revoke(ending).await?;
         if !self.store.is_shared() {
-            return Ok(now);
+            return Ok(self.effects.now());
         }
-        let bound = self.follower.bound();
         match reach {
             Reach::Strict => {
-                tokio::time::sleep(bound).await;
+                // What had ended before may not have reached the others yet: they have to come as far as this server has.
+                self.follower.all_have_reached(ended.unwrap_or_else(|| self.index.applied())).await;
                 Ok(self.effects.now())
             }
-            Reach::Bounded => Ok(self.effects.now().plus(u32::try_from(bound.as_secs() + 1).unwrap_or(u32::MAX))),
+            Reach::Bounded => {
+                let bound = self.follower.bound().as_secs() + 1;
+                Ok(self.effects.now().plus(u32::try_from(bound).unwrap_or(u32::MAX)))
+            }
         }
     }
 
@@ -68,21 +76,8 @@ impl Service {
         Ok(self.index.applied() >= position)
     }
 
-    pub(super) async fn revoke_grant(&self, grant: GrantId, now: Timestamp) -> Result<(), Unavailable> {
-        let revocation = self.store.revoke_grant(grant, now).await?;
-        self.in_force(revocation, now).await
-    }
-
-    /// Applies a committed revocation to the index. If others wrote to the log in between, theirs too, so that the position
-    /// that is answered covers this one.
-    pub(super) async fn in_force(&self, revocation: Option<Revocation>, now: Timestamp) -> Result<(), Unavailable> {
-        if let Some(revocation) = revocation {
-            self.index.apply(&revocation, now);
-            if self.index.applied() < revocation.seq {
-                self.follower.catch_up().await?;
-            }
-        }
-        Ok(())
+    pub(super) async fn revoke_grant(&self, grant: GrantId) -> Result<(), Unavailable> {
+        self.revoker.revoke(Ending::RevokeGrant(grant)).await.map(drop)
     }
 
     fn live(&self, text: &str, now: Timestamp) -> Option<Token> {

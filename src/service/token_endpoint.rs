@@ -66,7 +66,7 @@ impl Service {
         match grant.state {
             GrantState::Active(_) => {
                 tracing::warn!(client_id = %client.id, grant_id = %grant.id, "an authorization code was replayed: its grant is revoked");
-                self.revoke_grant(grant.id, now).await?;
+                self.revoke_grant(grant.id).await?;
                 Err(InvalidGrant::CodeReplayed.into())
             }
             GrantState::Pending if !code.is_expired(now) => {
@@ -102,7 +102,7 @@ impl Service {
                 RefreshStanding::Repeated(_) => return self.tokens_of(&grant).ok_or(InvalidGrant::RefreshToken.into()),
                 RefreshStanding::Replayed => {
                     tracing::warn!(client_id = %client.id, grant_id = %grant.id, "a refresh token was replayed: its grant is revoked");
-                    self.revoke_grant(grant.id, now).await?;
+                    self.revoke_grant(grant.id).await?;
                     return Err(InvalidGrant::RefreshTokenReplayed.into());
                 }
                 RefreshStanding::Dead => break,

@@ -1,163 +1,198 @@
-//! Revocations: ending grants, clients and subjects, and the log that says so in order.
+//! Ending grants, clients, subjects, and sets of grants: the truth and the log in one transaction.
+//!
+//! What the log says is in `log`; who has read it how far, in `leases`.
 
-use sqlx::FromRow;
+use sqlx::{FromRow, QueryBuilder};
 
 use super::Store;
 use super::engine::{Transaction, on_engine};
 use super::rows::number;
 use crate::domain::client::ClientId;
 use crate::domain::error::Unavailable;
-use crate::domain::grant::{GrantFacts, SubjectId};
-use crate::domain::revocation::{Revocation, Target};
+use crate::domain::grant::{GrantFacts, SessionId, SubjectId};
+use crate::domain::revocation::{Chain, LogEntry, Revocation, Target};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::GrantId;
 
-impl Store {
-    /// Revokes a grant. `None` when there is no such grant or it was revoked already: nothing has changed.
-    pub async fn revoke_grant(&self, id: GrantId, now: Timestamp) -> Result<Option<Revocation>, Unavailable> {
-        let writer = self.writer.clone();
-        self.run("revoke a grant", async move {
-            let mut transaction = writer.begin().await?;
-            let revoked = on_engine!(&mut transaction, on => sqlx::query(
-                "UPDATE grants SET state = 'revoked', revoked_at = $2 WHERE id = $1 AND state <> 'revoked'",
-            )
-            .bind(id.as_bytes().to_vec())
-            .bind(now.as_unix())
-            .execute(&mut **on)
-            .await?
-            .rows_affected());
-            if revoked == 0 {
-                return Ok(None);
-            }
-            let target = Target::Grant { id, generation: GrantFacts::REVOKED };
-            let revocation = append(&mut transaction, target, now).await?;
-            transaction.commit().await?;
-            Ok(Some(revocation))
-        })
-        .await
-    }
-
-    /// Disables a client and revokes all its grants. `None` when there is none or it is disabled already.
-    pub async fn disable_client(&self, id: ClientId, now: Timestamp) -> Result<Option<Revocation>, Unavailable> {
-        self.end("disable a client", Ending::DisableClient(id), now).await
-    }
-
-    /// Deletes a client and revokes all its grants. `None` when there is none.
-    pub async fn delete_client(&self, id: ClientId, now: Timestamp) -> Result<Option<Revocation>, Unavailable> {
-        self.end("delete a client", Ending::DeleteClient(id), now).await
-    }
-
-    /// Disables a subject, signs it out and revokes all its grants. `None` when there is none or it is disabled already.
-    pub async fn disable_subject(&self, id: SubjectId, now: Timestamp) -> Result<Option<Revocation>, Unavailable> {
-        self.end("disable a subject", Ending::DisableSubject(id), now).await
-    }
-
-    /// Gives an account a new password, signs it out everywhere and revokes all its grants. `None` when there is no such account.
-    pub async fn set_password(
-        &self,
-        subject: SubjectId,
-        password_hash: String,
-        now: Timestamp,
-    ) -> Result<Option<Revocation>, Unavailable> {
-        self.end("set a password", Ending::SetPassword(subject, password_hash), now).await
-    }
-
-    async fn end(
-        &self,
-        operation: &'static str,
-        ending: Ending,
-        now: Timestamp,
-    ) -> Result<Option<Revocation>, Unavailable> {
-        let writer = self.writer.clone();
-        self.run(operation, async move {
-            let mut transaction = writer.begin().await?;
-            if !ending.claim(&mut transaction, now).await? {
-                return Ok(None);
-            }
-            let revocation = append(&mut transaction, ending.target(), now).await?;
-            ending.mark(&mut transaction, number(i64::try_from(revocation.seq).unwrap_or(i64::MAX))?).await?;
-            transaction.commit().await?;
-            Ok(Some(revocation))
-        })
-        .await
-    }
-
-    /// The position of the log.
-    pub async fn revocation_head(&self) -> Result<u64, Unavailable> {
-        let reader = self.reader.clone();
-        self.run("follow the revocation log", async move {
-            let head =
-                on_engine!(&reader, on => sqlx::query_scalar("SELECT head FROM revocation_head").fetch_one(on).await?);
-            number(head)
-        })
-        .await
-    }
-
-    /// The log after position `after`, 1,000 entries at most, and its head in the same snapshot.
-    pub async fn revocations_after(&self, after: u64) -> Result<LogExcerpt, Unavailable> {
-        let reader = self.reader.clone();
-        self.run("follow the revocation log", async move {
-            let rows: Vec<LogRow> = on_engine!(&reader, on => sqlx::query_as(
-                "SELECT h.head, l.seq, l.kind, l.target, l.value, l.at \
-                 FROM revocation_head h LEFT JOIN revocation_log l ON l.seq > $1 ORDER BY l.seq LIMIT 1000",
-            )
-            .bind(i64::try_from(after).unwrap_or(i64::MAX))
-            .fetch_all(on)
-            .await?);
-            let head = rows.first().ok_or(sqlx::Error::RowNotFound)?.head;
-            let entries = rows.into_iter().filter_map(LogRow::entry).collect::<Result<_, _>>()?;
-            Ok(LogExcerpt { head: number(head)?, entries })
-        })
-        .await
-    }
-}
-
-/// A part of the revocation log.
-pub struct LogExcerpt {
-    /// The newest position there is.
-    pub head: u64,
-    /// In order.
-    pub entries: Vec<Revocation>,
-}
-
-/// What ends all grants of a client or a subject.
-enum Ending {
+/// What to end. All but the first end every grant that was made before, in one row.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ending {
+    RevokeGrant(GrantId),
+    RevokeClient(ClientId),
     DisableClient(ClientId),
     DeleteClient(ClientId),
+    RevokeSubject(SubjectId),
+    /// Also signs the subject out.
     DisableSubject(SubjectId),
-    SetPassword(SubjectId, String),
+    /// Gives an account a new password and signs it out.
+    SetPassword(SubjectId, PasswordHash),
+    RevokeSubjectClient(SubjectId, ClientId),
+    /// Also ends the session.
+    RevokeSession(SessionId),
+}
+
+/// A password hash in PHC string format.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PasswordHash(pub String);
+
+impl std::fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordHash(***)")
+    }
+}
+
+impl Store {
+    /// Ends all of these in one transaction. For each the entry of the log; `None` where there was nothing to end.
+    pub async fn end(&self, endings: Vec<Ending>, now: Timestamp) -> Result<Vec<Option<LogEntry>>, Unavailable> {
+        let writer = self.writer.clone();
+        self.run("revoke", async move {
+            let mut transaction = writer.begin().await?;
+            let entries = end(&mut transaction, &endings, now).await?;
+            if entries.iter().any(Option::is_some) {
+                transaction.commit().await?;
+            }
+            Ok(entries)
+        })
+        .await
+    }
+
+    /// Ends again what the database has lost after a failover or a restore. A flush goes before, at a position beyond `applied` and all
+    /// that the lost history can have had, unless another server has written one.
+    pub async fn write_again(&self, applied: u64, lost: Vec<Target>, now: Timestamp) -> Result<(), Unavailable> {
+        let writer = self.writer.clone();
+        self.run("write the revocation log again", async move {
+            let mut transaction = writer.begin().await?;
+            let applied = i64::try_from(applied).unwrap_or(i64::MAX);
+            // Locks the head: of several servers that have noticed, one comes first.
+            let flushed: i64 = on_engine!(&mut transaction, on => {
+                sqlx::query("UPDATE revocation_head SET head = head").execute(&mut **on).await?.rows_affected();
+                sqlx::query_scalar("SELECT COUNT(*) FROM revocation_log WHERE kind = 'flush' AND seq > $1")
+                    .bind(applied)
+                    .fetch_one(&mut **on)
+                    .await?
+            });
+            if flushed == 0 {
+                on_engine!(&mut transaction, on => {
+                    sqlx::query(
+                        "UPDATE revocation_head SET head = (CASE WHEN head > $1 THEN head ELSE $1 END / 4294967296 + 1) * 4294967296",
+                    )
+                    .bind(applied)
+                    .execute(&mut **on)
+                    .await
+                    .map(drop)
+                })?;
+                append(&mut transaction, vec![Target::Flush], now).await?;
+            }
+            let endings: Vec<Ending> = lost.into_iter().filter_map(Ending::again).collect();
+            end(&mut transaction, &endings, now).await?;
+            transaction.commit().await
+        })
+        .await
+    }
+}
+
+async fn end(
+    transaction: &mut Transaction,
+    endings: &[Ending],
+    now: Timestamp,
+) -> Result<Vec<Option<LogEntry>>, sqlx::Error> {
+    // In one order everywhere, so that no two transactions wait for each other.
+    let mut order: Vec<usize> = (0..endings.len()).collect();
+    order.sort_by_key(|&index| &endings[index]);
+    let mut claimed = Vec::with_capacity(order.len());
+    for index in order {
+        if endings[index].claim(transaction, now).await? {
+            claimed.push(index);
+        }
+    }
+    let mut outcome = vec![None; endings.len()];
+    if claimed.is_empty() {
+        return Ok(outcome);
+    }
+    let targets = claimed.iter().map(|&index| endings[index].target()).collect();
+    let entries = append(transaction, targets, now).await?;
+    for (index, entry) in claimed.into_iter().zip(entries) {
+        endings[index].mark(transaction, entry.revocation.seq).await?;
+        outcome[index] = Some(entry);
+    }
+    Ok(outcome)
 }
 
 impl Ending {
+    /// What ends a target that was ended before.
+    fn again(target: Target) -> Option<Self> {
+        match target {
+            Target::Grant { id, .. } => Some(Self::RevokeGrant(id)),
+            Target::Client(id) => Some(Self::RevokeClient(id)),
+            Target::Subject(id) => Some(Self::RevokeSubject(id)),
+            Target::SubjectClient(subject, client) => Some(Self::RevokeSubjectClient(subject, client)),
+            Target::Session(id) => Some(Self::RevokeSession(id)),
+            Target::Flush => None,
+        }
+    }
+
     fn target(&self) -> Target {
         match self {
-            Self::DisableClient(id) | Self::DeleteClient(id) => Target::Client(id.clone()),
-            Self::DisableSubject(id) | Self::SetPassword(id, _) => Target::Subject(id.clone()),
+            Self::RevokeGrant(id) => Target::Grant { id: *id, generation: GrantFacts::REVOKED },
+            Self::RevokeClient(id) | Self::DisableClient(id) | Self::DeleteClient(id) => Target::Client(id.clone()),
+            Self::RevokeSubject(id) | Self::DisableSubject(id) | Self::SetPassword(id, _) => {
+                Target::Subject(id.clone())
+            }
+            Self::RevokeSubjectClient(subject, client) => Target::SubjectClient(subject.clone(), client.clone()),
+            Self::RevokeSession(id) => Target::Session(*id),
         }
     }
 
     /// The claiming write; `false` when there is nothing to end.
     async fn claim(&self, transaction: &mut Transaction, now: Timestamp) -> Result<bool, sqlx::Error> {
+        let now = now.as_unix();
         let claimed = on_engine!(transaction, on => match self {
+            Self::RevokeGrant(id) => sqlx::query(
+                "UPDATE grants SET state = 'revoked', revoked_at = $2 WHERE id = $1 AND state <> 'revoked'",
+            )
+            .bind(id.as_bytes().to_vec())
+            .bind(now),
+            // The row is locked until its position is known.
+            Self::RevokeClient(id) => {
+                sqlx::query("UPDATE clients SET revoked_seq = revoked_seq WHERE id = $1 AND deleted_at IS NULL")
+                    .bind(id.to_string())
+            }
             Self::DisableClient(id) => sqlx::query(
                 "UPDATE clients SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL AND deleted_at IS NULL",
             )
             .bind(id.to_string())
-            .bind(now.as_unix()),
+            .bind(now),
             Self::DeleteClient(id) => sqlx::query(
                 "UPDATE clients SET deleted_at = $2, disabled_at = COALESCE(disabled_at, $2) \
                  WHERE id = $1 AND deleted_at IS NULL",
             )
             .bind(id.to_string())
-            .bind(now.as_unix()),
+            .bind(now),
+            Self::RevokeSubject(id) => {
+                sqlx::query("UPDATE subjects SET revoked_seq = revoked_seq WHERE id = $1").bind(id.as_str().to_owned())
+            }
             Self::DisableSubject(id) => {
                 sqlx::query("UPDATE subjects SET disabled_at = $2 WHERE id = $1 AND disabled_at IS NULL")
                     .bind(id.as_str().to_owned())
-                    .bind(now.as_unix())
+                    .bind(now)
             }
             Self::SetPassword(id, hash) => sqlx::query("UPDATE accounts SET password_hash = $2 WHERE subject_id = $1")
                 .bind(id.as_str().to_owned())
-                .bind(hash.clone()),
+                .bind(hash.0.clone()),
+            // A pair of which one half does not exist has no grant.
+            Self::RevokeSubjectClient(subject, client) => sqlx::query(
+                "INSERT INTO revoked_sets (kind, target, revoked_seq) SELECT 'subject_client', $3, 0 \
+                 FROM subjects s, clients c WHERE s.id = $1 AND c.id = $2 \
+                 ON CONFLICT (kind, target) DO UPDATE SET revoked_seq = revoked_sets.revoked_seq",
+            )
+            .bind(subject.as_str().to_owned())
+            .bind(client.to_string())
+            .bind(self.target().name()),
+            Self::RevokeSession(id) => sqlx::query(
+                "INSERT INTO revoked_sets (kind, target, revoked_seq) VALUES ('session', $1, 0) \
+                 ON CONFLICT (kind, target) DO UPDATE SET revoked_seq = revoked_sets.revoked_seq",
+            )
+            .bind(id.to_string()),
         }
         .execute(&mut **on)
         .await?
@@ -165,62 +200,84 @@ impl Ending {
         Ok(claimed == 1)
     }
 
-    /// Kills every grant created before `seq`, in one row, and signs a subject out.
-    async fn mark(&self, transaction: &mut Transaction, seq: i64) -> Result<(), sqlx::Error> {
-        let (statement, id) = match self {
-            Self::DisableClient(id) | Self::DeleteClient(id) => {
-                ("UPDATE clients SET revoked_seq = $2 WHERE id = $1", id.as_str())
+    /// Kills every grant created before `seq`, in one row, and ends the browser sessions that end with it.
+    async fn mark(&self, transaction: &mut Transaction, seq: u64) -> Result<(), sqlx::Error> {
+        let target = self.target();
+        let statement = match target {
+            Target::Grant { .. } | Target::Flush => return Ok(()),
+            Target::Client(_) => "UPDATE clients SET revoked_seq = $2 WHERE id = $1",
+            Target::Subject(_) => "UPDATE subjects SET revoked_seq = $2 WHERE id = $1",
+            Target::SubjectClient(..) => {
+                "UPDATE revoked_sets SET revoked_seq = $2 WHERE kind = 'subject_client' AND target = $1"
             }
-            Self::DisableSubject(id) | Self::SetPassword(id, _) => {
-                ("UPDATE subjects SET revoked_seq = $2 WHERE id = $1", id.as_str())
-            }
+            Target::Session(_) => "UPDATE revoked_sets SET revoked_seq = $2 WHERE kind = 'session' AND target = $1",
         };
-        on_engine!(&mut *transaction, on => sqlx::query(statement).bind(id.to_owned()).bind(seq).execute(&mut **on).await.map(drop))?;
-        if matches!(self, Self::DisableSubject(_) | Self::SetPassword(..)) {
-            on_engine!(transaction, on => sqlx::query("DELETE FROM browser_sessions WHERE subject_id = $1")
-                .bind(id.to_owned())
-                .execute(&mut **on)
-                .await
-                .map(drop))?;
+        let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+        on_engine!(&mut *transaction, on => sqlx::query(statement).bind(target.name()).bind(seq).execute(&mut **on).await.map(drop))?;
+        match self {
+            Self::DisableSubject(id) | Self::SetPassword(id, _) => {
+                on_engine!(transaction, on => sqlx::query("DELETE FROM browser_sessions WHERE subject_id = $1")
+                    .bind(id.as_str().to_owned())
+                    .execute(&mut **on)
+                    .await
+                    .map(drop))
+            }
+            // The name of a session is the first half of its key.
+            Self::RevokeSession(id) => {
+                let bound = |rest: u8| [&id.as_bytes()[..], &[rest; 16]].concat();
+                on_engine!(transaction, on => sqlx::query("DELETE FROM browser_sessions WHERE id_hash BETWEEN $1 AND $2")
+                    .bind(bound(0))
+                    .bind(bound(u8::MAX))
+                    .execute(&mut **on)
+                    .await
+                    .map(drop))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
-/// Takes the next position of the log and writes there. The row lock on the head lasts until the commit.
-async fn append(transaction: &mut Transaction, target: Target, now: Timestamp) -> Result<Revocation, sqlx::Error> {
-    let seq: i64 = on_engine!(&mut *transaction, on => {
-        sqlx::query_scalar("UPDATE revocation_head SET head = head + 1 RETURNING head").fetch_one(&mut **on).await?
-    });
-    on_engine!(transaction, on => {
-        sqlx::query("INSERT INTO revocation_log (seq, kind, target, value, at) VALUES ($1, $2, $3, $4, $5)")
-            .bind(seq)
-            .bind(target.kind())
-            .bind(target.name())
-            .bind(i64::from(target.value()))
-            .bind(now.as_unix())
-            .execute(&mut **on)
-            .await
-            .map(drop)
-    })?;
-    Ok(Revocation { seq: number(seq)?, target, at: now })
-}
-
-/// The head, beside an entry if there is one.
 #[derive(FromRow)]
-struct LogRow {
+struct HeadRow {
     head: i64,
-    seq: Option<i64>,
-    kind: Option<String>,
-    target: Option<String>,
-    value: Option<i64>,
-    at: Option<i64>,
+    chain: Vec<u8>,
 }
 
-impl LogRow {
-    fn entry(self) -> Option<Result<Revocation, sqlx::Error>> {
-        let (seq, kind, name, value, at) = (self.seq?, self.kind?, self.target?, self.value?, self.at?);
-        let target = || Target::parse(&kind, &name, number(value)?).map_err(|error| sqlx::Error::Decode(error.into()));
-        Some(number(seq).and_then(|seq| Ok(Revocation { seq, target: target()?, at: Timestamp::from_unix(at) })))
-    }
+/// Takes the next positions of the log and writes there. The row lock on the head lasts until the commit.
+async fn append(
+    transaction: &mut Transaction,
+    targets: Vec<Target>,
+    now: Timestamp,
+) -> Result<Vec<LogEntry>, sqlx::Error> {
+    let count = i64::try_from(targets.len()).unwrap_or(i64::MAX);
+    let row: HeadRow = on_engine!(&mut *transaction, on => {
+        sqlx::query_as("UPDATE revocation_head SET head = head + $1 RETURNING head, chain")
+            .bind(count)
+            .fetch_one(&mut **on)
+            .await?
+    });
+    let mut chain = Chain::from_bytes(&row.chain);
+    let first: u64 = number(row.head - count + 1)?;
+    let entries: Vec<LogEntry> = (first..)
+        .zip(targets)
+        .map(|(seq, target)| {
+            let revocation = Revocation { seq, target, at: now };
+            chain = chain.after(&revocation);
+            LogEntry { revocation, chain }
+        })
+        .collect();
+    on_engine!(transaction, on => {
+        let mut insert = QueryBuilder::new("INSERT INTO revocation_log (seq, kind, target, value, at, chain) ");
+        insert.push_values(&entries, |mut row, LogEntry { revocation, chain }| {
+            row.push_bind(i64::try_from(revocation.seq).unwrap_or(i64::MAX))
+                .push_bind(revocation.target.kind())
+                .push_bind(revocation.target.name())
+                .push_bind(i64::from(revocation.target.value()))
+                .push_bind(revocation.at.as_unix())
+                .push_bind(chain.as_bytes().to_vec());
+        });
+        insert.build().execute(&mut **on).await?.rows_affected();
+        sqlx::query("UPDATE revocation_head SET chain = $1").bind(chain.as_bytes().to_vec()).execute(&mut **on).await.map(drop)
+    })?;
+    Ok(entries)
 }

@@ -1,7 +1,6 @@
 -- The hash over the log up to a position: two logs that agree there agree on everything before.
--- epoch: how often history was found to have changed (a failover or a backup lost some of it).
+-- A 'flush' entry makes every fact that was read before it unusable; it alone may leave positions out before it.
 ALTER TABLE revocation_head ADD COLUMN chain BLOB NOT NULL DEFAULT x'';
-ALTER TABLE revocation_head ADD COLUMN epoch BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE revocation_log ADD COLUMN chain BLOB NOT NULL DEFAULT x'';
 CREATE INDEX revocation_log_by_at ON revocation_log (at);
 
