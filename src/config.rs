@@ -90,6 +90,8 @@ pub struct Cache {
     /// For so long after the revocation log was read, in milliseconds, "active" is answered from the cache: what another server
     /// revokes is dead here after so long at the latest, whatever fails. 100 to 30000.
     pub lease: u64,
+    /// How long callers may keep a permission (`cache_ttl` in answers), in milliseconds: by so much later does a revocation reach them.
+    pub answer_ttl: u64,
 }
 
 /// Lifetimes, in seconds.
@@ -262,7 +264,7 @@ impl Default for Database {
 
 impl Default for Cache {
     fn default() -> Self {
-        Self { max_bytes: 64 << 20, lease: 1_000 }
+        Self { max_bytes: 64 << 20, lease: 1_000, answer_ttl: 0 }
     }
 }
 
@@ -341,6 +343,9 @@ impl Config {
         if !(100..=30_000).contains(&self.cache.lease) {
             return wrong("cache.lease", "this is a number of milliseconds from 100 to 30000");
         }
+        if self.cache.answer_ttl > 60_000 {
+            return wrong("cache.answer_ttl", "this is a number of milliseconds from 0 to 60000");
+        }
         if tokens.refresh_grace > 60 {
             return wrong("tokens.refresh_grace", "this is a number of seconds from 0 to 60");
         }
@@ -403,6 +408,7 @@ impl Config {
             session_lifetime: self.login.session_lifetime,
             catalogue: self.scopes.catalogue.clone(),
             implications: self.scopes.implications.clone(),
+            answer_ttl: std::time::Duration::from_millis(self.cache.answer_ttl),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod consistency;
 mod redaction;
+mod revocations;
 mod status;
 mod tokens;
 
@@ -107,7 +108,7 @@ fn token_service_limit(path: &str) -> Option<Duration> {
     Some(match method {
         "Introspect" | "CheckScopes" => Duration::from_millis(500),
         // A strict one waits for the leases of other servers, 30 s at most.
-        "Revoke" => Duration::from_secs(35),
+        "Revoke" | "BatchRevoke" => Duration::from_secs(35),
         _ => Duration::from_secs(2),
     })
 }

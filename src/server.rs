@@ -175,6 +175,7 @@ impl Server {
     pub async fn stop(mut self) {
         self.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
         self.health.set_service_status(SERVICE_NAME, tonic_health::ServingStatus::NotServing).await;
+        self.backend.service.stop_watching();
         let _ = self.drain.send(true);
         let cores = std::mem::take(&mut self.cores);
         let joined = tokio::task::spawn_blocking(move || cores.into_iter().all(|core| core.join().is_ok()));

@@ -12,9 +12,13 @@ pub mod passwords;
 pub mod revocation;
 pub mod sign_in;
 pub mod token_endpoint;
+pub mod watching;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
 
 use self::passwords::Passwords;
 use crate::domain::grant::Lifetimes;
@@ -37,6 +41,8 @@ pub struct Settings {
     /// What each scope means, for people to read.
     pub catalogue: BTreeMap<String, String>,
     pub implications: Implications,
+    /// How long a caller may keep a permission.
+    pub answer_ttl: Duration,
 }
 
 impl Settings {
@@ -59,6 +65,7 @@ pub struct Service {
     form_key: MacKey,
     passwords: Passwords,
     effects: Effects,
+    stopping: watch::Sender<bool>,
 }
 
 /// What a service is made of.
@@ -89,6 +96,7 @@ impl Service {
             form_key,
             passwords: Passwords::new(),
             effects,
+            stopping: watch::Sender::new(false),
         }
     }
 }

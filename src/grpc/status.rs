@@ -62,6 +62,24 @@ pub(super) fn unavailable(error: Unavailable) -> Status {
     retryable("STORE_UNAVAILABLE", "the answer is not known now; ask again")
 }
 
+pub(super) fn target_missing() -> Status {
+    invalid("TARGET_MISSING", "target is required")
+}
+
+pub(super) fn target_malformed(error: impl std::error::Error) -> Status {
+    invalid("TARGET_MALFORMED", &format!("target cannot be read: {error}"))
+}
+
+pub(super) fn cursor_too_old() -> Status {
+    let message =
+        "what was revoked since cannot be told any more: drop everything that is cached and watch from now on";
+    with_info(Code::OutOfRange, "CURSOR_TOO_OLD", message)
+}
+
+pub(super) fn stopping() -> Status {
+    retryable("SERVER_STOPPING", "this server is going away; resume with the last consistency token")
+}
+
 pub(super) fn behind() -> Status {
     retryable("BEHIND_CONSISTENCY_TOKEN", "this server has not come as far as the consistency token; ask again")
 }

@@ -1,12 +1,14 @@
 //! `scopegate.v1.TokenService`: request → one use case → reply.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::stream::Empty;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{consistency, status};
+use super::revocations::time;
+use super::{consistency, revocations, status};
 use crate::domain::challenge::Challenge;
 use crate::domain::decision::{Decision, Match, Requirement};
 use crate::domain::timestamp::Timestamp;
@@ -17,6 +19,8 @@ use crate::service::Service;
 use crate::service::introspection::{ActiveToken, Standing};
 use crate::service::revocation::Reach;
 
+/// How long a refusal may be kept: it does not become a permission, but a new key or scope rule may be on its way.
+const REFUSAL_TTL: Duration = Duration::from_secs(10);
 /// The largest batch.
 const MAX_BATCH: usize = 1_000;
 
@@ -55,14 +59,14 @@ impl TokenFront {
         let requirement = requirement(request)?;
         let (decision, standing) =
             self.service.check(&request.token, &requirement).await.map_err(status::unavailable)?;
-        Ok(self.answer(request, &requirement, decision, &standing))
+        Ok(self.answer(request, &requirement, &decision, &standing))
     }
 
     fn answer(
         &self,
         request: &api::CheckScopesRequest,
         requirement: &Requirement<'_>,
-        decision: Decision<'_>,
+        decision: &Decision<'_>,
         standing: &Standing,
     ) -> api::CheckScopesResponse {
         let challenge = decision.challenge(requirement);
@@ -70,7 +74,7 @@ impl TokenFront {
         api::CheckScopesResponse {
             http_status: challenge.as_ref().map_or(200, Challenge::http_status).into(),
             www_authenticate: challenge.map(|challenge| challenge.to_string()).unwrap_or_default(),
-            decision: match &decision {
+            decision: match decision {
                 Decision::Allowed => api::Decision::Allowed,
                 Decision::InactiveToken => api::Decision::InactiveToken,
                 Decision::InsufficientScope { .. } => api::Decision::InsufficientScope,
@@ -78,12 +82,12 @@ impl TokenFront {
             }
             .into(),
             missing_scopes: match decision {
-                Decision::InsufficientScope { missing } => missing.into_iter().map(str::to_owned).collect(),
+                Decision::InsufficientScope { missing } => missing.iter().map(|&scope| scope.to_owned()).collect(),
                 _ => Vec::new(),
             },
             introspection: described.map(|active| self.describe(active, standing.source, self.consistency_token())),
             cache_status: cache_status(standing.source).into(),
-            cache_ttl: None,
+            cache_ttl: self.cache_ttl(decision),
             consistency_token: self.consistency_token(),
         }
     }
@@ -108,7 +112,17 @@ impl TokenFront {
             grant_id: active.token.grant.to_string(),
             cache_status: cache_status(source).into(),
             consistency_token,
+            session_id: active.facts.session.map(|session| session.to_string()).unwrap_or_default(),
         }
+    }
+
+    /// How long a caller may keep an answer.
+    fn cache_ttl(&self, decision: &Decision<'_>) -> Option<prost_types::Duration> {
+        let ttl = match decision {
+            Decision::Allowed => self.service.settings.answer_ttl,
+            Decision::InactiveToken | Decision::InsufficientScope { .. } | Decision::InvalidAudience => REFUSAL_TTL,
+        };
+        Some(ttl).filter(|ttl| !ttl.is_zero()).and_then(|ttl| ttl.try_into().ok())
     }
 
     /// Read your own revocation: an answer is never older than what the caller has seen.
@@ -132,6 +146,13 @@ fn requirement(request: &api::CheckScopesRequest) -> Result<Requirement<'_>, Sta
         api::Match::Any => Match::Any,
     };
     Requirement::new(&request.required_scopes, matching, &request.required_audiences).map_err(status::malformed_scope)
+}
+
+fn reach(mode: api::RevocationMode) -> Reach {
+    match mode {
+        api::RevocationMode::Unspecified | api::RevocationMode::Strict => Reach::Strict,
+        api::RevocationMode::Bounded => Reach::Bounded,
+    }
 }
 
 fn cache_status(source: Source) -> api::CacheStatus {
@@ -211,30 +232,35 @@ impl TokenService for TokenFront {
         if request.token.is_empty() {
             return Err(status::token_missing());
         }
-        let reach = match request.mode() {
-            api::RevocationMode::Unspecified | api::RevocationMode::Strict => Reach::Strict,
-            api::RevocationMode::Bounded => Reach::Bounded,
-        };
-        let effective = self.service.revoke_by_token(&request.token, reach).await.map_err(status::unavailable)?;
+        let effective =
+            self.service.revoke_by_token(&request.token, reach(request.mode())).await.map_err(status::unavailable)?;
         Ok(Response::new(api::RevokeResponse {
             consistency_token: self.consistency_token(),
-            effective_time: Some(prost_types::Timestamp { seconds: effective.as_unix(), nanos: 0 }),
+            effective_time: Some(time(effective)),
         }))
     }
 
     async fn batch_revoke(
         &self,
-        _: Request<api::BatchRevokeRequest>,
+        request: Request<api::BatchRevokeRequest>,
     ) -> Result<Response<api::BatchRevokeResponse>, Status> {
-        Err(status::not_implemented("BatchRevoke"))
+        let reach = reach(request.get_ref().mode());
+        let target = revocations::target(request.into_inner())?;
+        let effective = self.service.revoke_target(target, reach).await.map_err(status::unavailable)?;
+        Ok(Response::new(api::BatchRevokeResponse {
+            consistency_token: self.consistency_token(),
+            effective_time: Some(time(effective)),
+        }))
     }
 
-    type WatchRevocationsStream = Empty<Result<api::WatchRevocationsResponse, Status>>;
+    type WatchRevocationsStream = revocations::Stream;
 
     async fn watch_revocations(
         &self,
-        _: Request<api::WatchRevocationsRequest>,
+        request: Request<api::WatchRevocationsRequest>,
     ) -> Result<Response<Self::WatchRevocationsStream>, Status> {
-        Err(status::not_implemented("WatchRevocations"))
+        let cursor = Some(&request.get_ref().consistency_token).filter(|token| !token.is_empty());
+        let after = cursor.map(|token| consistency::position(token)).transpose()?;
+        revocations::watch(self.service.clone(), after).await.map(Response::new)
     }
 }

@@ -146,9 +146,9 @@ impl Ended {
         let mut keep = |entry: &Entry| {
             let keep = entry.applied_at >= horizon;
             if keep {
-                kept += 1
+                kept += 1;
             } else {
-                dropped = dropped.max(Some(entry.seq))
+                dropped = dropped.max(Some(entry.seq));
             }
             keep
         };

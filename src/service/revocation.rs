@@ -3,6 +3,7 @@
 use super::Service;
 use crate::domain::error::{Failure, Unavailable};
 use crate::domain::parameters::Parameters;
+use crate::domain::revocation::Target;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::{GrantId, Token};
 use crate::store::Ending;
@@ -41,11 +42,19 @@ impl Service {
         self.revoke(Ending::RevokeGrant(token.grant), reach).await
     }
 
+    /// Ends the grants of a target that exist now. By when no server accepts a token of them any more.
+    pub async fn revoke_target(&self, target: Target, reach: Reach) -> Result<Timestamp, Unavailable> {
+        match Ending::of(target) {
+            Some(ending) => self.revoke(ending, reach).await,
+            None => Ok(self.effects.now()),
+        }
+    }
+
     /// Ends grants. By when no server accepts a token of them any more.
     ///
     /// A strict revocation waits until every other server has applied it, or its lease has ended. If the caller goes away meanwhile,
     /// the revocation stands.
-    pub async fn revoke(&self, ending: Ending, reach: Reach) -> Result<Timestamp, Unavailable> {
+    async fn revoke(&self, ending: Ending, reach: Reach) -> Result<Timestamp, Unavailable> {
         let ended = self.revoker.revoke(ending).await?;
         if !self.store.is_shared() {
             return Ok(self.effects.now());

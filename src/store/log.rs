@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::FromRow;
-use sqlx::postgres::{PgListener, PgPool};
+use sqlx::postgres::{PgListener, PgNotification, PgPool};
 
 use super::Store;
 use super::engine::{Engine, on_engine};
@@ -45,7 +45,11 @@ impl Store {
             .bind(MEMORY_ENTRIES)
             .fetch_one(on)
             .await?);
-            Ok(Position { seq: number(row.seq)?, chain: Chain::from_bytes(&row.chain) })
+            Ok(match number(row.seq)? {
+                // The first entry of all: nothing is before it.
+                1 => Position::default(),
+                seq => Position { seq, chain: Chain::from_bytes(&row.chain) },
+            })
         })
         .await
     }
@@ -128,7 +132,7 @@ async fn listen(pool: &PgPool, hear: impl Fn(Option<&str>)) -> Result<(), sqlx::
     hear(None);
     loop {
         let notification = listener.try_recv().await?;
-        hear(notification.as_ref().map(|notification| notification.payload()));
+        hear(notification.as_ref().map(PgNotification::payload));
     }
 }
 

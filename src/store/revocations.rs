@@ -83,7 +83,7 @@ impl Store {
                 })?;
                 append(&mut transaction, vec![Target::Flush], now).await?;
             }
-            let endings: Vec<Ending> = lost.into_iter().filter_map(Ending::again).collect();
+            let endings: Vec<Ending> = lost.into_iter().filter_map(Ending::of).collect();
             end(&mut transaction, &endings, now).await?;
             transaction.commit().await
         })
@@ -119,8 +119,8 @@ async fn end(
 }
 
 impl Ending {
-    /// What ends a target that was ended before.
-    fn again(target: Target) -> Option<Self> {
+    /// What ends a target; `None` for a flush, which ends nothing.
+    pub fn of(target: Target) -> Option<Self> {
         match target {
             Target::Grant { id, .. } => Some(Self::RevokeGrant(id)),
             Target::Client(id) => Some(Self::RevokeClient(id)),

@@ -227,6 +227,11 @@ impl Sidecar {
         self.introspect(token).await.active
     }
 
+    pub async fn revoke(&self, token: &str, mode: api::RevocationMode) -> api::RevokeResponse {
+        let request = api::RevokeRequest { token: token.into(), mode: mode.into(), ..Default::default() };
+        self.grpc().await.revoke(request).await.unwrap().into_inner()
+    }
+
     /// What `/metrics` says of one metric; 0 where it says nothing.
     pub async fn metric(&self, name: &str) -> u64 {
         let text = Http::new(&format!("http://{}", self.addresses.ops)).get("/metrics").await.body;

@@ -4,6 +4,7 @@
 mod harness;
 
 mod authorize;
+mod batch_revoke;
 mod check_scopes;
 mod command_line;
 mod concurrency;
@@ -18,3 +19,4 @@ mod revoke;
 mod server;
 mod several;
 mod token;
+mod watch;

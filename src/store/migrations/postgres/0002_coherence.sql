@@ -2,7 +2,6 @@
 -- A 'flush' entry makes every fact that was read before it unusable; it alone may leave positions out before it.
 ALTER TABLE revocation_head ADD COLUMN chain BYTEA NOT NULL DEFAULT '';
 ALTER TABLE revocation_log ADD COLUMN chain BYTEA NOT NULL DEFAULT '';
-CREATE INDEX revocation_log_by_at ON revocation_log (at);
 
 -- How far each server has come, and until when it may answer without having come further; milliseconds of this database's clock.
 CREATE TABLE sidecar_leases (
