@@ -9,6 +9,7 @@ pub mod clients;
 pub mod discovery;
 pub mod introspection;
 pub mod passwords;
+pub mod pruning;
 pub mod revocation;
 pub mod sign_in;
 pub mod token_endpoint;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::passwords::Passwords;
+use self::pruning::PruningMetrics;
 use crate::domain::grant::Lifetimes;
 use crate::domain::scope::Implications;
 use crate::domain::secret::MacKey;
@@ -57,6 +59,7 @@ pub struct Service {
     /// Seals the forms that users are shown.
     form_key: MacKey,
     passwords: Passwords,
+    pruning: PruningMetrics,
     effects: Effects,
 }
 
@@ -69,13 +72,25 @@ pub struct Parts {
     pub follower: Arc<Follower>,
     pub token_keys: TokenKeys,
     pub form_key: MacKey,
+    pub pruning: PruningMetrics,
     pub effects: Effects,
 }
 
 impl Service {
     /// Works on the runtime that calls.
     pub fn new(parts: Parts) -> Self {
-        let Parts { settings, store, facts, index, follower, token_keys, form_key, effects } = parts;
-        Self { settings, store, facts, index, follower, token_keys, form_key, passwords: Passwords::new(), effects }
+        let Parts { settings, store, facts, index, follower, token_keys, form_key, pruning, effects } = parts;
+        Self {
+            settings,
+            store,
+            facts,
+            index,
+            follower,
+            token_keys,
+            form_key,
+            passwords: Passwords::new(),
+            pruning,
+            effects,
+        }
     }
 }
