@@ -1,8 +1,8 @@
 //! The composition root: builds the parts once, binds, runs, drains.
 //!
-//! Threads: the one that starts the server is the background, where the connections to the database live and the
-//! revocation log is followed; each core is a thread with a runtime of its own and its own listeners on the shared ports.
-//! A core hands a miss or a write to the background and awaits the answer.
+//! Threads: the one that starts the server is the background, where the connections to the database live, the
+//! revocation log is followed and what has ended is pruned; each core is a thread with a runtime of its own and its own
+//! listeners on the shared ports. A core hands a miss or a write to the background and awaits the answer.
 
 mod bind;
 mod connections;
@@ -87,6 +87,7 @@ impl Backend {
             revoker,
             token_keys: config.token_keys()?,
             form_key: config.form_key()?,
+            pruning: metrics.pruning.clone(),
             effects,
         });
         Ok(Self { service: Arc::new(service), store, follower, metrics })
@@ -164,6 +165,8 @@ impl Server {
         background.spawn(async move { follower.run().await });
         let follower = backend.follower.clone();
         background.spawn(async move { follower.listen().await });
+        let service = backend.service.clone();
+        background.spawn(async move { service.prune_for_ever().await });
         let ops = ops::router(backend.metrics.clone(), backend.store.clone());
         for listener in ops_listeners.next_core() {
             background.spawn(connections::accept(listener, Front::Http(ops.clone()), limit.clone(), draining.clone()));

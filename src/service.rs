@@ -9,6 +9,7 @@ pub mod clients;
 pub mod discovery;
 pub mod introspection;
 pub mod passwords;
+pub mod pruning;
 pub mod revocation;
 pub mod sign_in;
 pub mod token_endpoint;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use self::passwords::Passwords;
+use self::pruning::PruningMetrics;
 use crate::domain::grant::Lifetimes;
 use crate::domain::scope::Implications;
 use crate::domain::secret::MacKey;
@@ -64,6 +66,7 @@ pub struct Service {
     /// Seals the forms that users are shown.
     form_key: MacKey,
     passwords: Passwords,
+    pruning: PruningMetrics,
     effects: Effects,
     stopping: watch::Sender<bool>,
 }
@@ -78,13 +81,14 @@ pub struct Parts {
     pub revoker: Revoker,
     pub token_keys: TokenKeys,
     pub form_key: MacKey,
+    pub pruning: PruningMetrics,
     pub effects: Effects,
 }
 
 impl Service {
     /// Works on the runtime that calls.
     pub fn new(parts: Parts) -> Self {
-        let Parts { settings, store, facts, index, follower, revoker, token_keys, form_key, effects } = parts;
+        let Parts { settings, store, facts, index, follower, revoker, token_keys, form_key, pruning, effects } = parts;
         Self {
             settings,
             store,
@@ -95,6 +99,7 @@ impl Service {
             token_keys,
             form_key,
             passwords: Passwords::new(),
+            pruning,
             effects,
             stopping: watch::Sender::new(false),
         }

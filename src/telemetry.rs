@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{ConfigError, LogFormat, Telemetry};
 use crate::facts::LocalCache;
+use crate::service::pruning::PruningMetrics;
 use crate::store::OperationCounter;
 
 /// Sends log lines to standard error: standard output is for answers.
@@ -35,6 +36,7 @@ pub fn start_logging(telemetry: &Telemetry) -> Result<(), ConfigError> {
 pub struct Metrics {
     registry: Registry,
     pub store_operations: OperationCounter,
+    pub pruning: PruningMetrics,
     cache_entries: Gauge,
     cache_bytes: Gauge,
     cache: Arc<LocalCache>,
@@ -44,11 +46,22 @@ impl Metrics {
     pub fn new(cache: Arc<LocalCache>) -> Self {
         let mut registry = Registry::with_prefix("scopegate");
         let store_operations = OperationCounter::default();
+        let pruning = PruningMetrics::default();
         let (cache_entries, cache_bytes) = (Gauge::default(), Gauge::default());
         registry.register("store_operations", "Operations on the database, by name", store_operations.clone());
         registry.register("cache_entries", "Grants whose facts are cached in this process", cache_entries.clone());
         registry.register("cache_bytes", "Estimated size of the cached facts, in bytes", cache_bytes.clone());
-        Self { registry, store_operations, cache_entries, cache_bytes, cache }
+        registry.register(
+            "pruned_rows",
+            "Rows that nobody could use any more and that were deleted, by table",
+            pruning.pruned_rows.clone(),
+        );
+        registry.register(
+            "oldest_expired_age_seconds",
+            "For how long the grant that waits longest could have been pruned",
+            pruning.oldest_expired_age.clone(),
+        );
+        Self { registry, store_operations, pruning, cache_entries, cache_bytes, cache }
     }
 
     /// The metrics in OpenMetrics text format.

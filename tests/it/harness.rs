@@ -239,12 +239,14 @@ impl Sidecar {
         line.map_or(0, |value| value.parse().unwrap())
     }
 
-    /// Operations on the database that requests caused: all but following the revocation log.
+    /// Operations on the database that requests caused: all but following the revocation log and pruning.
     pub async fn store_operations(&self) -> u64 {
         let text = Http::new(&format!("http://{}", self.addresses.ops)).get("/metrics").await.body;
         text.lines()
             .filter(|line| {
-                line.starts_with("scopegate_store_operations_total{") && !line.contains("follow the revocation log")
+                line.starts_with("scopegate_store_operations_total{")
+                    && !line.contains("follow the revocation log")
+                    && !line.contains("prune")
             })
             .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
             .sum()

@@ -14,6 +14,7 @@ mod garbage;
 mod introspect;
 mod pages;
 mod properties;
+mod pruning;
 mod refresh;
 mod revoke;
 mod server;

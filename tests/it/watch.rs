@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api::batch_revoke_request::Target as End;
 use api::revocation::Target;
 use scopegate::proto::scopegate::v1 as api;
 use tokio::time::timeout;
@@ -87,7 +88,6 @@ async fn sets_are_told_as_sets() {
     let mut watching = watch(&sidecar, "").await;
     let known = sidecar.introspect(&sidecar.tokens().await.access).await;
     let pair = api::SubjectAndClient { subject: known.sub.clone(), client_id: known.client_id.clone() };
-    use api::batch_revoke_request::Target as End;
     for (end, told) in [
         (End::Subject(known.sub.clone()), Target::Subject(known.sub.clone())),
         (End::ClientId(known.client_id.clone()), Target::ClientId(known.client_id.clone())),
