@@ -79,6 +79,9 @@ pub struct Database {
     /// Bring the schema up to date at start: `true`, `false`, or `auto`, which does so on SQLite. Where many servers share
     /// a database, that is for `scopegate migrate`.
     pub auto_migrate: AutoMigrate,
+    /// Tell other servers of a revocation at once by PostgreSQL's `NOTIFY`, and hear them by `LISTEN`. Off where a pooler in between
+    /// does not carry it; then they learn of it from the log.
+    pub notify: bool,
 }
 
 /// Cached facts about grants.
@@ -258,7 +261,7 @@ impl Default for Ops {
 
 impl Default for Database {
     fn default() -> Self {
-        Self { url: Secret("sqlite:scopegate.db".into()), auto_migrate: AutoMigrate::Auto }
+        Self { url: Secret("sqlite:scopegate.db".into()), auto_migrate: AutoMigrate::Auto, notify: true }
     }
 }
 

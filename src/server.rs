@@ -74,7 +74,7 @@ impl Backend {
         store.check_schema().await?;
         let lease = Duration::from_millis(config.cache.lease);
         let index = Arc::new(RevocationIndex::starting_at(store.log_start(effects.now()).await?, lease));
-        let hints = Hints::new(config.hint_key()?);
+        let hints = Hints::new(config.hint_key()?, config.database.notify.then(|| store.clone()));
         let follower = Arc::new(Follower::new(store.clone(), index.clone(), hints.clone(), effects.clone()));
         follower.catch_up().await?;
         let revoker = Revoker::new(store.clone(), index.clone(), follower.clone(), hints, effects.clone());

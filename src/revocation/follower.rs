@@ -10,6 +10,7 @@ use super::hints::Hints;
 use super::index::RevocationIndex;
 use super::replica::{Acknowledged, Divergence, Progress};
 use crate::domain::error::Unavailable;
+use crate::domain::revocation::Revocation;
 use crate::effects::Effects;
 use crate::store::{LiveLeases, Store};
 
@@ -95,22 +96,18 @@ impl Follower {
         }
     }
 
-    /// Takes in what other servers say over PostgreSQL, for ever.
+    /// Takes in what other servers tell, for ever. It denies at once, and is a reason to read the log.
     pub async fn listen(&self) {
-        self.store.listen(|message| self.hear(message)).await;
-    }
-
-    /// Takes in what another server says.
-    pub fn hear(&self, message: Option<&str>) {
-        let now = self.effects.clock.boottime();
-        // No message: some may have been lost.
-        let news = message.is_none_or(|message| {
-            let heard = self.hints.open(message);
-            heard.iter().map(|revocation| self.index.hint(revocation, now)).fold(false, |news, new| news | new)
-        });
-        if news {
-            self.hinted.notify_one();
-        }
+        let hear = |told: Option<Vec<Revocation>>| {
+            let now = self.effects.clock.boottime();
+            let news = |told: Vec<Revocation>| {
+                told.iter().map(|revocation| self.index.hint(revocation, now)).fold(false, |news, new| news | new)
+            };
+            if told.is_none_or(news) {
+                self.hinted.notify_one();
+            }
+        };
+        self.hints.listen(hear).await;
     }
 
     /// Says good-bye: nobody has to wait for this server any more. It must not answer "active" afterwards.

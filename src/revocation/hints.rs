@@ -8,22 +8,50 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use crate::domain::revocation::{LogEntry, Revocation};
 use crate::domain::secret::MacKey;
+use crate::store::Store;
 
 /// PostgreSQL carries 8,000 bytes at most.
 const MAX_BYTES: usize = 7_000;
 const TAG: usize = 16;
 
-/// Seals hints and opens those of others.
+/// Where servers tell each other, and the key by which they know each other.
 #[derive(Clone)]
-pub struct Hints(Arc<MacKey>);
+pub struct Hints {
+    seal: Seal,
+    /// The database with its `NOTIFY`, if that is to be used.
+    notify: Option<Store>,
+}
 
 impl Hints {
-    pub fn new(key: MacKey) -> Self {
-        Self(Arc::new(key))
+    pub fn new(key: MacKey, notify: Option<Store>) -> Self {
+        Self { seal: Seal(Arc::new(key)), notify: notify.filter(Store::is_shared) }
     }
 
+    /// Tells the other servers of entries that were committed. It may fail: they read the log.
+    pub(super) async fn tell(&self, entries: &[LogEntry]) {
+        if let Some(store) = &self.notify
+            && let Err(error) = store.notify(self.seal.seal(entries)).await
+        {
+            tracing::warn!(error = %error, cause = %error.cause, "other servers could not be told of a revocation; they read of it");
+        }
+    }
+
+    /// Hears what other servers tell, for ever. Nothing: some may have been lost.
+    pub(super) async fn listen(&self, hear: impl Fn(Option<Vec<Revocation>>)) {
+        match &self.notify {
+            Some(store) => store.listen(|message| hear(message.map(|message| self.seal.open(message)))).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Seals messages and opens those of others.
+#[derive(Clone)]
+struct Seal(Arc<MacKey>);
+
+impl Seal {
     /// The message that tells others of these entries, as many as fit: whoever gets one reads the log anyway. The newest come first.
-    pub fn seal(&self, entries: &[LogEntry]) -> String {
+    fn seal(&self, entries: &[LogEntry]) -> String {
         let mut text = String::new();
         for entry in entries.iter().rev() {
             let line = entry.revocation.to_string();
@@ -43,7 +71,7 @@ impl Hints {
     }
 
     /// The entries of a message; none if it is not one of ours.
-    pub fn open(&self, message: &str) -> Vec<Revocation> {
+    fn open(&self, message: &str) -> Vec<Revocation> {
         let Some((lines, tag)) = message.rsplit_once('\n') else { return Vec::new() };
         let text = &message[..=lines.len()];
         let tag = BASE64_URL_SAFE_NO_PAD.decode(tag).ok().and_then(|tag| <[u8; TAG]>::try_from(tag).ok());
@@ -64,9 +92,9 @@ mod tests {
     use crate::domain::secret::MasterSecret;
     use crate::domain::timestamp::Timestamp;
 
-    fn hints(byte: u8) -> Hints {
+    fn seal(byte: u8) -> Seal {
         let secret = base64::prelude::BASE64_STANDARD.encode([byte; 32]);
-        Hints::new(MacKey::derive(&MasterSecret::from_base64(&secret).expect("32 bytes"), "hint"))
+        Seal(Arc::new(MacKey::derive(&MasterSecret::from_base64(&secret).expect("32 bytes"), "hint")))
     }
 
     fn entries(number: u64) -> Vec<LogEntry> {
@@ -80,26 +108,26 @@ mod tests {
 
     #[test]
     fn a_hint_says_what_was_sealed_into_it() {
-        let opened = hints(1).open(&hints(1).seal(&entries(3)));
+        let opened = seal(1).open(&seal(1).seal(&entries(3)));
         assert_eq!(opened.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [3, 2, 1]);
-        let long = hints(1).seal(&entries(10_000));
+        let long = seal(1).seal(&entries(10_000));
         assert!(long.len() < 8_000);
-        assert_eq!(hints(1).open(&long)[0].seq, 10_000);
+        assert_eq!(seal(1).open(&long)[0].seq, 10_000);
     }
 
     #[test]
     fn a_name_cannot_add_an_entry() {
         let mut entries = entries(2);
         entries[0].revocation.target = Target::Subject(SubjectId::new("x\n9 0 client 0 shop"));
-        assert_eq!(hints(1).open(&hints(1).seal(&entries)).len(), 1);
+        assert_eq!(seal(1).open(&seal(1).seal(&entries)).len(), 1);
     }
 
     #[test]
     fn what_another_deployment_sealed_or_somebody_changed_is_ignored() {
-        let message = hints(1).seal(&entries(1));
-        assert!(hints(2).open(&message).is_empty());
+        let message = seal(1).seal(&entries(1));
+        assert!(seal(2).open(&message).is_empty());
         for bad in ["", "\n", "x", &message.replace('1', "2"), &message[1..], &message[..message.len() - 1]] {
-            assert!(hints(1).open(bad).is_empty(), "{bad}");
+            assert!(seal(1).open(bad).is_empty(), "{bad}");
         }
     }
 }

@@ -76,7 +76,9 @@ impl Writer {
                         // Whoever asked may be gone; it is done all the same.
                         let _ = done.send(Ok(entry.map(|entry| entry.revocation.seq)));
                     }
-                    self.tell(&entries).await;
+                    if !entries.is_empty() {
+                        self.hints.tell(&entries).await;
+                    }
                 }
                 Err(error) => {
                     let error = Arc::new(error);
@@ -97,16 +99,6 @@ impl Writer {
             self.index.commit(entry, now);
         }
         entries
-    }
-
-    /// Tells the other servers. It may fail: they read the log.
-    async fn tell(&self, entries: &[LogEntry]) {
-        if entries.is_empty() || !self.store.is_shared() {
-            return;
-        }
-        if let Err(error) = self.store.notify(self.hints.seal(entries)).await {
-            tracing::warn!(error = %error, cause = %error.cause, "other servers could not be told of a revocation; they read of it");
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod browser;
 mod database;
 mod http;
+mod proxy;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,8 +26,9 @@ use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
 pub use self::browser::{Browser, encode, hidden_fields, query_of, ticked_scopes};
-pub use self::database::Database;
+pub use self::database::{Database, line};
 pub use self::http::{Http, Reply, basic, form};
+pub use self::proxy::{Line, Proxy};
 
 pub const REDIRECT_URI: &str = "http://127.0.0.1:8765/callback";
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -128,7 +130,12 @@ impl Sidecar {
 
     /// Another one on the same database, with the same clients.
     pub async fn beside(&self) -> Self {
-        let mut other = Self::on(self.directory.clone(), "").await;
+        self.beside_with("").await
+    }
+
+    /// With more configuration, as TOML.
+    pub async fn beside_with(&self, more: &str) -> Self {
+        let mut other = Self::on(self.directory.clone(), more).await;
         (other.shop, other.app) = (self.shop.clone(), self.app.clone());
         other
     }
@@ -209,6 +216,17 @@ impl Sidecar {
         self.redeem(&self.code().await).await.tokens()
     }
 
+    /// As many tokens for the shop, by one user in one browser session.
+    pub async fn many_tokens(&self, number: usize) -> Vec<Tokens> {
+        let mut browser = self.browser();
+        let mut tokens = Vec::with_capacity(number);
+        for _ in 0..number {
+            let location = browser.approve(&self.request(&[])).await;
+            tokens.push(self.redeem(&query_of(&location, "code").unwrap()).await.tokens());
+        }
+        tokens
+    }
+
     pub async fn check(&self, token: &str, scopes: &[&str]) -> api::CheckScopesResponse {
         let request = api::CheckScopesRequest {
             token: token.into(),
@@ -258,16 +276,16 @@ impl Sidecar {
     }
 }
 
-/// The configuration of a sidecar on this directory.
+/// The configuration of a sidecar on this directory, with `more` over it.
 pub async fn configuration(directory: &TempDir, more: &str) -> Config {
     let text = format!(
-        "workers = 2\n{more}\n[http]\nlisten = '127.0.0.1:0'\n[grpc]\nlisten = ['127.0.0.1:0', 'unix:{socket}']\n[ops]\nlisten = '127.0.0.1:0'\n\
+        "workers = 2\n[http]\nlisten = '127.0.0.1:0'\n[grpc]\nlisten = ['127.0.0.1:0', 'unix:{socket}']\n[ops]\nlisten = '127.0.0.1:0'\n\
          [database]\nurl = '{database}'\nauto_migrate = true\n[keys]\nsecret = '{SECRET}'\n\
          [scopes.catalogue]\na = 'See A'\nb = 'Change B'\nc = 'Delete C'\n",
         socket = free_socket(directory).display(),
         database = database::url(directory.path()).await,
     );
-    Layers::new().text(&text).unwrap().build().unwrap()
+    Layers::new().text(&text).unwrap().text(more).unwrap().build().unwrap()
 }
 
 /// The first server of a directory has `grpc.sock` there.

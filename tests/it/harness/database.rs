@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::proxy::{Proxy, Target};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqliteConnection};
 
 /// A connection beside the server's own.
@@ -29,6 +30,18 @@ fn postgres() -> Option<String> {
     std::env::var("SCOPEGATE_TEST_POSTGRES").ok()
 }
 
+/// A line of its own to PostgreSQL that can be cut, and the configuration that uses it; `None` on SQLite.
+pub async fn line(directory: &Path) -> Option<(Proxy, String)> {
+    let url = postgres()?;
+    let (_, encoded) = url.split_once('@').unwrap();
+    let socket = encoded.split('/').next().unwrap().replace("%2F", "/");
+    let proxy = Proxy::to(Target::Unix(Path::new(&socket).join(".s.PGSQL.5432"))).await;
+    let through =
+        self::url(directory).await.replace(encoded.split('/').next().unwrap(), &format!("127.0.0.1:{}", proxy.port));
+    let more = format!("[database]\nurl = '{through}'");
+    Some((proxy, more))
+}
+
 impl Database {
     pub async fn connect(directory: &Path) -> Self {
         let url = url(directory).await;
@@ -44,9 +57,31 @@ impl Database {
     }
 
     pub async fn execute(&mut self, statement: &'static str) {
+        self.run(statement.into()).await;
+    }
+
+    pub async fn run(&mut self, statement: String) {
+        let statement = sqlx::raw_sql(AssertSqlSafe(statement));
         match self {
-            Self::Sqlite(connection) => drop(sqlx::raw_sql(statement).execute(connection).await.unwrap()),
-            Self::Postgres(connection) => drop(sqlx::raw_sql(statement).execute(connection).await.unwrap()),
+            Self::Sqlite(connection) => drop(statement.execute(connection).await.unwrap()),
+            Self::Postgres(connection) => drop(statement.execute(connection).await.unwrap()),
+        }
+    }
+
+    /// Transactions that a server has begun and does not go on with. On SQLite, one would keep this connection from writing.
+    pub async fn open_transactions(&mut self) -> i64 {
+        match self {
+            Self::Sqlite(_) => {
+                self.execute("BEGIN IMMEDIATE; COMMIT").await;
+                0
+            }
+            Self::Postgres(_) => {
+                self.count(
+                    "pg_stat_activity WHERE state LIKE 'idle in transaction%' AND application_name = 'scopegate' \
+                     AND state_change < now() - interval '1 second'",
+                )
+                .await
+            }
         }
     }
 
