@@ -7,6 +7,7 @@ mod client;
 mod dev;
 mod grant;
 mod health;
+mod key;
 mod output;
 mod serve;
 mod token;
@@ -57,6 +58,8 @@ enum Verb {
     Account(account::Arguments),
     /// List and revoke what users granted
     Grant(grant::Arguments),
+    /// Revoke the keys that sign tokens
+    Key(key::Arguments),
     /// Ask a running server about a token
     Token(token::Arguments),
     /// Ask a running server whether it serves
@@ -162,6 +165,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Verb::Client(arguments) => client::run(arguments).await,
         Verb::Account(arguments) => account::run(arguments).await,
         Verb::Grant(arguments) => grant::run(arguments).await,
+        Verb::Key(arguments) => key::run(arguments).await,
         Verb::Token(arguments) => token::run(arguments).await,
         Verb::Health(arguments) => health::run(arguments).await,
     }

@@ -73,10 +73,15 @@ impl Backend {
         }
         store.check_schema().await?;
         let lease = Duration::from_millis(config.cache.lease);
-        let index = Arc::new(RevocationIndex::starting_at(store.log_start(effects.now()).await?, lease));
+        let (start, revoked_keys) = (store.log_start(effects.now()).await?, store.revoked_keys().await?);
+        let index = Arc::new(RevocationIndex::starting_at(start, lease, revoked_keys));
         let hints = Hints::new(config.hint_key()?, config.database.notify.then(|| store.clone()));
         let follower = Arc::new(Follower::new(store.clone(), index.clone(), hints.clone(), effects.clone()));
         follower.catch_up().await?;
+        let token_keys = config.token_keys()?;
+        if index.is_revoked(token_keys.signing()) {
+            return Err(ConfigError::new("keys.secret_id", "this key was revoked: sign with another one").into());
+        }
         let revoker = Revoker::new(store.clone(), index.clone(), follower.clone(), hints, effects.clone());
         let service = Service::new(Parts {
             settings: config.settings(issuer_address),
@@ -85,7 +90,7 @@ impl Backend {
             index,
             follower: follower.clone(),
             revoker,
-            token_keys: config.token_keys()?,
+            token_keys,
             form_key: config.form_key()?,
             pruning: metrics.pruning.clone(),
             effects,

@@ -23,10 +23,11 @@ use tokio::sync::watch;
 
 use self::passwords::Passwords;
 use self::pruning::PruningMetrics;
+use crate::domain::error::Unavailable;
 use crate::domain::grant::Lifetimes;
 use crate::domain::scope::Implications;
 use crate::domain::secret::MacKey;
-use crate::domain::token::TokenKeys;
+use crate::domain::token::{Token, TokenKeys};
 use crate::effects::Effects;
 use crate::facts::Facts;
 use crate::revocation::{Follower, RevocationIndex, Revoker};
@@ -103,5 +104,19 @@ impl Service {
             effects,
             stopping: watch::Sender::new(false),
         }
+    }
+
+    /// The token that a text is, if a key signed it that was not revoked.
+    fn open(&self, text: &str) -> Option<Token> {
+        self.token_keys.open(text).filter(|signed| !self.index.is_revoked(signed.key)).map(|signed| signed.token)
+    }
+
+    /// What a revoked key would sign is dead at once: better nothing.
+    fn can_sign(&self) -> Result<(), Unavailable> {
+        if self.index.is_revoked(self.token_keys.signing()) {
+            let cause = "the key that signs was revoked: set keys.secret and keys.secret_id to another one".into();
+            return Err(Unavailable { operation: "sign a token", cause });
+        }
+        Ok(())
     }
 }

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::{CliError, ConfigSource, Output, OutputFormat, output};
 use crate::domain::client::ClientId;
-use crate::domain::grant::{Grant, GrantState};
+use crate::domain::grant::{Grant, GrantFacts, GrantState, SessionId};
+use crate::domain::revocation::Target;
 use crate::domain::token::GrantId;
 
 /// How many grants are listed at most.
@@ -34,9 +35,19 @@ enum Verb {
         #[command(flatten)]
         format: OutputFormat,
     },
-    /// Revoke a grant: every access and refresh token of it
+    /// Revoke a grant, or all that exist now of a user, a client, both, or a browser session: every token of them
     Revoke {
-        grant_id: GrantId,
+        #[arg(required_unless_present_any = ["account", "client", "session"])]
+        grant_id: Option<GrantId>,
+        /// Those of this user: name or `sub`
+        #[arg(long, value_name = "NAME", conflicts_with_all = ["grant_id", "session"])]
+        account: Option<String>,
+        /// Those of this client; with `--account`, those of this user alone
+        #[arg(long, value_name = "CLIENT_ID", conflicts_with_all = ["grant_id", "session"])]
+        client: Option<ClientId>,
+        /// Those that were authorized in this browser session, as `grant list` and introspection name it
+        #[arg(long, value_name = "SESSION_ID", conflicts_with = "grant_id")]
+        session: Option<SessionId>,
         #[command(flatten)]
         source: ConfigSource,
     },
@@ -50,6 +61,8 @@ struct GrantDocument {
     sub: String,
     scope: String,
     state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<String>,
     created_at: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<i64>,
@@ -69,6 +82,7 @@ impl From<&Grant> for GrantDocument {
             sub: grant.subject.as_str().to_owned(),
             scope: grant.variants.first().map(ToString::to_string).unwrap_or_default(),
             state,
+            session_id: grant.session.map(|session| session.to_string()),
             created_at: grant.created_at.as_unix(),
             expires_at,
         }
@@ -91,11 +105,24 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
             }
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Revoke { grant_id, source } => {
-            if source.open().await?.service.revoke_grant_by_id(grant_id).await? {
+        Verb::Revoke { grant_id, account, client, session, source } => {
+            let service = source.open().await?.service;
+            let subject = match account {
+                Some(account) => Some(service.subject_of(account).await?),
+                None => None,
+            };
+            let target = match (grant_id, session, subject, client) {
+                (Some(id), ..) => Target::Grant { id, generation: GrantFacts::REVOKED },
+                (_, Some(session), ..) => Target::Session(session),
+                (_, _, Some(subject), Some(client)) => Target::SubjectClient(subject, client),
+                (_, _, Some(subject), None) => Target::Subject(subject),
+                (_, _, None, Some(client)) => Target::Client(client),
+                (None, None, None, None) => unreachable!("the arguments require one of them"),
+            };
+            if service.revoke_now(target).await? {
                 return Ok(ExitCode::SUCCESS);
             }
-            eprintln!("scopegate: there is no grant {grant_id}, or it was revoked before");
+            eprintln!("scopegate: there is nothing of that name, or it was revoked before");
             Ok(ExitCode::FAILURE)
         }
     }

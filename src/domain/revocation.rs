@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::client::ClientId;
 use super::grant::{SessionId, SubjectId};
 use super::timestamp::Timestamp;
-use super::token::GrantId;
+use super::token::{GrantId, KeyId};
 
 /// One entry of the revocation log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +32,8 @@ pub enum Target {
     SubjectClient(SubjectId, ClientId),
     /// The grants that were authorized in one browser session.
     Session(SessionId),
+    /// Whatever this key has signed and will sign.
+    Key(KeyId),
     /// No grant, but every fact that was read before: history changed, because a failover or a backup lost some of it. Its position is
     /// beyond all that the lost history can have had.
     Flush,
@@ -54,6 +56,7 @@ impl Target {
             Self::Subject(_) => "subject",
             Self::SubjectClient(..) => "subject_client",
             Self::Session(_) => "session",
+            Self::Key(_) => "key",
             Self::Flush => "flush",
         }
     }
@@ -67,6 +70,7 @@ impl Target {
             // A client id has no space.
             Self::SubjectClient(subject, client) => format!("{client} {}", subject.as_str()),
             Self::Session(id) => id.to_string(),
+            Self::Key(id) => id.to_string(),
             Self::Flush => String::new(),
         }
     }
@@ -89,6 +93,7 @@ impl Target {
                 .split_once(' ')
                 .and_then(|(client, subject)| Some(Self::SubjectClient(SubjectId::new(subject), client.parse().ok()?))),
             "session" => name.parse().ok().map(Self::Session),
+            "key" => name.parse().ok().map(Self::Key),
             "flush" => Some(Self::Flush),
             _ => None,
         };
@@ -176,7 +181,7 @@ impl Revocation {
 mod tests {
     use super::*;
 
-    fn targets() -> [Target; 6] {
+    fn targets() -> [Target; 7] {
         let client = || "shop".parse::<ClientId>().expect("a client id");
         let subject = || SubjectId::new("a subject with spaces");
         [
@@ -185,6 +190,7 @@ mod tests {
             Target::Subject(subject()),
             Target::SubjectClient(subject(), client()),
             Target::Session(SessionId::from_bytes([9; 16])),
+            Target::Key(KeyId::new(15).expect("15 is a key id")),
             Target::Flush,
         ]
     }

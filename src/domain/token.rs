@@ -18,6 +18,7 @@
 //! The encoding is canonical: no two texts are the same token.
 
 use std::fmt;
+use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -133,13 +134,62 @@ impl fmt::Debug for TokenText {
 }
 
 /// Which key signed a token: 0 to 15.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId(u8);
+
+/// Text that is not a key id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a key id is 0 to 15")]
+pub struct MalformedKeyId;
 
 impl KeyId {
     pub const fn new(id: u8) -> Option<Self> {
         if id < 16 { Some(Self(id)) } else { None }
     }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = MalformedKeyId;
+
+    fn from_str(text: &str) -> Result<Self, MalformedKeyId> {
+        text.parse().ok().and_then(Self::new).ok_or(MalformedKeyId)
+    }
+}
+
+/// Some of the 16 keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct KeySet(u16);
+
+impl KeySet {
+    pub const fn contains(self, id: KeyId) -> bool {
+        self.0 & (1 << id.0) != 0
+    }
+
+    pub const fn insert(&mut self, id: KeyId) {
+        self.0 |= 1 << id.0;
+    }
+
+    /// One bit a key.
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    pub const fn from_bits(bits: u16) -> Self {
+        Self(bits)
+    }
+}
+
+/// A token that one of our keys signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signed {
+    pub token: Token,
+    pub key: KeyId,
 }
 
 /// The keys that sign and verify tokens: several verify, one signs.
@@ -161,6 +211,11 @@ impl TokenKeys {
         self.keys[usize::from(id.0)] = Some(key);
     }
 
+    /// The key that signs.
+    pub const fn signing(&self) -> KeyId {
+        self.signing
+    }
+
     pub fn seal(&self, token: &Token) -> TokenText {
         let body = token.to_body(self.signing);
         let key =
@@ -177,7 +232,7 @@ impl TokenKeys {
 
     /// The token that `text` is, or `None` for anything that these keys did not sign. Costs one MAC at most,
     /// and no allocation.
-    pub fn open(&self, text: &str) -> Option<Token> {
+    pub fn open(&self, text: &str) -> Option<Signed> {
         if text.len() != TOKEN_LENGTH {
             return None;
         }
@@ -190,8 +245,10 @@ impl TokenKeys {
         }
         let body: [u8; BODY] = std::array::from_fn(|i| bytes[i]);
         let tag: [u8; TAG] = std::array::from_fn(|i| bytes[BODY + i]);
-        let key = self.keys[usize::from(bytes[0] & 0x0F)].as_ref()?;
-        key.verifies(&[prefix.as_bytes(), &body], &tag).then(|| Token::from_body(kind, &body))
+        let id = KeyId(bytes[0] & 0x0F);
+        let key = self.keys[usize::from(id.0)].as_ref()?;
+        key.verifies(&[prefix.as_bytes(), &body], &tag)
+            .then(|| Signed { token: Token::from_body(kind, &body), key: id })
     }
 }
 
@@ -254,7 +311,7 @@ mod tests {
             ),
         ] {
             assert_eq!(keys().seal(&token(kind)).expose(), text);
-            assert_eq!(keys().open(text), Some(token(kind)));
+            assert_eq!(keys().open(text), Some(Signed { token: token(kind), key: KeyId(3) }));
         }
     }
 
@@ -301,7 +358,7 @@ mod tests {
         let mut new = TokenKeys::new(KeyId(4), key(8));
         assert_eq!(new.open(sealed.expose()), None);
         new.accept(KeyId(3), key(7));
-        assert_eq!(new.open(sealed.expose()), Some(token(TokenKind::AccessToken)));
+        assert_eq!(new.open(sealed.expose()).map(|signed| signed.token), Some(token(TokenKind::AccessToken)));
         assert_eq!(TokenKeys::new(KeyId(3), key(9)).open(sealed.expose()), None);
     }
 
@@ -316,7 +373,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_sealed_opens_to_the_same(token in any_token()) {
-            prop_assert_eq!(keys().open(keys().seal(&token).expose()), Some(token));
+            prop_assert_eq!(keys().open(keys().seal(&token).expose()).map(|signed| signed.token), Some(token));
         }
 
         #[test]

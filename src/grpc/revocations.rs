@@ -68,7 +68,8 @@ fn revocation(revocation: Revocation) -> Option<api::Revocation> {
         }),
         Target::Grant { id, .. } => Told::GrantId(id.to_string()),
         Target::Session(session) => Told::SessionId(session.to_string()),
-        Target::Flush => return None,
+        // No grant of theirs has a row here: whoever watches is told to flush.
+        Target::Key(_) | Target::Flush => return None,
     };
     Some(api::Revocation { target: Some(target), revoke_time: Some(time(revocation.at)) })
 }

@@ -1,6 +1,6 @@
-//! The replica as every core consults it: three atomic loads while nothing ended lately, a read lock otherwise.
+//! The replica as every core consults it: four atomic loads while nothing ended lately, a read lock otherwise.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -9,13 +9,14 @@ use tokio::sync::watch;
 use super::replica::{Acknowledged, Divergence, Progress, Replica, Round, Verdict, lease_holds};
 use crate::domain::grant::GrantFacts;
 use crate::domain::revocation::{LogEntry, LogExcerpt, Position, Revocation, Target};
-use crate::domain::token::Token;
+use crate::domain::token::{KeyId, KeySet, Token};
 
 /// One server's replica of the revocation log, shared by its threads.
 pub struct RevocationIndex {
     replica: RwLock<Replica>,
     lease: Duration,
     /// What follows repeats parts of the replica, so that most checks need no lock. They are written in this order.
+    keys: AtomicU16,
     floor: AtomicU64,
     len: AtomicUsize,
     applied: AtomicU64,
@@ -26,11 +27,12 @@ pub struct RevocationIndex {
 }
 
 impl RevocationIndex {
-    /// An index of a log that will be followed after `position`.
-    pub fn starting_at(position: Position, lease: Duration) -> Self {
+    /// An index of a log that will be followed after `position`. `keys` were revoked by then.
+    pub fn starting_at(position: Position, lease: Duration, keys: KeySet) -> Self {
         Self {
-            replica: RwLock::new(Replica::starting_at(position, lease)),
+            replica: RwLock::new(Replica::starting_at(position, lease, keys)),
             lease,
+            keys: keys.bits().into(),
             floor: position.seq.into(),
             len: 0.into(),
             applied: position.seq.into(),
@@ -53,6 +55,11 @@ impl RevocationIndex {
     pub fn lease_holds(&self, now: Duration) -> bool {
         let confirmed = self.confirmed.load(Ordering::Acquire);
         lease_holds((confirmed != 0).then(|| Duration::from_nanos(confirmed)), self.lease, now)
+    }
+
+    /// Whether nothing that this key signed is good any more. Ask whether the lease holds before.
+    pub fn is_revoked(&self, key: KeyId) -> bool {
+        KeySet::from_bits(self.keys.load(Ordering::Acquire)).contains(key)
     }
 
     /// Judges an access token by the facts about its grant and by what ended since they were read.
@@ -141,6 +148,7 @@ impl RevocationIndex {
         let outcome = change(&mut replica);
         let applied = replica.position().seq;
         let confirmed = replica.confirmed().map_or(0, |sent| u64::try_from(sent.as_nanos()).unwrap_or(u64::MAX).max(1));
+        self.keys.store(replica.revoked_keys().bits(), Ordering::Release);
         self.floor.store(replica.floor(), Ordering::Release);
         self.len.store(replica.len(), Ordering::Release);
         self.applied.store(applied, Ordering::Release);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::domain::client::ClientId;
 use crate::domain::grant::{GrantFacts, SessionId, SubjectId};
 use crate::domain::revocation::{Chain, LogEntry, LogExcerpt, Position, Revocation, Target};
-use crate::domain::token::{GrantId, Token};
+use crate::domain::token::{GrantId, KeySet, Token};
 
 /// How long an entry is kept to complete older facts. Facts from before it are read again afterwards.
 const WINDOW: Duration = Duration::from_mins(10);
@@ -96,7 +96,9 @@ struct Ended {
     subjects: HashMap<SubjectId, Entry>,
     pairs: HashMap<ClientId, HashMap<SubjectId, Entry>>,
     sessions: HashMap<SessionId, Entry>,
-    /// The number of entries.
+    /// These stay.
+    keys: KeySet,
+    /// The number of entries that checks look for.
     len: usize,
 }
 
@@ -133,6 +135,7 @@ impl Ended {
                 (pairs.entry(subject.clone()).or_insert_with(new), 0)
             }
             Target::Session(id) => (self.sessions.entry(*id).or_insert_with(new), 0),
+            Target::Key(id) => return self.keys.insert(*id),
             Target::Flush => return,
         };
         entry.seq = entry.seq.max(revocation.seq);
@@ -166,10 +169,10 @@ impl Ended {
 }
 
 impl Replica {
-    /// A replica that begins to follow the log after `position`. Facts from before are unusable.
-    pub fn starting_at(position: Position, lease: Duration) -> Self {
+    /// A replica that begins to follow the log after `position`. Facts from before are unusable. `keys` were revoked by then.
+    pub fn starting_at(position: Position, lease: Duration, keys: KeySet) -> Self {
         Self {
-            ended: Ended::default(),
+            ended: Ended { keys, ..Ended::default() },
             position,
             floor: position.seq,
             lease,
@@ -180,6 +183,11 @@ impl Replica {
 
     pub const fn position(&self) -> Position {
         self.position
+    }
+
+    /// The keys that were revoked.
+    pub const fn revoked_keys(&self) -> KeySet {
+        self.ended.keys
     }
 
     pub const fn floor(&self) -> u64 {
@@ -434,7 +442,7 @@ mod tests {
     }
 
     fn following(log: &[LogEntry]) -> Replica {
-        let mut replica = Replica::starting_at(Position::default(), LEASE);
+        let mut replica = Replica::starting_at(Position::default(), LEASE, KeySet::default());
         let round = replica.begin(at(1)).acknowledged();
         replica.conclude(round, Position::default(), &read(log, Position::default()), at(2)).expect("one history");
         replica
@@ -474,7 +482,7 @@ mod tests {
 
     #[test]
     fn a_lease_counts_from_the_sending_of_the_read_and_never_goes_back() {
-        let mut replica = Replica::starting_at(Position::default(), LEASE);
+        let mut replica = Replica::starting_at(Position::default(), LEASE, KeySet::default());
         assert!(!replica.lease_holds(at(1)), "nothing was read yet");
         let (early, late) = (replica.begin(at(400)).acknowledged(), replica.begin(at(500)).acknowledged());
         let empty = read(&[], Position::default());
@@ -487,7 +495,7 @@ mod tests {
     #[test]
     fn a_lease_is_confirmed_by_the_whole_log_alone() {
         let log = log(&[grant(1), grant(2), grant(3)]);
-        let mut replica = Replica::starting_at(Position::default(), LEASE);
+        let mut replica = Replica::starting_at(Position::default(), LEASE, KeySet::default());
         let start = Position::default();
         let part = LogExcerpt { entries: log[..2].to_vec(), ..read(&log, start) };
         let round = replica.begin(at(100)).acknowledged();
@@ -523,7 +531,7 @@ mod tests {
 
     #[test]
     fn facts_from_before_a_dropped_entry_are_unusable() {
-        let mut replica = Replica::starting_at(Position::default(), LEASE);
+        let mut replica = Replica::starting_at(Position::default(), LEASE, KeySet::default());
         let log = log(&[grant(7), grant(8)]);
         replica.commit(&log[0], at(0));
         replica.commit(&log[1], at(100_000));

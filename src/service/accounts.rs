@@ -6,7 +6,6 @@ use super::Service;
 use crate::domain::client::ClientId;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::{Grant, SubjectId};
-use crate::domain::token::GrantId;
 use crate::store::{Account, Ending, PasswordHash};
 
 /// Long enough to be worth a slow hash (NIST SP 800-63B §5.1.1.2).
@@ -86,9 +85,13 @@ impl Service {
         self.store.list_grants(user, client, limit).await
     }
 
-    /// `false` when there is no such grant or it was revoked already.
-    pub async fn revoke_grant_by_id(&self, grant: GrantId) -> Result<bool, Unavailable> {
-        Ok(self.revoker.revoke(Ending::RevokeGrant(grant)).await?.is_some())
+    /// The subject that has this name as its account or as its `sub`.
+    pub async fn subject_of(&self, name: String) -> Result<SubjectId, AccountError> {
+        match self.store.account(name.clone()).await? {
+            Some(account) => Ok(account.subject),
+            None if self.store.has_subject(name.clone()).await? => Ok(SubjectId::new(name)),
+            None => Err(AccountError::Unknown(name)),
+        }
     }
 
     async fn account(&self, username: String) -> Result<Account, AccountError> {

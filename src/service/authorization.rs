@@ -133,6 +133,7 @@ impl Service {
         if kept.is_empty() {
             return Ok(denied(AccessDenied::NoScopeKept));
         }
+        self.can_sign()?;
         let now = self.effects.now();
         let inserted = self
             .store

@@ -9,7 +9,7 @@ use crate::domain::error::{Failure, InvalidClient, OAuthError, Unavailable};
 use crate::domain::grant::{GrantFacts, GrantState};
 use crate::domain::parameters::Parameters;
 use crate::domain::scope::ScopeSet;
-use crate::domain::token::{Token, TokenKind};
+use crate::domain::token::{Signed, Token, TokenKind};
 use crate::facts::Source;
 use crate::revocation::Verdict;
 
@@ -52,10 +52,12 @@ impl Standing {
 impl Service {
     /// What a token of any kind is. Codes are never active: they are for the token endpoint alone.
     pub async fn introspect(&self, text: &str) -> Result<Standing, Unavailable> {
-        match self.token_keys.open(text) {
-            Some(token) if token.is_expired(self.effects.now()) => Ok(Standing::inactive(Source::Nowhere)),
-            Some(token) if token.kind == TokenKind::AccessToken => self.access_token(token).await,
-            Some(token) if token.kind == TokenKind::RefreshToken => self.refresh_token(token).await,
+        let now = self.effects.now();
+        match self.token_keys.open(text).filter(|signed| !signed.token.is_expired(now)) {
+            Some(signed) if signed.token.kind == TokenKind::AccessToken => self.access_token(signed).await,
+            Some(signed) if signed.token.kind == TokenKind::RefreshToken && !self.index.is_revoked(signed.key) => {
+                self.refresh_token(signed.token).await
+            }
             Some(_) | None => Ok(Standing::inactive(Source::Nowhere)),
         }
     }
@@ -66,9 +68,10 @@ impl Service {
         text: &str,
         requirement: &Requirement<'r>,
     ) -> Result<(Decision<'r>, Standing), Unavailable> {
+        let now = self.effects.now();
         let standing = match self.token_keys.open(text) {
-            Some(token) if token.kind == TokenKind::AccessToken && !token.is_expired(self.effects.now()) => {
-                self.access_token(token).await?
+            Some(signed) if signed.token.kind == TokenKind::AccessToken && !signed.token.is_expired(now) => {
+                self.access_token(signed).await?
             }
             Some(_) | None => Standing::inactive(Source::Nowhere),
         };
@@ -94,13 +97,16 @@ impl Service {
 
     /// "Active" is answered under the lease alone: without it, the log is read first, and what cannot be read is unknown. The lease is
     /// asked for before the index, so that the verdict knows at least what was confirmed.
-    async fn access_token(&self, token: Token) -> Result<Standing, Unavailable> {
+    async fn access_token(&self, Signed { token, key }: Signed) -> Result<Standing, Unavailable> {
         if !self.follower.lease_holds()
             && let Err(error) = self.follower.renew_lease().await
         {
             // What is known to be dead is dead all the same.
             let known = self.facts.cached(token.grant).and_then(|facts| self.judge(token, facts, Source::Local));
             return known.filter(|standing| standing.active.is_none()).ok_or(error);
+        }
+        if self.index.is_revoked(key) {
+            return Ok(Standing::inactive(Source::Nowhere));
         }
         self.stand(token).await
     }

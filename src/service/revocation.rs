@@ -42,6 +42,14 @@ impl Service {
         self.revoke(Ending::RevokeGrant(token.grant), reach).await
     }
 
+    /// Ends the grants of a target that exist now, durably; the servers that run learn of it. `false` when there is nothing to end.
+    pub async fn revoke_now(&self, target: Target) -> Result<bool, Unavailable> {
+        match Ending::of(target) {
+            Some(ending) => Ok(self.revoker.revoke(ending).await?.is_some()),
+            None => Ok(false),
+        }
+    }
+
     /// Ends the grants of a target that exist now. By when no server accepts a token of them any more.
     pub async fn revoke_target(&self, target: Target, reach: Reach) -> Result<Timestamp, Unavailable> {
         match Ending::of(target) {
@@ -90,6 +98,6 @@ impl Service {
     }
 
     fn live(&self, text: &str, now: Timestamp) -> Option<Token> {
-        self.token_keys.open(text).filter(|token| !token.is_expired(now))
+        self.open(text).filter(|token| !token.is_expired(now))
     }
 }

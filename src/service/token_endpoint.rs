@@ -24,6 +24,7 @@ impl Service {
     pub async fn issue(&self, authorization: &[&[u8]], form: &Parameters) -> Result<IssuedTokens, Failure> {
         form.refuse_repeated()?;
         let client = self.authenticate_client(authorization, form).await?;
+        self.can_sign()?;
         match form.require("grant_type")? {
             "authorization_code" => self.redeem_code(&client, form).await,
             "refresh_token" => self.refresh(&client, form).await,
@@ -151,6 +152,6 @@ impl Service {
     }
 
     fn presented(&self, text: &str, kind: TokenKind) -> Option<Token> {
-        self.token_keys.open(text).filter(|token| token.kind == kind)
+        self.open(text).filter(|token| token.kind == kind)
     }
 }

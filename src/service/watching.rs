@@ -62,7 +62,7 @@ impl Service {
             // The lease is asked for first: what it vouches for is then in the entries.
             let up_to_date = self.follower.lease_holds();
             let revocations = self.index.entries_after(watcher.told, MAX_TOLD).ok_or(WatchFailure::TooOld)?;
-            if revocations.iter().any(|revocation| revocation.target == Target::Flush) {
+            if revocations.iter().any(|revocation| matches!(revocation.target, Target::Key(_) | Target::Flush)) {
                 return Err(WatchFailure::TooOld);
             }
             if let Some(last) = revocations.last() {

@@ -109,6 +109,18 @@ impl Store {
         .await
     }
 
+    /// Whether there is a subject with this `sub`.
+    pub async fn has_subject(&self, sub: String) -> Result<bool, Unavailable> {
+        let reader = self.reader.clone();
+        self.run("read a subject", async move {
+            let count: i64 = on_engine!(&reader, on => {
+                sqlx::query_scalar("SELECT COUNT(*) FROM subjects WHERE id = $1").bind(sub).fetch_one(on).await?
+            });
+            Ok(count == 1)
+        })
+        .await
+    }
+
     /// Lets a disabled subject sign in again; its old grants stay revoked. `false` when it is not disabled.
     pub async fn enable_subject(&self, subject: SubjectId) -> Result<bool, Unavailable> {
         let writer = self.writer.clone();

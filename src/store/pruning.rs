@@ -129,7 +129,7 @@ impl Prunable {
                     "revoked_sets",
                     "kind, target",
                     "revoked_seq",
-                    "revoked_seq <= COALESCE((SELECT MIN(created_seq) FROM grants), (SELECT head FROM revocation_head)) \
+                    "kind <> 'key' AND revoked_seq <= COALESCE((SELECT MIN(created_seq) FROM grants), (SELECT head FROM revocation_head)) \
                      AND NOT EXISTS (SELECT 1 FROM revocation_log WHERE seq = revoked_seq AND at > $1)"
                 ),
                 now - HOUR,

@@ -6,13 +6,13 @@ use sqlx::{FromRow, QueryBuilder};
 
 use super::Store;
 use super::engine::{Transaction, on_engine};
-use super::rows::number;
+use super::rows::{number, parse};
 use crate::domain::client::ClientId;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::{GrantFacts, SessionId, SubjectId};
 use crate::domain::revocation::{Chain, LogEntry, Revocation, Target};
 use crate::domain::timestamp::Timestamp;
-use crate::domain::token::GrantId;
+use crate::domain::token::{GrantId, KeyId, KeySet};
 
 /// What to end. All but the first end every grant that was made before, in one row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +29,8 @@ pub enum Ending {
     RevokeSubjectClient(SubjectId, ClientId),
     /// Also ends the session.
     RevokeSession(SessionId),
+    /// Everything that a key has signed and will sign: the key was given away.
+    RevokeKey(KeyId),
 }
 
 /// A password hash in PHC string format.
@@ -52,6 +54,22 @@ impl Store {
                 transaction.commit().await?;
             }
             Ok(entries)
+        })
+        .await
+    }
+
+    /// The keys that were revoked.
+    pub async fn revoked_keys(&self) -> Result<KeySet, Unavailable> {
+        let reader = self.reader.clone();
+        self.run("read the revoked keys", async move {
+            let ids: Vec<String> = on_engine!(&reader, on => {
+                sqlx::query_scalar("SELECT target FROM revoked_sets WHERE kind = 'key'").fetch_all(on).await?
+            });
+            let mut keys = KeySet::default();
+            for id in &ids {
+                keys.insert(parse(id)?);
+            }
+            Ok(keys)
         })
         .await
     }
@@ -127,6 +145,7 @@ impl Ending {
             Target::Subject(id) => Some(Self::RevokeSubject(id)),
             Target::SubjectClient(subject, client) => Some(Self::RevokeSubjectClient(subject, client)),
             Target::Session(id) => Some(Self::RevokeSession(id)),
+            Target::Key(id) => Some(Self::RevokeKey(id)),
             Target::Flush => None,
         }
     }
@@ -140,6 +159,7 @@ impl Ending {
             }
             Self::RevokeSubjectClient(subject, client) => Target::SubjectClient(subject.clone(), client.clone()),
             Self::RevokeSession(id) => Target::Session(*id),
+            Self::RevokeKey(id) => Target::Key(*id),
         }
     }
 
@@ -193,6 +213,10 @@ impl Ending {
                  ON CONFLICT (kind, target) DO UPDATE SET revoked_seq = revoked_sets.revoked_seq",
             )
             .bind(id.to_string()),
+            Self::RevokeKey(id) => sqlx::query(
+                "INSERT INTO revoked_sets (kind, target, revoked_seq) VALUES ('key', $1, 0) ON CONFLICT (kind, target) DO NOTHING",
+            )
+            .bind(id.to_string()),
         }
         .execute(&mut **on)
         .await?
@@ -211,6 +235,7 @@ impl Ending {
                 "UPDATE revoked_sets SET revoked_seq = $2 WHERE kind = 'subject_client' AND target = $1"
             }
             Target::Session(_) => "UPDATE revoked_sets SET revoked_seq = $2 WHERE kind = 'session' AND target = $1",
+            Target::Key(_) => "UPDATE revoked_sets SET revoked_seq = $2 WHERE kind = 'key' AND target = $1",
         };
         let seq = i64::try_from(seq).unwrap_or(i64::MAX);
         on_engine!(&mut *transaction, on => sqlx::query(statement).bind(target.name()).bind(seq).execute(&mut **on).await.map(drop))?;

@@ -7,8 +7,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config as Runs, TestRunner};
 use scopegate::domain::client::Introspects;
 use scopegate::domain::decision::{Decision, Match, Requirement};
-use scopegate::domain::grant::{SessionId, SubjectId};
+use scopegate::domain::grant::{GrantFacts, SessionId, SubjectId};
 use scopegate::domain::pkce::CodeVerifier;
+use scopegate::domain::revocation::Target;
 use scopegate::domain::scope::ScopeSet;
 use scopegate::domain::timestamp::Timestamp;
 use scopegate::domain::token::{GrantId, Token, TokenKind};
@@ -110,7 +111,9 @@ fn a_cached_decision_is_the_uncached_one_and_the_one_that_the_rules_give() {
             };
             assert!(backend.store.redeem(redemption).await.unwrap().is_some());
             if case.revoked {
-                assert!(backend.service.revoke_grant_by_id(id).await.unwrap());
+                assert!(
+                    backend.service.revoke_now(Target::Grant { id, generation: GrantFacts::REVOKED }).await.unwrap()
+                );
             }
             let token = Token {
                 kind: case.kind,

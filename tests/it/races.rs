@@ -152,10 +152,10 @@ async fn r15_revoking_all_while_more_is_granted_ends_what_was_before_and_nothing
         let between = pair.other.redeem(&query_of(&location, "code").unwrap()).await;
         if between.status == 200 {
             let tokens = between.tokens();
-            if !pair.one.is_active(&tokens.access).await {
-                pair.assert_tokens_dead(&tokens).await;
-            } else {
+            if pair.one.is_active(&tokens.access).await {
                 assert!(pair.other.is_active(&tokens.access).await && pair.other.is_active(&tokens.refresh).await);
+            } else {
+                pair.assert_tokens_dead(&tokens).await;
             }
         }
         let after = pair.other.redeem(&query_of(&browser.approve(&request).await, "code").unwrap()).await.tokens();

@@ -80,7 +80,7 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 async fn one_way(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut line: watch::Receiver<Line>) {
-    let mut buffer = [0; 16 << 10];
+    let mut buffer = vec![0; 16 << 10];
     loop {
         let read = tokio::select! {
             read = from.read(&mut buffer) => read,

@@ -12,7 +12,8 @@ CREATE TABLE sidecar_leases (
 );
 
 -- Sets of grants that were ended at once and have no row of their own; grants created before revoked_seq are dead.
--- kind and target as in revocation_log: 'subject_client' and 'CLIENT SUBJECT', 'session' and its id.
+-- kind and target as in revocation_log: 'subject_client' and 'CLIENT SUBJECT', 'session' and its id; and
+-- 'key' and its id, for keys that are good for nothing any more.
 CREATE TABLE revoked_sets (
     kind        TEXT   NOT NULL,
     target      TEXT   NOT NULL,
