@@ -17,6 +17,7 @@ use crate::domain::grant::Lifetimes;
 use crate::domain::scope::{Implications, Scope};
 use crate::domain::secret::{MacKey, MasterSecret};
 use crate::domain::token::{KeyId, TokenKeys};
+use crate::facts::redis::{Endpoint, MalformedEndpoint, SharedKeys};
 use crate::service::Settings;
 
 /// The whole configuration. Every key can be set as `SCOPEGATE_` + path with `__` between the parts:
@@ -36,6 +37,7 @@ pub struct Config {
     pub ops: Ops,
     pub database: Database,
     pub cache: Cache,
+    pub redis: Redis,
     pub tokens: Tokens,
     pub keys: Keys,
     pub login: Login,
@@ -90,6 +92,20 @@ pub struct Cache {
     /// For so long after the revocation log was read, in milliseconds, "active" is answered from the cache: what another server
     /// revokes is dead here after so long at the latest, whatever fails. 100 to 30000.
     pub lease: u64,
+}
+
+/// A cache that servers share. Nothing depends on it: without it, the database is asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Redis {
+    /// `redis://user:password@host:port/database`, `rediss://` with TLS, `redis+unix:///path`; through Sentinels
+    /// `redis+sentinel://user:password@host:port,host:port/master/database`, the password being that of the master; a cluster
+    /// `redis+cluster://user:password@host:port,host:port`; these two with TLS as `rediss+…`. Empty: no Redis.
+    pub url: Secret,
+    /// What every key and channel begins with.
+    pub key_prefix: String,
+    /// A file of PEM certificates to trust with TLS in place of the system's.
+    pub ca_path: String,
 }
 
 /// Lifetimes, in seconds.
@@ -227,6 +243,7 @@ impl Default for Config {
             ops: Ops::default(),
             database: Database::default(),
             cache: Cache::default(),
+            redis: Redis::default(),
             tokens: Tokens::default(),
             keys: Keys::default(),
             login: Login::default(),
@@ -263,6 +280,12 @@ impl Default for Database {
 impl Default for Cache {
     fn default() -> Self {
         Self { max_bytes: 64 << 20, lease: 1_000 }
+    }
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self { url: Secret::default(), key_prefix: "scopegate:".into(), ca_path: String::new() }
     }
 }
 
@@ -341,6 +364,10 @@ impl Config {
         if !(100..=30_000).contains(&self.cache.lease) {
             return wrong("cache.lease", "this is a number of milliseconds from 100 to 30000");
         }
+        if !self.redis.key_prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return wrong("redis.key_prefix", "this is made of printable ASCII characters other than space");
+        }
+        self.redis_endpoint()?;
         if tokens.refresh_grace > 60 {
             return wrong("tokens.refresh_grace", "this is a number of seconds from 0 to 60");
         }
@@ -372,6 +399,29 @@ impl Config {
     /// The key that seals forms.
     pub fn form_key(&self) -> Result<MacKey, ConfigError> {
         Ok(MacKey::derive(&self.master_secret()?, "scopegate/v1/form"))
+    }
+
+    /// Where the cache that servers share is, if there is one.
+    pub fn redis_endpoint(&self) -> Result<Option<Endpoint>, ConfigError> {
+        let Redis { url, ca_path, .. } = &self.redis;
+        if url.expose().is_empty() {
+            return Ok(None);
+        }
+        let wrong = |error: &dyn fmt::Display| ConfigError::new("redis.ca_path", &error.to_string());
+        let authorities = match ca_path.as_str() {
+            "" => None,
+            path => Some(std::fs::read(path).map_err(|error| wrong(&error))?),
+        };
+        match Endpoint::parse(url.expose(), authorities) {
+            Ok(endpoint) => Ok(Some(endpoint)),
+            Err(error @ MalformedEndpoint::Url) => Err(ConfigError::new("redis.url", &error.to_string())),
+            Err(error @ MalformedEndpoint::Certificates) => Err(wrong(&error)),
+        }
+    }
+
+    /// The keys that name and authenticate what is in Redis.
+    pub fn shared_keys(&self) -> Result<SharedKeys, ConfigError> {
+        Ok(SharedKeys::derive(&self.master_secret()?))
     }
 
     fn master_secret(&self) -> Result<MasterSecret, ConfigError> {

@@ -25,6 +25,7 @@ use crate::config::{Config, ConfigError, ListenAddress, ListenAddresses};
 use crate::domain::error::Unavailable;
 use crate::domain::secret::SecretHash;
 use crate::effects::Effects;
+use crate::facts::redis::SharedCache;
 use crate::facts::{Facts, LocalCache};
 use crate::grpc::GrpcFront;
 use crate::http;
@@ -53,6 +54,8 @@ pub enum StartError {
 pub struct Backend {
     pub service: Arc<Service>,
     pub store: Store,
+    /// The cache that servers share, if one is configured.
+    pub shared: Option<Arc<SharedCache>>,
     follower: Arc<Follower>,
     metrics: Arc<Metrics>,
 }
@@ -66,7 +69,14 @@ impl Backend {
         effects: Effects,
     ) -> Result<Self, StartError> {
         let cache = Arc::new(LocalCache::new(config.cache.max_bytes));
-        let metrics = Arc::new(Metrics::new(cache.clone()));
+        let mut metrics = Metrics::new(cache.clone());
+        let shared = match config.redis_endpoint()? {
+            Some(endpoint) => {
+                let (prefix, keys) = (&config.redis.key_prefix, config.shared_keys()?);
+                Some(Arc::new(SharedCache::new(endpoint, prefix, keys, metrics.of_redis())))
+            }
+            None => None,
+        };
         let store = Store::open(config.database.url.expose(), metrics.store_operations.clone()).await?;
         if config.database.migrates_itself() {
             store.migrate().await?;
@@ -81,7 +91,7 @@ impl Backend {
         ));
         let service = Service::new(Parts {
             settings: config.settings(issuer_address),
-            facts: Facts::new(store.clone(), cache),
+            facts: Facts::new(store.clone(), cache, shared.clone(), &metrics.facts),
             store: store.clone(),
             index,
             follower: follower.clone(),
@@ -89,7 +99,7 @@ impl Backend {
             form_key: config.form_key()?,
             effects,
         });
-        Ok(Self { service: Arc::new(service), store, follower, metrics })
+        Ok(Self { service: Arc::new(service), store, shared, follower, metrics: Arc::new(metrics) })
     }
 }
 
@@ -162,6 +172,9 @@ impl Server {
         let mut background = JoinSet::new();
         let follower = backend.follower.clone();
         background.spawn(async move { follower.run().await });
+        if let Some(shared) = backend.shared.clone() {
+            background.spawn(async move { shared.run().await });
+        }
         let ops = ops::router(backend.metrics.clone(), backend.store.clone());
         for listener in ops_listeners.next_core() {
             background.spawn(connections::accept(listener, Front::Http(ops.clone()), limit.clone(), draining.clone()));
