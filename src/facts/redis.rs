@@ -147,13 +147,13 @@ impl SharedCache {
 
     /// Hears what is published for as long as it is polled, on a connection of its own that is made again whenever it
     /// ends. What is published meanwhile is not heard.
-    pub async fn subscribe(&self, channel: &str, on_message: impl Fn(String) + Send) {
+    pub async fn subscribe(&self, channel: &str, mut on_message: impl FnMut(String) + Send) {
         let channel = self.channel(channel);
         let (shortest, longest) = RESUBSCRIBE;
         let mut pause = shortest;
         for attempt in 0.. {
             let began = Instant::now();
-            if let Err(error) = self.link.listen(&channel, attempt, &on_message).await {
+            if let Err(error) = self.link.listen(&channel, attempt, &mut on_message).await {
                 tracing::debug!(%error, "a subscription in Redis ended");
             }
             if began.elapsed() > longest {

@@ -3,6 +3,7 @@
 mod browser;
 mod database;
 mod http;
+mod redis;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use scopegate::config::{Config, Layers, ListenAddress};
 use scopegate::domain::client::{Client, Introspects};
 use scopegate::domain::timestamp::Timestamp;
 use scopegate::effects::{Clock, Effects, Entropy};
+use scopegate::facts::redis::SharedCache;
 use scopegate::proto::scopegate::v1 as api;
 use scopegate::proto::scopegate::v1::token_service_client::TokenServiceClient;
 use scopegate::server::{Addresses, Server};
@@ -27,6 +29,7 @@ use zeroize::Zeroizing;
 pub use self::browser::{Browser, encode, hidden_fields, query_of, ticked_scopes};
 pub use self::database::Database;
 pub use self::http::{Http, Reply, basic, form};
+pub use self::redis::Redis;
 
 pub const REDIRECT_URI: &str = "http://127.0.0.1:8765/callback";
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -40,6 +43,8 @@ pub struct Sidecar {
     pub addresses: Addresses,
     pub clock: Arc<ManualClock>,
     pub service: Arc<Service>,
+    /// What it shares with others through Redis, if it has one.
+    pub shared: Option<Arc<SharedCache>>,
     /// A confidential client with the scopes `a`, `b` and `c`.
     pub shop: Registered,
     /// A public one.
@@ -114,21 +119,26 @@ impl Sidecar {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let server = Server::start(&config, effects).await.unwrap();
-                let service = server.backend.service.clone();
+                let (service, shared) = (server.backend.service.clone(), server.backend.shared.clone());
                 let clients = [register(&service, "Shop", false).await, register(&service, "App", true).await];
                 let _ = service.create_account(USERNAME.into(), Zeroizing::new(PASSWORD.into())).await;
-                let _ = ready.send((server.addresses.clone(), service, clients));
+                let _ = ready.send((server.addresses.clone(), service, shared, clients));
                 let _ = stopped.await;
                 server.stop().await;
             });
         });
-        let (addresses, service, [shop, app]) = started.await.unwrap();
-        Self { addresses, clock, service, shop, app, directory, stop: Some(stop), thread: Some(thread) }
+        let (addresses, service, shared, [shop, app]) = started.await.unwrap();
+        Self { addresses, clock, service, shared, shop, app, directory, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Another one on the same database, with the same clients.
     pub async fn beside(&self) -> Self {
-        let mut other = Self::on(self.directory.clone(), "").await;
+        self.beside_with("").await
+    }
+
+    /// The same, with more configuration.
+    pub async fn beside_with(&self, more: &str) -> Self {
+        let mut other = Self::on(self.directory.clone(), more).await;
         (other.shop, other.app) = (self.shop.clone(), self.app.clone());
         other
     }

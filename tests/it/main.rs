@@ -13,6 +13,7 @@ mod garbage;
 mod introspect;
 mod pages;
 mod properties;
+mod redis;
 mod refresh;
 mod revoke;
 mod server;

@@ -128,7 +128,7 @@ impl Link {
         &self,
         channel: &str,
         attempt: usize,
-        on_message: &(impl Fn(String) + Send),
+        on_message: &mut (impl FnMut(String) + Send),
     ) -> Result<(), Down> {
         let subscribe = async {
             let mut subscription = self.endpoint.node(attempt).await?.get_async_pubsub().await?;
