@@ -230,7 +230,7 @@ async fn garbage_in_redis_is_only_a_miss_and_is_replaced() {
                 }
                 "random" => replace(key, &[0x5A; 64]).await,
                 "empty" => replace(key, b"").await,
-                _ => replace(key, &[1; 1 << 20]).await,
+                _ => replace(key, &vec![1; 1 << 20]).await,
             }
         }
         assert_eq!(look_up(&other, &live).await, (true, CacheStatus::Store), "{spoil}");
@@ -285,12 +285,12 @@ async fn without_redis_every_check_is_still_answered_and_quickly() {
         }
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 
+        is_up(&other, 0).await;
         let late = one.beside_with(&configuration).await;
         assert!(late.is_active(&live[0]).await, "a server starts without Redis");
         if pauses {
             redis.resume().await;
         } else {
-            is_up(&other, 0).await;
             redis.restart().await;
         }
         for server in [&one, &other, &late] {
@@ -327,8 +327,7 @@ async fn a_new_scope_subset_is_known_at_a_server_that_gets_older_facts() {
     let narrowed = one.http().post_as(&one.shop, "/token", &form).await.tokens();
     let answer = other.introspect(&narrowed.access).await;
     assert_eq!((answer.active, answer.scope.as_str(), answer.cache_status()), (true, "a", CacheStatus::Store));
-    let old = redis.keys().await;
-    assert_eq!(old.len(), 1);
+    assert_eq!(redis.keys().await.len(), 1, "the older facts are replaced, under the same name");
     // The facts that `one` has in its own cache are too old as well. What it gets from Redis now is not.
     let (active, source) = look_up(&one, &narrowed.access).await;
     assert!(active && [CacheStatus::Shared, CacheStatus::Store].contains(&source), "{source:?}");
