@@ -110,13 +110,20 @@ async fn what_one_server_has_looked_up_another_gets_from_redis() {
     let redis = Redis::start().await;
     let one = connected(&configuration(&redis.url())).await;
     let other = connected_beside(&one, &configuration(&redis.url())).await;
-    let token = known_token(&one).await;
-    redis.holds(1).await;
-    let operations = other.store_operations().await;
-    assert_eq!(look_up(&other, &token).await, (true, CacheStatus::Shared));
-    assert_eq!(look_up(&other, &token).await, (true, CacheStatus::Local));
-    assert_eq!(other.store_operations().await, operations);
-    for (tier, count) in [("local", 1), ("shared", 1), ("store", 0)] {
+    // On a loaded machine a reply may come too late, which is a miss.
+    let mut misses = 0;
+    loop {
+        let token = known_token(&one).await;
+        let operations = other.store_operations().await;
+        if look_up(&other, &token).await == (true, CacheStatus::Shared) {
+            assert_eq!(look_up(&other, &token).await, (true, CacheStatus::Local));
+            assert_eq!(other.store_operations().await, operations, "nothing was read from the database");
+            break;
+        }
+        misses += 1;
+        assert!(misses < 20, "nothing comes from Redis");
+    }
+    for (tier, count) in [("local", 1), ("shared", 1), ("store", misses)] {
         assert_eq!(other.metric(&format!("scopegate_facts_total{{tier=\"{tier}\"}}")).await, count, "{tier}");
     }
     let key = &redis.keys().await[0];
@@ -276,6 +283,7 @@ async fn without_redis_every_check_is_still_answered_and_quickly() {
         } else {
             redis.stop().await;
         }
+        let errors = other.metric("scopegate_redis_errors_total").await;
         let began = Instant::now();
         for token in &live {
             assert!(other.is_active(token).await);
@@ -284,6 +292,8 @@ async fn without_redis_every_check_is_still_answered_and_quickly() {
             assert!(is_dead(&other, check).await);
         }
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        let errors = other.metric("scopegate_redis_errors_total").await - errors;
+        assert!(errors < 10, "after a few failures Redis is not asked any more: {errors}");
 
         is_up(&other, 0).await;
         let late = one.beside_with(&configuration).await;
