@@ -102,7 +102,7 @@ pub struct Redis {
     /// `redis+sentinel://user:password@host:port,host:port/master/database`, the password being that of the master; a cluster
     /// `redis+cluster://user:password@host:port,host:port`; these two with TLS as `rediss+…`. Empty: no Redis.
     pub url: Secret,
-    /// What every key and channel begins with.
+    /// What every key and channel begins with. Each database that is used with the same Redis needs one of its own.
     pub key_prefix: String,
     /// A file of PEM certificates to trust with TLS in place of the system's.
     pub ca_path: String,

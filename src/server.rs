@@ -1,6 +1,6 @@
 //! The composition root: builds the parts once, binds, runs, drains.
 //!
-//! Threads: the one that starts the server is the background, where the connections to the database live and the
+//! Threads: the one that starts the server is the background, where the connections to the database and to Redis live and the
 //! revocation log is followed; each core is a thread with a runtime of its own and its own listeners on the shared ports.
 //! A core hands a miss or a write to the background and awaits the answer.
 

@@ -39,6 +39,7 @@ pub struct SharedKeys {
 }
 
 impl SharedKeys {
+    /// The keys that derive from the master secret.
     pub fn derive(master: &MasterSecret) -> Self {
         Self {
             names: MacKey::derive(master, "scopegate/v1/shared-cache-key"),

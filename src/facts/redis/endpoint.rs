@@ -59,6 +59,10 @@ pub(super) enum Connection {
 impl Endpoint {
     /// Reads a URL. `authorities` are PEM certificates to trust with TLS in place of the system's.
     pub fn parse(url: &str, authorities: Option<Vec<u8>>) -> Result<Self, MalformedEndpoint> {
+        // The client would take a file without any, and then trust nobody.
+        if authorities.as_ref().is_some_and(|pem| !contains_certificate(pem)) {
+            return Err(MalformedEndpoint::Certificates);
+        }
         let certificates = authorities.map(|pem| TlsCertificates { client_tls: None, root_cert: Some(pem) });
         let (scheme, rest) = url.split_once("://").ok_or(MalformedEndpoint::Url)?;
         let topology = match scheme {
@@ -125,6 +129,11 @@ impl Connection {
             Self::Cluster(connection) => command.query_async(connection).await,
         }
     }
+}
+
+fn contains_certificate(pem: &[u8]) -> bool {
+    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+    pem.windows(BEGIN.len()).any(|window| window == BEGIN)
 }
 
 fn client(url: &str, certificates: Option<&TlsCertificates>) -> Result<Client, MalformedEndpoint> {
@@ -236,8 +245,10 @@ mod tests {
     #[test]
     fn authorities_that_are_no_certificates_are_refused() {
         for url in ["rediss://a", "rediss+sentinel://a/m", "rediss+cluster://a"] {
-            let garbage = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_vec();
-            assert_eq!(Endpoint::parse(url, Some(garbage)).err(), Some(MalformedEndpoint::Certificates), "{url}");
+            for garbage in ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+                let refused = Endpoint::parse(url, Some(garbage.into())).err();
+                assert_eq!(refused, Some(MalformedEndpoint::Certificates), "{url} {garbage}");
+            }
         }
     }
 }

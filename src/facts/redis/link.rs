@@ -79,6 +79,7 @@ impl Link {
             Ok(Ok(value)) => return Reply::Value(value),
             Ok(Err(error)) if error.is_unrecoverable_error() => self.end(&live),
             Ok(Err(error)) if !error.is_timeout() => {
+                tracing::debug!(%error, "Redis refuses a command");
                 self.metrics.errors.inc();
                 return Reply::Refused(error);
             }
