@@ -17,6 +17,7 @@ use crate::domain::grant::Lifetimes;
 use crate::domain::scope::{Implications, Scope};
 use crate::domain::secret::{MacKey, MasterSecret};
 use crate::domain::token::{KeyId, TokenKeys};
+use crate::facts::redis::{Endpoint, MalformedEndpoint, SharedKeys};
 use crate::service::Settings;
 
 /// The whole configuration. Every key can be set as `SCOPEGATE_` + path with `__` between the parts:
@@ -36,6 +37,7 @@ pub struct Config {
     pub ops: Ops,
     pub database: Database,
     pub cache: Cache,
+    pub redis: Redis,
     pub tokens: Tokens,
     pub keys: Keys,
     pub login: Login,
@@ -95,6 +97,20 @@ pub struct Cache {
     pub lease: u64,
     /// How long callers may keep a permission (`cache_ttl` in answers), in milliseconds: by so much later does a revocation reach them.
     pub answer_ttl: u64,
+}
+
+/// A cache that servers share. Nothing depends on it: without it, the database is asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Redis {
+    /// `redis://user:password@host:port/database`, `rediss://` with TLS, `redis+unix:///path`; through Sentinels
+    /// `redis+sentinel://user:password@host:port,host:port/master/database`, the password being that of the master; a cluster
+    /// `redis+cluster://user:password@host:port,host:port`; these two with TLS as `rediss+…`. Empty: no Redis.
+    pub url: Secret,
+    /// What every key and channel begins with. Each database that is used with the same Redis needs one of its own.
+    pub key_prefix: String,
+    /// A file of PEM certificates to trust with TLS in place of the system's.
+    pub ca_path: String,
 }
 
 /// Lifetimes, in seconds.
@@ -232,6 +248,7 @@ impl Default for Config {
             ops: Ops::default(),
             database: Database::default(),
             cache: Cache::default(),
+            redis: Redis::default(),
             tokens: Tokens::default(),
             keys: Keys::default(),
             login: Login::default(),
@@ -268,6 +285,12 @@ impl Default for Database {
 impl Default for Cache {
     fn default() -> Self {
         Self { max_bytes: 64 << 20, lease: 1_000, answer_ttl: 0 }
+    }
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self { url: Secret::default(), key_prefix: "scopegate:".into(), ca_path: String::new() }
     }
 }
 
@@ -349,6 +372,10 @@ impl Config {
         if self.cache.answer_ttl > 60_000 {
             return wrong("cache.answer_ttl", "this is a number of milliseconds from 0 to 60000");
         }
+        if !self.redis.key_prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return wrong("redis.key_prefix", "this is made of printable ASCII characters other than space");
+        }
+        self.redis_endpoint()?;
         if tokens.refresh_grace > 60 {
             return wrong("tokens.refresh_grace", "this is a number of seconds from 0 to 60");
         }
@@ -385,6 +412,29 @@ impl Config {
     /// The key that seals what servers tell each other of revocations.
     pub fn hint_key(&self) -> Result<MacKey, ConfigError> {
         Ok(MacKey::derive(&self.master_secret()?, "scopegate/v1/hint"))
+    }
+
+    /// Where the cache that servers share is, if there is one.
+    pub fn redis_endpoint(&self) -> Result<Option<Endpoint>, ConfigError> {
+        let Redis { url, ca_path, .. } = &self.redis;
+        if url.expose().is_empty() {
+            return Ok(None);
+        }
+        let wrong = |error: &dyn fmt::Display| ConfigError::new("redis.ca_path", &error.to_string());
+        let authorities = match ca_path.as_str() {
+            "" => None,
+            path => Some(std::fs::read(path).map_err(|error| wrong(&error))?),
+        };
+        match Endpoint::parse(url.expose(), authorities) {
+            Ok(endpoint) => Ok(Some(endpoint)),
+            Err(error @ MalformedEndpoint::Url) => Err(ConfigError::new("redis.url", &error.to_string())),
+            Err(error @ MalformedEndpoint::Certificates) => Err(wrong(&error)),
+        }
+    }
+
+    /// The keys that name and authenticate what is in Redis.
+    pub fn shared_keys(&self) -> Result<SharedKeys, ConfigError> {
+        Ok(SharedKeys::derive(&self.master_secret()?))
     }
 
     fn master_secret(&self) -> Result<MasterSecret, ConfigError> {

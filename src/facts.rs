@@ -1,10 +1,13 @@
-//! Cached facts about grants: in this process first, then the database, once per grant however many ask.
+//! Cached facts about grants: in this process first, then Redis, if there is one, then the database, once per grant however
+//! many ask.
 //!
 //! Only facts are kept here, never decisions, and nothing about a token that its key did not sign. Whether facts are still
 //! good is for the revocation index to say, so in which order they are filled and revoked does not matter.
 
 mod flight;
 mod local;
+pub mod redis;
+mod source;
 
 use std::sync::Arc;
 
@@ -12,58 +15,104 @@ use tokio::runtime::Handle;
 
 use self::flight::Flights;
 pub use self::local::LocalCache;
+use self::redis::{Replacement, Shared, SharedCache};
+use self::source::Counts;
+pub use self::source::{CoreCounter, Shards, Source, TierCounter};
 use crate::domain::error::Unavailable;
 use crate::domain::grant::GrantFacts;
 use crate::domain::token::GrantId;
 use crate::store::Store;
 
-/// Where facts came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// Nothing was looked up.
-    Nowhere,
-    /// The cache in this process.
-    Local,
-    /// The database, through the cache.
+/// How far a lookup goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Depth {
+    /// To Redis, and to the database for what is not there.
+    Shared,
+    /// To the database: what the caches hold was not good enough.
     Store,
-    /// The database, past the cache.
-    Bypassed,
+}
+
+/// Facts, and where they came from.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    pub facts: Arc<GrantFacts>,
+    pub source: Source,
 }
 
 /// The facts about grants.
 pub struct Facts {
-    local: Arc<LocalCache>,
-    flights: Arc<Flights>,
-    store: Store,
+    tiers: Arc<Tiers>,
+    counts: Counts,
     background: Handle,
+}
+
+/// Where facts are kept and read.
+struct Tiers {
+    local: Arc<LocalCache>,
+    shared: Option<Arc<SharedCache>>,
+    store: Store,
+    flights: Flights,
 }
 
 impl Facts {
     /// Fetches on the runtime that calls.
-    pub fn new(store: Store, local: Arc<LocalCache>) -> Self {
-        Self { local, flights: Arc::default(), store, background: Handle::current() }
+    pub fn new(store: Store, local: Arc<LocalCache>, shared: Option<Arc<SharedCache>>, counter: &TierCounter) -> Self {
+        let tiers = Tiers { local, shared, store, flights: Flights::default() };
+        Self { tiers: Arc::new(tiers), counts: Counts::new(counter), background: Handle::current() }
     }
 
     /// What the cache in this process holds. Never waits.
     pub fn cached(&self, grant: GrantId) -> Option<Arc<GrantFacts>> {
-        self.local.get(grant)
+        let facts = self.tiers.local.get(grant)?;
+        self.counts.count(Source::Local);
+        Some(facts)
     }
 
-    /// Reads the facts from the database and keeps them; `None` when there is no such grant. Callers that ask for
-    /// the same grant at the same time share one read.
-    pub async fn fetch(&self, grant: GrantId) -> Result<Option<Arc<GrantFacts>>, Unavailable> {
-        let (flight, leads) = self.flights.join(grant);
+    /// Looks the facts up and keeps them; `None` when there is no such grant. Callers that ask for the same grant at the
+    /// same time share one lookup. `epoch` is the history that the database is in: what Redis holds of another one is not seen.
+    pub async fn fetch(&self, grant: GrantId, depth: Depth, epoch: u64) -> Result<Option<Fetched>, Unavailable> {
+        let (flight, leads) = self.tiers.flights.join((grant, depth));
         if leads {
             // A task of its own: if this caller goes away, the others still get their answer.
-            let (local, flights, store) = (self.local.clone(), self.flights.clone(), self.store.clone());
+            let tiers = self.tiers.clone();
             self.background.spawn(async move {
-                let facts = store.facts(grant).await.map(|facts| facts.map(Arc::new));
-                if let Ok(Some(facts)) = &facts {
-                    local.put(grant, facts.clone());
+                let fetched = tiers.fetch(grant, depth, epoch).await;
+                if let Ok(Some(fetched)) = &fetched {
+                    tiers.local.put(grant, fetched.facts.clone());
                 }
-                flights.land(grant, facts);
+                tiers.flights.land((grant, depth), fetched);
             });
         }
-        flight.landed().await
+        let fetched = flight.landed().await?;
+        if let Some(fetched) = &fetched {
+            self.counts.count(fetched.source);
+        }
+        Ok(fetched)
+    }
+}
+
+impl Tiers {
+    async fn fetch(&self, grant: GrantId, depth: Depth, epoch: u64) -> Result<Option<Fetched>, Unavailable> {
+        let Some(shared) = &self.shared else { return self.read(grant).await };
+        let replacement = match depth {
+            Depth::Shared => match shared.get(grant, epoch).await {
+                Shared::Facts(facts) => {
+                    return Ok(Some(Fetched { facts: Arc::new(facts), source: Source::Shared }));
+                }
+                Shared::Missing => Replacement::Keep,
+                Shared::Unusable => Replacement::Replace,
+            },
+            Depth::Store => Replacement::Replace,
+        };
+        let fetched = self.read(grant).await?;
+        if let Some(fetched) = &fetched {
+            shared.put(grant, epoch, &fetched.facts, replacement);
+        }
+        Ok(fetched)
+    }
+
+    async fn read(&self, grant: GrantId) -> Result<Option<Fetched>, Unavailable> {
+        let facts = self.store.facts(grant).await?;
+        Ok(facts.map(|facts| Fetched { facts: Arc::new(facts), source: Source::Store }))
     }
 }

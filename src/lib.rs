@@ -23,7 +23,7 @@
 //!    sets the deadline; `grpc::tokens` reads the request.
 //! 2. `service::introspection` opens the token (`domain::token`): one MAC. Garbage and expired tokens end here, without a lookup.
 //! 3. The facts about its grant come from the cache of this process (`facts::local`) or, once for all who ask at the same
-//!    time (`facts::flight`), from the database (`store::grants`), on the background runtime.
+//!    time (`facts::flight`), from Redis (`facts::redis`) or the database (`store::grants`), on the background runtime.
 //! 4. The revocation index says whether the grant ended since the facts were read (`revocation::index`).
 //! 5. `domain::decision` decides about scopes and audience, anew on every call, and `domain::challenge` words the refusal.
 //!

@@ -1,6 +1,6 @@
 //! The composition root: builds the parts once, binds, runs, drains.
 //!
-//! Threads: the one that starts the server is the background, where the connections to the database live, the
+//! Threads: the one that starts the server is the background, where the connections to the database and to Redis live, the
 //! revocation log is followed and what has ended is pruned; each core is a thread with a runtime of its own and its own
 //! listeners on the shared ports. A core hands a miss or a write to the background and awaits the answer.
 
@@ -25,6 +25,7 @@ use crate::config::{Config, ConfigError, ListenAddress, ListenAddresses};
 use crate::domain::error::Unavailable;
 use crate::domain::secret::SecretHash;
 use crate::effects::Effects;
+use crate::facts::redis::SharedCache;
 use crate::facts::{Facts, LocalCache};
 use crate::grpc::GrpcFront;
 use crate::http;
@@ -53,6 +54,8 @@ pub enum StartError {
 pub struct Backend {
     pub service: Arc<Service>,
     pub store: Store,
+    /// The cache that servers share, if one is configured.
+    pub shared: Option<Arc<SharedCache>>,
     follower: Arc<Follower>,
     metrics: Arc<Metrics>,
 }
@@ -66,7 +69,14 @@ impl Backend {
         effects: Effects,
     ) -> Result<Self, StartError> {
         let cache = Arc::new(LocalCache::new(config.cache.max_bytes));
-        let metrics = Arc::new(Metrics::new(cache.clone()));
+        let mut metrics = Metrics::new(cache.clone());
+        let shared = match config.redis_endpoint()? {
+            Some(endpoint) => {
+                let (prefix, keys) = (&config.redis.key_prefix, config.shared_keys()?);
+                Some(Arc::new(SharedCache::new(endpoint, prefix, keys, metrics.of_redis())))
+            }
+            None => None,
+        };
         let store = Store::open(config.database.url.expose(), metrics.store_operations.clone()).await?;
         if config.database.migrates_itself() {
             store.migrate().await?;
@@ -75,7 +85,7 @@ impl Backend {
         let lease = Duration::from_millis(config.cache.lease);
         let (start, revoked_keys) = (store.log_start(effects.now()).await?, store.revoked_keys().await?);
         let index = Arc::new(RevocationIndex::starting_at(start, lease, revoked_keys));
-        let hints = Hints::new(config.hint_key()?, config.database.notify.then(|| store.clone()));
+        let hints = Hints::new(config.hint_key()?, config.database.notify.then(|| store.clone()), shared.clone());
         let follower = Arc::new(Follower::new(store.clone(), index.clone(), hints.clone(), effects.clone()));
         follower.catch_up().await?;
         let token_keys = config.token_keys()?;
@@ -85,7 +95,7 @@ impl Backend {
         let revoker = Revoker::new(store.clone(), index.clone(), follower.clone(), hints, effects.clone());
         let service = Service::new(Parts {
             settings: config.settings(issuer_address),
-            facts: Facts::new(store.clone(), cache),
+            facts: Facts::new(store.clone(), cache, shared.clone(), &metrics.facts),
             store: store.clone(),
             index,
             follower: follower.clone(),
@@ -95,7 +105,7 @@ impl Backend {
             pruning: metrics.pruning.clone(),
             effects,
         });
-        Ok(Self { service: Arc::new(service), store, follower, metrics })
+        Ok(Self { service: Arc::new(service), store, shared, follower, metrics: Arc::new(metrics) })
     }
 }
 
@@ -172,6 +182,9 @@ impl Server {
         background.spawn(async move { follower.listen().await });
         let service = backend.service.clone();
         background.spawn(async move { service.prune_for_ever().await });
+        if let Some(shared) = backend.shared.clone() {
+            background.spawn(async move { shared.run().await });
+        }
         let ops = ops::router(backend.metrics.clone(), backend.store.clone());
         for listener in ops_listeners.next_core() {
             background.spawn(connections::accept(listener, Front::Http(ops.clone()), limit.clone(), draining.clone()));

@@ -9,7 +9,8 @@ use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{ConfigError, LogFormat, Telemetry};
-use crate::facts::LocalCache;
+use crate::facts::redis::RedisMetrics;
+use crate::facts::{LocalCache, TierCounter};
 use crate::service::pruning::PruningMetrics;
 use crate::store::OperationCounter;
 
@@ -37,6 +38,7 @@ pub struct Metrics {
     registry: Registry,
     pub store_operations: OperationCounter,
     pub pruning: PruningMetrics,
+    pub facts: TierCounter,
     cache_entries: Gauge,
     cache_bytes: Gauge,
     cache: Arc<LocalCache>,
@@ -47,8 +49,10 @@ impl Metrics {
         let mut registry = Registry::with_prefix("scopegate");
         let store_operations = OperationCounter::default();
         let pruning = PruningMetrics::default();
+        let facts = TierCounter::default();
         let (cache_entries, cache_bytes) = (Gauge::default(), Gauge::default());
         registry.register("store_operations", "Operations on the database, by name", store_operations.clone());
+        registry.register("facts", "Facts about grants, by where they came from", facts.clone());
         registry.register("cache_entries", "Grants whose facts are cached in this process", cache_entries.clone());
         registry.register("cache_bytes", "Estimated size of the cached facts, in bytes", cache_bytes.clone());
         registry.register(
@@ -61,7 +65,21 @@ impl Metrics {
             "For how long the grant that waits longest could have been pruned",
             pruning.oldest_expired_age.clone(),
         );
-        Self { registry, store_operations, pruning, cache_entries, cache_bytes, cache }
+        Self { registry, store_operations, pruning, facts, cache_entries, cache_bytes, cache }
+    }
+
+    /// What is counted about Redis, where there is one.
+    pub fn of_redis(&mut self) -> RedisMetrics {
+        let redis = RedisMetrics::default();
+        let (errors, unusable) = (redis.errors.clone(), redis.unusable.clone());
+        self.registry.register(
+            "redis_errors",
+            "Commands to Redis without a good reply, and failed connections",
+            errors,
+        );
+        self.registry.register("redis_unusable", "Values in Redis that no server of this secret wrote there", unusable);
+        self.registry.register("redis_up", "1 while Redis answers", redis.up.clone());
+        redis
     }
 
     /// The metrics in OpenMetrics text format.

@@ -35,6 +35,10 @@ fi
 step "Install PostgreSQL, if it is missing"
 ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null || install postgresql
 
+step "Install Redis, and openssl for its certificates, if they are missing"
+command -v redis-server || install redis-server
+command -v openssl || install openssl
+
 step "Generate the Python gRPC stubs"
 mkdir -p $tools/stubs
 $tools/bin/python -m grpc_tools.protoc -Iproto --python_out=$tools/stubs --grpc_python_out=$tools/stubs \

@@ -159,6 +159,7 @@ fn cache_status(source: Source) -> api::CacheStatus {
     match source {
         Source::Nowhere => api::CacheStatus::Unspecified,
         Source::Local => api::CacheStatus::Local,
+        Source::Shared => api::CacheStatus::Shared,
         Source::Store => api::CacheStatus::Store,
         Source::Bypassed => api::CacheStatus::Bypassed,
     }

@@ -8,11 +8,14 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use crate::domain::revocation::{LogEntry, Revocation};
 use crate::domain::secret::MacKey;
+use crate::facts::redis::SharedCache;
 use crate::store::Store;
 
 /// PostgreSQL carries 8,000 bytes at most.
 const MAX_BYTES: usize = 7_000;
 const TAG: usize = 16;
+/// The channel in Redis.
+const CHANNEL: &str = "revocations";
 
 /// Where servers tell each other, and the key by which they know each other.
 #[derive(Clone)]
@@ -20,28 +23,48 @@ pub struct Hints {
     seal: Seal,
     /// The database with its `NOTIFY`, if that is to be used.
     notify: Option<Store>,
+    /// Redis, if there is one.
+    shared: Option<Arc<SharedCache>>,
 }
 
 impl Hints {
-    pub fn new(key: MacKey, notify: Option<Store>) -> Self {
-        Self { seal: Seal(Arc::new(key)), notify: notify.filter(Store::is_shared) }
+    pub fn new(key: MacKey, notify: Option<Store>, shared: Option<Arc<SharedCache>>) -> Self {
+        Self { seal: Seal(Arc::new(key)), notify: notify.filter(Store::is_shared), shared }
     }
 
     /// Tells the other servers of entries that were committed. It may fail: they read the log.
     pub(super) async fn tell(&self, entries: &[LogEntry]) {
-        if let Some(store) = &self.notify
-            && let Err(error) = store.notify(self.seal.seal(entries)).await
-        {
-            tracing::warn!(error = %error, cause = %error.cause, "other servers could not be told of a revocation; they read of it");
-        }
+        let message = self.seal.seal(entries);
+        let by_redis = async {
+            if let Some(shared) = &self.shared {
+                shared.publish(CHANNEL, &message).await;
+            }
+        };
+        let by_database = async {
+            if let Some(store) = &self.notify
+                && let Err(error) = store.notify(message.clone()).await
+            {
+                tracing::warn!(error = %error, cause = %error.cause, "other servers could not be told of a revocation; they read of it");
+            }
+        };
+        tokio::join!(by_redis, by_database);
     }
 
     /// Hears what other servers tell, for ever. Nothing: some may have been lost.
-    pub(super) async fn listen(&self, hear: impl Fn(Option<Vec<Revocation>>)) {
-        match &self.notify {
-            Some(store) => store.listen(|message| hear(message.map(|message| self.seal.open(message)))).await,
-            None => std::future::pending().await,
-        }
+    pub(super) async fn listen(&self, hear: impl Fn(Option<Vec<Revocation>>) + Send + Sync) {
+        let by_redis = async {
+            match &self.shared {
+                Some(shared) => shared.subscribe(CHANNEL, |message| hear(Some(self.seal.open(&message)))).await,
+                None => std::future::pending().await,
+            }
+        };
+        let by_database = async {
+            match &self.notify {
+                Some(store) => store.listen(|message| hear(message.map(|message| self.seal.open(message)))).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::join!(by_redis, by_database);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::domain::grant::{GrantFacts, GrantState};
 use crate::domain::parameters::Parameters;
 use crate::domain::scope::ScopeSet;
 use crate::domain::token::{Signed, Token, TokenKind};
-use crate::facts::Source;
+use crate::facts::{Depth, Source};
 use crate::revocation::Verdict;
 
 /// What is known about a token.
@@ -117,12 +117,12 @@ impl Service {
         {
             return Ok(standing);
         }
-        // Twice, because the first may share a read that began before what made the facts too old.
-        for _ in 0..2 {
-            let Some(facts) = self.facts.fetch(token.grant).await? else {
+        // The database twice, because the first may share a read that began before what made the facts too old.
+        for depth in [Depth::Shared, Depth::Store, Depth::Store] {
+            let Some(fetched) = self.facts.fetch(token.grant, depth, self.index.epoch()).await? else {
                 return Ok(Standing::inactive(Source::Store));
             };
-            if let Some(standing) = self.judge(token, facts, Source::Store) {
+            if let Some(standing) = self.judge(token, fetched.facts, fetched.source) {
                 return Ok(standing);
             }
         }

@@ -11,7 +11,7 @@ use scopegate::proto::scopegate::v1::token_service_client::TokenServiceClient;
 use tonic::Code;
 use tonic::transport::Channel;
 
-use crate::harness::{Database, Line, Sidecar, line};
+use crate::harness::{Database, Line, Proxy, Redis, Sidecar, Target, line};
 
 /// The lease: no check that begins so long after a revocation has returned may be answered "active".
 const LEASE: Duration = Duration::from_secs(1);
@@ -122,14 +122,49 @@ fn report(condition: &str, figures: &[Duration]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_revocation_reaches_every_server_within_the_lease_when_all_is_well_and_when_hints_are_lost() {
-    let silent = "[database]\nnotify = false";
-    for (condition, more) in [("healthy", ["", "", ""]), ("hints lost", [silent, silent, silent])] {
-        let deployment = Deployment::three(more).await;
-        let number = deployment.revocations().await;
+async fn a_revocation_reaches_every_server_within_the_lease_whatever_redis_does() {
+    let mut redis = Redis::start().await;
+    let line = Proxy::to(Target::Tcp(format!("127.0.0.1:{}", redis.port))).await;
+    let with_redis = |url: &str| format!("[redis]\nurl = '{url}'");
+    let (direct, by_line) = (with_redis(&redis.url()), with_redis(&redis.url_at(line.port)));
+    let deployment = Deployment::three([&direct, &direct, &by_line]).await;
+    let number = deployment.revocations().await;
+    for condition in ["healthy", "one server cut off from Redis", "Redis hangs", "Redis stopped"] {
         let tokens = deployment.cached_tokens(number).await;
+        match condition {
+            "one server cut off from Redis" => line.set(Line::Silent),
+            "Redis hangs" => redis.pause().await,
+            "Redis stopped" => {
+                redis.resume().await;
+                redis.stop().await;
+            }
+            _ => {}
+        }
         report(condition, &deployment.staleness(tokens, Bounded).await);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_reaches_every_server_within_the_lease_when_hints_are_lost() {
+    let silent = "[database]\nnotify = false";
+    let deployment = Deployment::three([silent; 3]).await;
+    let number = deployment.revocations().await;
+    let tokens = deployment.cached_tokens(number).await;
+    report("hints lost", &deployment.staleness(tokens, Bounded).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_tell_each_other_by_redis_too() {
+    let redis = Redis::start().await;
+    // A long lease, so that only a hint can be as fast, and nothing but Redis to carry it.
+    let more = format!("[cache]\nlease = 30000\n[database]\nnotify = false\n[redis]\nurl = '{}'", redis.url());
+    let deployment = Deployment::three([&more; 3].map(String::as_str)).await;
+    let began = Instant::now();
+    while redis.ask::<u64>(&["PUBLISH", "scopegate:revocations", "nonsense"]).await < 3 {
+        assert!(began.elapsed() < 10 * LEASE, "they do not subscribe");
+    }
+    let tokens = deployment.cached_tokens(100).await;
+    report("told by Redis alone", &deployment.staleness(tokens, Bounded).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

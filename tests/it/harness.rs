@@ -4,6 +4,7 @@ mod browser;
 mod database;
 mod http;
 mod proxy;
+mod redis;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use scopegate::config::{Config, Layers, ListenAddress};
 use scopegate::domain::client::{Client, Introspects};
 use scopegate::domain::timestamp::Timestamp;
 use scopegate::effects::{Clock, Effects, Entropy};
+use scopegate::facts::redis::SharedCache;
 use scopegate::proto::scopegate::v1 as api;
 use scopegate::proto::scopegate::v1::token_service_client::TokenServiceClient;
 use scopegate::server::{Addresses, Server};
@@ -28,7 +30,8 @@ use zeroize::Zeroizing;
 pub use self::browser::{Browser, encode, hidden_fields, query_of, ticked_scopes};
 pub use self::database::{Database, line};
 pub use self::http::{Http, Reply, basic, form};
-pub use self::proxy::{Line, Proxy};
+pub use self::proxy::{Line, Proxy, Target};
+pub use self::redis::Redis;
 
 pub const REDIRECT_URI: &str = "http://127.0.0.1:8765/callback";
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -42,6 +45,8 @@ pub struct Sidecar {
     pub addresses: Addresses,
     pub clock: Arc<ManualClock>,
     pub service: Arc<Service>,
+    /// What it shares with others through Redis, if it has one.
+    pub shared: Option<Arc<SharedCache>>,
     /// A confidential client with the scopes `a`, `b` and `c`.
     pub shop: Registered,
     /// A public one.
@@ -116,16 +121,16 @@ impl Sidecar {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let server = Server::start(&config, effects).await.unwrap();
-                let service = server.backend.service.clone();
+                let (service, shared) = (server.backend.service.clone(), server.backend.shared.clone());
                 let clients = [register(&service, "Shop", false).await, register(&service, "App", true).await];
                 let _ = service.create_account(USERNAME.into(), Zeroizing::new(PASSWORD.into())).await;
-                let _ = ready.send((server.addresses.clone(), service, clients));
+                let _ = ready.send((server.addresses.clone(), service, shared, clients));
                 let _ = stopped.await;
                 server.stop().await;
             });
         });
-        let (addresses, service, [shop, app]) = started.await.unwrap();
-        Self { addresses, clock, service, shop, app, directory, stop: Some(stop), thread: Some(thread) }
+        let (addresses, service, shared, [shop, app]) = started.await.unwrap();
+        Self { addresses, clock, service, shared, shop, app, directory, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Another one on the same database, with the same clients.

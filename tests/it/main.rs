@@ -17,6 +17,7 @@ mod pages;
 mod properties;
 mod pruning;
 mod races;
+mod redis;
 mod refresh;
 mod revoke;
 mod server;
