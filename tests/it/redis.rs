@@ -194,8 +194,12 @@ async fn what_redis_lost_or_brings_back_is_only_a_miss() {
     redis.restart().await;
     redis.holds(2).await;
     let third = connected_beside(&one, &configuration).await;
-    assert!(!third.is_active(&revoked).await, "what Redis brings back is older than this server");
-    assert_eq!(look_up(&third, &live).await, (true, CacheStatus::Store));
+    assert_eq!(
+        look_up(&third, &revoked).await,
+        (false, CacheStatus::Shared),
+        "the log outweighs what Redis brings back"
+    );
+    assert_eq!(look_up(&third, &live).await, (true, CacheStatus::Shared));
     is_up(&one, 1).await;
     is_up(&other, 1).await;
     for server in [&one, &other] {
@@ -321,7 +325,21 @@ async fn a_revoked_grant_is_not_revived_by_its_old_facts_in_redis() {
     let old: Vec<u8> = redis.ask(&["GET", &redis.keys().await[0]]).await;
     assert!(!old.is_empty(), "Redis still has the grant as it was");
     let later = connected_beside(&one, &configuration).await;
-    assert_eq!(look_up(&later, &token).await, (false, CacheStatus::Store));
+    assert_eq!(look_up(&later, &token).await, (false, CacheStatus::Shared), "the log says what Redis does not");
+
+    let live = known_token(&one).await;
+    redis.holds(2).await;
+    for _ in 0..2 {
+        revoke(&one, &known_token(&one).await).await;
+    }
+    one.database().await.execute("DELETE FROM revocation_log WHERE seq < 3").await;
+    let latest = connected_beside(&one, &configuration).await;
+    assert_eq!(
+        look_up(&latest, &token).await,
+        (false, CacheStatus::Store),
+        "facts from before what the log still holds"
+    );
+    assert_eq!(look_up(&latest, &live).await, (true, CacheStatus::Store));
 }
 
 #[tokio::test]
