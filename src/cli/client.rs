@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{CliError, ConfigSource, Output, OutputFormat, output};
-use crate::domain::client::{Client, ClientId, Introspects};
+use crate::domain::client::{Client, ClientId, ClientMetadata, Introspects};
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::scope::{Scope, ScopeSet};
 use crate::domain::secret::RandomSecret;
@@ -161,6 +161,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
                 scopes: scope.into_iter().collect(),
                 public,
                 introspects: if resource_server { Introspects::Any } else { Introspects::Own },
+                metadata: ClientMetadata::default(),
             };
             let (client, secret) = service.create_client(new).await?;
             ClientDocument::new(&client, secret.as_ref()).print(&common.format)?;
@@ -176,6 +177,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
                 name,
                 redirect_uris: (!redirect_uri.is_empty()).then_some(redirect_uri),
                 scopes: (!scope.is_empty()).then(|| scope.into_iter().collect::<ScopeSet>()),
+                metadata: None,
                 secret: None,
             };
             let client = update(&service, client_id, changes, disable, enable).await?;

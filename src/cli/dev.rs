@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::serve::StopSignals;
 use super::{CliError, DEV_DATA_DIR, Output, OutputFormat, output};
 use crate::config::{Environment, Layers};
-use crate::domain::client::Introspects;
+use crate::domain::client::{ClientMetadata, Introspects};
 use crate::domain::pkce::CodeVerifier;
 use crate::domain::scope::ScopeSet;
 use crate::effects::Effects;
@@ -176,6 +176,7 @@ async fn demo(service: &Service, file: &Path, effects: &Effects) -> Result<Demo,
         scopes: SCOPES.parse::<ScopeSet>().expect("these are scopes"),
         public,
         introspects: Introspects::Own,
+        metadata: ClientMetadata::default(),
     };
     let (app, _) = service.create_client(new("Demo app", true)).await?;
     let (client, client_secret) = service.create_client(new("Demo shop", false)).await?;

@@ -80,7 +80,7 @@ impl From<&Grant> for GrantDocument {
             client_id: grant.client.to_string(),
             username: grant.username.clone(),
             sub: grant.subject.as_str().to_owned(),
-            scope: grant.variants.first().map(ToString::to_string).unwrap_or_default(),
+            scope: grant.variants.first().map(|variant| variant.scopes.to_string()).unwrap_or_default(),
             state,
             session_id: grant.session.map(|session| session.to_string()),
             created_at: grant.created_at.as_unix(),

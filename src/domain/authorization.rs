@@ -165,7 +165,7 @@ impl ResponseTarget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::client::{ClientType, Introspects};
+    use crate::domain::client::{ClientMetadata, ClientType, Introspects};
     use crate::domain::timestamp::Timestamp;
 
     const CHALLENGE: &str = "code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256";
@@ -178,6 +178,7 @@ mod tests {
             redirect_uris: redirect_uris.iter().map(|uri| uri.parse().expect("a redirect URI")).collect(),
             scopes: "a b".parse().expect("scopes"),
             introspects: Introspects::Own,
+            metadata: ClientMetadata::default(),
             created_at: Timestamp::from_unix(0),
             disabled_at: None,
         }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::redirect_uri::RedirectUri;
 use super::scope::ScopeSet;
 use super::secret::SecretHash;
@@ -60,6 +62,29 @@ pub enum Introspects {
     Any,
 }
 
+/// How a client comes by tokens (`grant_types`, RFC 7591 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GrantType {
+    #[serde(rename = "authorization_code")]
+    AuthorizationCode,
+    #[serde(rename = "refresh_token")]
+    RefreshToken,
+}
+
+/// What a client registered beside the rest: the names are those of RFC 7591 §2 and the extensions that add to it. Every member
+/// has a default, so that what was written earlier can be read later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClientMetadata {
+    pub grant_types: Vec<GrantType>,
+}
+
+impl Default for ClientMetadata {
+    fn default() -> Self {
+        Self { grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken] }
+    }
+}
+
 /// A registered client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
@@ -71,6 +96,7 @@ pub struct Client {
     /// What it may ask for.
     pub scopes: ScopeSet,
     pub introspects: Introspects,
+    pub metadata: ClientMetadata,
     pub created_at: Timestamp,
     pub disabled_at: Option<Timestamp>,
 }
@@ -78,5 +104,10 @@ pub struct Client {
 impl Client {
     pub fn is_confidential(&self) -> bool {
         matches!(self.client_type, ClientType::Confidential { .. })
+    }
+
+    /// Whether it may come by tokens this way.
+    pub fn may_use(&self, grant_type: GrantType) -> bool {
+        self.metadata.grant_types.contains(&grant_type)
     }
 }

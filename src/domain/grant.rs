@@ -1,5 +1,8 @@
 //! Grants: "subject S lets client C use scopes X", their states, and the facts that are cached about them.
 
+use std::fmt;
+use std::str::FromStr;
+
 use super::client::ClientId;
 use super::hexadecimal::hexadecimal_name;
 use super::scope::ScopeSet;
@@ -7,7 +10,7 @@ use super::secret::SecretHash;
 use super::timestamp::Timestamp;
 use super::token::{GrantId, Token, TokenKind};
 
-/// A grant has at most this many scope subsets: a token names its own in one byte.
+/// A grant has at most this many variants: a token names its own in one byte.
 pub const MAX_VARIANTS: usize = 256;
 
 /// The stable name of a user (`sub`).
@@ -36,6 +39,113 @@ impl SessionId {
     }
 }
 
+/// What an access token of a grant stands for. Several tokens share one; a token names its own by an index.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Variant {
+    pub scopes: ScopeSet,
+    /// Most have none, so it is kept apart.
+    restriction: Option<Box<Restriction>>,
+}
+
+/// Where an access token is good, and in whose hands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Restriction {
+    /// The resources that it is meant for (RFC 8707 §2), in ascending order. None: it is not restricted.
+    pub resources: Vec<Box<str>>,
+    /// The key that it is bound to.
+    pub confirmation: Option<Confirmation>,
+}
+
+/// The key that a token is bound to (RFC 7800 §3.1).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Confirmation {
+    /// The thumbprint of a DPoP key (RFC 9449 §6.1).
+    Jkt(Box<str>),
+    /// The thumbprint of a client certificate, `x5t#S256` (RFC 8705 §3.1).
+    X5tS256(Box<str>),
+}
+
+/// Text that is no variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is no variant of a grant")]
+pub struct MalformedVariant;
+
+impl Variant {
+    pub fn new(scopes: ScopeSet, restriction: Restriction) -> Self {
+        let restriction = (restriction != Restriction::default()).then(|| Box::new(restriction));
+        Self { scopes, restriction }
+    }
+
+    /// The same with other scopes.
+    #[must_use]
+    pub fn with_scopes(&self, scopes: ScopeSet) -> Self {
+        Self { scopes, restriction: self.restriction.clone() }
+    }
+
+    /// The resources that it is meant for; none when it is not restricted.
+    pub fn resources(&self) -> &[Box<str>] {
+        self.restriction.as_ref().map_or(&[], |restriction| &restriction.resources)
+    }
+
+    pub fn confirmation(&self) -> Option<&Confirmation> {
+        self.restriction.as_ref().and_then(|restriction| restriction.confirmation.as_ref())
+    }
+
+    /// Its size in memory beside its own.
+    pub fn heap_size(&self) -> usize {
+        let restriction = self.restriction.as_ref().map_or(0, |restriction| {
+            let resources: usize = restriction.resources.iter().map(|resource| resource.len() + 16).sum();
+            size_of::<Restriction>() + resources + 64
+        });
+        self.scopes.as_str().len() + restriction
+    }
+}
+
+impl From<ScopeSet> for Variant {
+    fn from(scopes: ScopeSet) -> Self {
+        Self { scopes, restriction: None }
+    }
+}
+
+/// One line: the scopes; where there is a restriction, also a tab, the resources, a tab, and the key.
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.scopes)?;
+        if let Some(restriction) = &self.restriction {
+            write!(f, "\t{}\t", restriction.resources.join(" "))?;
+            match &restriction.confirmation {
+                None => {}
+                Some(Confirmation::Jkt(thumbprint)) => write!(f, "jkt:{thumbprint}")?,
+                Some(Confirmation::X5tS256(thumbprint)) => write!(f, "x5t#S256:{thumbprint}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Variant {
+    type Err = MalformedVariant;
+
+    fn from_str(line: &str) -> Result<Self, MalformedVariant> {
+        let mut parts = line.split('\t');
+        let scopes = parts.next().unwrap_or_default().parse().map_err(|_| MalformedVariant)?;
+        let resources = parts.next().unwrap_or_default();
+        let resources = resources.split(' ').filter(|resource| !resource.is_empty()).map(Into::into).collect();
+        let confirmation = match parts.next().unwrap_or_default() {
+            "" => None,
+            key => Some(match key.split_once(':') {
+                Some(("jkt", thumbprint)) => Confirmation::Jkt(thumbprint.into()),
+                Some(("x5t#S256", thumbprint)) => Confirmation::X5tS256(thumbprint.into()),
+                _ => return Err(MalformedVariant),
+            }),
+        };
+        match parts.next() {
+            None => Ok(Self::new(scopes, Restriction { resources, confirmation })),
+            Some(_) => Err(MalformedVariant),
+        }
+    }
+}
+
 /// Where a grant is in its life: pending (code issued, not redeemed), then active, then revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantState {
@@ -52,7 +162,7 @@ pub enum GrantState {
 pub struct Rotation {
     pub serial: u32,
     pub rotated_at: Timestamp,
-    /// The scope subset of the access token issued with it.
+    /// What the access token issued with it stands for: an index.
     pub variant: u8,
     /// When the grant ends however often it is refreshed.
     pub expires_at: Timestamp,
@@ -67,8 +177,8 @@ pub struct Grant {
     pub username: String,
     /// The browser session in which it was authorized, if that is known.
     pub session: Option<SessionId>,
-    /// Scope subsets; the first is all that was granted.
-    pub variants: Vec<ScopeSet>,
+    /// The first is all that was granted.
+    pub variants: Vec<Variant>,
     pub state: GrantState,
     /// Access tokens of an earlier generation are dead.
     pub generation: u32,
@@ -142,19 +252,19 @@ impl Grant {
         }
     }
 
-    /// The index of the subset `scopes`, and whether it has to be added to the list. `None` when the list is full.
-    pub fn variant_of(&self, scopes: &ScopeSet) -> Option<Variant> {
-        match self.variants.iter().position(|known| known == scopes) {
-            Some(index) => u8::try_from(index).ok().map(Variant::Known),
-            None if self.variants.len() < MAX_VARIANTS => u8::try_from(self.variants.len()).ok().map(Variant::New),
+    /// The index of a variant, and whether it has to be added to the list. `None` when the list is full.
+    pub fn index_of(&self, variant: &Variant) -> Option<VariantIndex> {
+        match self.variants.iter().position(|known| known == variant) {
+            Some(index) => u8::try_from(index).ok().map(VariantIndex::Known),
+            None if self.variants.len() < MAX_VARIANTS => u8::try_from(self.variants.len()).ok().map(VariantIndex::New),
             None => None,
         }
     }
 }
 
-/// The index of a scope subset in a grant's list.
+/// The index of a variant in a grant's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Variant {
+pub enum VariantIndex {
     Known(u8),
     /// The list has to grow by it.
     New(u8),
@@ -176,8 +286,8 @@ pub struct GrantFacts {
     pub username: Box<str>,
     /// The browser session in which it was authorized, if that is known.
     pub session: Option<SessionId>,
-    /// Scope subsets. The list only grows: a token whose variant is not in it makes these facts stale.
-    pub variants: Box<[ScopeSet]>,
+    /// The list only grows: a token whose variant is not in it makes these facts stale.
+    pub variants: Box<[Variant]>,
     /// Access tokens of an earlier generation are dead; [`GrantFacts::REVOKED`] kills all.
     pub generation: u32,
     /// The position of the revocation log when the grant was created.
@@ -190,8 +300,8 @@ impl GrantFacts {
     /// The generation of a grant that is not active: no token reaches it.
     pub const REVOKED: u32 = u32::MAX;
 
-    /// The scopes that `token` stands for; `None` when these facts are older than the token.
-    pub fn scopes(&self, token: &Token) -> Option<&ScopeSet> {
+    /// What `token` stands for; `None` when these facts are older than the token.
+    pub fn variant(&self, token: &Token) -> Option<&Variant> {
         self.variants.get(usize::from(token.variant))
     }
 }
@@ -215,7 +325,7 @@ mod tests {
             subject: SubjectId::new("subject"),
             username: "ann".into(),
             session: None,
-            variants: vec!["a b".parse().expect("scopes")],
+            variants: vec!["a b".parse().expect("a variant")],
             state,
             generation: 0,
             created_at: Timestamp::from_unix(0),
@@ -259,13 +369,25 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_subset_is_listed_once_and_the_list_has_an_end() {
+    fn a_variant_is_listed_once_and_the_list_has_an_end() {
         let mut grant = grant(GrantState::Pending);
-        let set = |text: &str| text.parse::<ScopeSet>().expect("scopes");
-        assert_eq!(grant.variant_of(&set("b a")), Some(Variant::Known(0)));
-        assert_eq!(grant.variant_of(&set("a")), Some(Variant::New(1)));
-        grant.variants = (0..MAX_VARIANTS).map(|n| set(&format!("s{n}"))).collect();
-        assert_eq!(grant.variant_of(&set("s255")), Some(Variant::Known(255)));
-        assert_eq!(grant.variant_of(&set("a")), None);
+        let variant = |text: &str| text.parse::<Variant>().expect("a variant");
+        assert_eq!(grant.index_of(&variant("b a")), Some(VariantIndex::Known(0)));
+        assert_eq!(grant.index_of(&variant("a")), Some(VariantIndex::New(1)));
+        assert_eq!(grant.index_of(&variant("a b\thttps://r\t")), Some(VariantIndex::New(1)));
+        grant.variants = (0..MAX_VARIANTS).map(|n| variant(&format!("s{n}"))).collect();
+        assert_eq!(grant.index_of(&variant("s255")), Some(VariantIndex::Known(255)));
+        assert_eq!(grant.index_of(&variant("a")), None);
+    }
+
+    #[test]
+    fn a_variant_is_a_line_and_a_line_a_variant() {
+        for line in ["", "a b", "a\thttps://r https://s\t", "a\t\tjkt:x", "\thttps://r\tx5t#S256:y"] {
+            assert_eq!(line.parse::<Variant>().expect("a variant").to_string(), line);
+        }
+        for bad in ["\"", "a\t\tother:x", "a\t\tjkt", "a\t\t\t"] {
+            assert_eq!(bad.parse::<Variant>(), Err(MalformedVariant), "{bad:?}");
+        }
+        assert_eq!("a\t\t".parse::<Variant>(), Ok(Variant::from("a".parse::<ScopeSet>().expect("a scope"))));
     }
 }

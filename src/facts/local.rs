@@ -19,9 +19,9 @@ struct Bytes;
 
 impl Weighter<GrantId, Arc<GrantFacts>> for Bytes {
     fn weight(&self, _: &GrantId, facts: &Arc<GrantFacts>) -> u64 {
-        let scopes: usize = facts.variants.iter().map(|scopes| size_of_val(scopes) + scopes.as_str().len()).sum();
+        let variants: usize = facts.variants.iter().map(|variant| size_of_val(variant) + variant.heap_size()).sum();
         let strings = facts.client.as_str().len() + facts.subject.as_str().len() + facts.username.len();
-        (ENTRY_OVERHEAD + scopes + strings) as u64
+        (ENTRY_OVERHEAD + variants + strings) as u64
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
                 subject: SubjectId::new(format!("subject {n}")),
                 username: "x".repeat(100).into(),
                 session: None,
-                variants: Box::new(["a b".parse().expect("scopes")]),
+                variants: Box::new(["a b".parse().expect("a variant")]),
                 generation: 0,
                 created_seq: 0,
                 as_of: 0,

@@ -11,6 +11,7 @@ use super::revocations::time;
 use super::{consistency, revocations, status};
 use crate::domain::challenge::Challenge;
 use crate::domain::decision::{Decision, Match, Requirement};
+use crate::domain::grant::Confirmation;
 use crate::domain::timestamp::Timestamp;
 use crate::facts::Source;
 use crate::proto::scopegate::v1 as api;
@@ -104,10 +105,10 @@ impl TokenFront {
             iat: active.token.issued_at.as_unix(),
             nbf: active.token.issued_at.as_unix(),
             sub: active.facts.subject.as_str().to_owned(),
-            aud: Vec::new(),
+            aud: active.variant().resources().iter().map(ToString::to_string).collect(),
             iss: self.service.settings.issuer.clone(),
             jti: active.token.jti(),
-            cnf: None,
+            cnf: active.variant().confirmation().map(confirmation),
             scopes: scopes.iter().map(str::to_owned).collect(),
             grant_id: active.token.grant.to_string(),
             cache_status: cache_status(source).into(),
@@ -152,6 +153,17 @@ fn reach(mode: api::RevocationMode) -> Reach {
     match mode {
         api::RevocationMode::Unspecified | api::RevocationMode::Strict => Reach::Strict,
         api::RevocationMode::Bounded => Reach::Bounded,
+    }
+}
+
+fn confirmation(key: &Confirmation) -> api::Confirmation {
+    match key {
+        Confirmation::Jkt(thumbprint) => {
+            api::Confirmation { jkt: thumbprint.to_string(), ..api::Confirmation::default() }
+        }
+        Confirmation::X5tS256(thumbprint) => {
+            api::Confirmation { x5t_s256: thumbprint.to_string(), ..api::Confirmation::default() }
+        }
     }
 }
 

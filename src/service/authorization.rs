@@ -142,7 +142,7 @@ impl Service {
                 client: request.client,
                 subject: session.session.subject,
                 session: SessionId::of(&session.id),
-                scopes: kept,
+                variant: kept.into(),
                 redirect_uri_parameter: request.redirect_uri_parameter,
                 challenge: request.challenge,
                 now,

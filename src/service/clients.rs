@@ -1,7 +1,7 @@
 //! Clients, as an operator manages them.
 
 use super::Service;
-use crate::domain::client::{Client, ClientId, ClientType, Introspects};
+use crate::domain::client::{Client, ClientId, ClientMetadata, ClientType, Introspects};
 use crate::domain::error::Unavailable;
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::scope::ScopeSet;
@@ -15,6 +15,7 @@ pub struct NewClient {
     pub scopes: ScopeSet,
     pub public: bool,
     pub introspects: Introspects,
+    pub metadata: ClientMetadata,
 }
 
 /// Why a client cannot be made or changed.
@@ -53,6 +54,7 @@ impl Service {
             redirect_uris: new.redirect_uris,
             scopes: new.scopes,
             introspects: new.introspects,
+            metadata: new.metadata,
             created_at: self.effects.now(),
             disabled_at: None,
         };

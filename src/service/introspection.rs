@@ -6,7 +6,7 @@ use super::Service;
 use crate::domain::client::{Client, Introspects};
 use crate::domain::decision::{Decision, Requirement};
 use crate::domain::error::{Failure, InvalidClient, OAuthError, Unavailable};
-use crate::domain::grant::{GrantFacts, GrantState};
+use crate::domain::grant::{GrantFacts, GrantState, Variant};
 use crate::domain::parameters::Parameters;
 use crate::domain::scope::ScopeSet;
 use crate::domain::token::{Signed, Token, TokenKind};
@@ -30,6 +30,10 @@ pub struct ActiveToken {
 
 impl ActiveToken {
     pub fn scopes(&self) -> &ScopeSet {
+        &self.variant().scopes
+    }
+
+    pub fn variant(&self) -> &Variant {
         // A token is not active unless its facts know its variant.
         &self.facts.variants[usize::from(self.token.variant)]
     }
@@ -76,7 +80,9 @@ impl Service {
             Some(_) | None => Standing::inactive(Source::Nowhere),
         };
         let decision = match &standing.active {
-            Some(active) => requirement.decide(active.scopes(), &[], &self.settings.implications),
+            Some(active) => {
+                requirement.decide(active.scopes(), active.variant().resources(), &self.settings.implications)
+            }
             None => Decision::InactiveToken,
         };
         Ok((decision, standing))
@@ -136,7 +142,7 @@ impl Service {
     fn judge(&self, token: Token, facts: Arc<GrantFacts>, source: Source) -> Option<Standing> {
         match self.index.judge(&token, &facts) {
             Verdict::Alive => {
-                facts.scopes(&token)?;
+                facts.variant(&token)?;
                 Some(Standing { active: Some(ActiveToken { token, facts }), source })
             }
             Verdict::Dead => Some(Standing::inactive(source)),

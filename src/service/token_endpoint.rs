@@ -3,7 +3,7 @@
 use super::Service;
 use crate::domain::client::Client;
 use crate::domain::error::{Failure, InvalidGrant, InvalidScope, OAuthError};
-use crate::domain::grant::{Grant, GrantState, RefreshStanding, Rotation, Variant};
+use crate::domain::grant::{Grant, GrantState, RefreshStanding, Rotation, VariantIndex};
 use crate::domain::parameters::Parameters;
 use crate::domain::pkce::CodeVerifier;
 use crate::domain::scope::ScopeSet;
@@ -121,15 +121,16 @@ impl Service {
         now: Timestamp,
     ) -> Result<Option<Grant>, Failure> {
         let granted = grant.variants.first().ok_or(InvalidScope::NotGranted)?;
-        let scopes = requested.unwrap_or(granted);
-        if !scopes.iter().all(|scope| self.settings.implications.satisfy(granted, scope)) {
+        let scopes = requested.unwrap_or(&granted.scopes);
+        if !scopes.iter().all(|scope| self.settings.implications.satisfy(&granted.scopes, scope)) {
             return Err(InvalidScope::NotGranted.into());
         }
+        let wanted = granted.with_scopes(scopes.clone());
         let mut variants = grant.variants.clone();
-        let variant = match grant.variant_of(scopes).ok_or(InvalidScope::TooManyVariants)? {
-            Variant::Known(variant) => variant,
-            Variant::New(variant) => {
-                variants.push(scopes.clone());
+        let variant = match grant.index_of(&wanted).ok_or(InvalidScope::TooManyVariants)? {
+            VariantIndex::Known(variant) => variant,
+            VariantIndex::New(variant) => {
+                variants.push(wanted);
                 variant
             }
         };
@@ -147,7 +148,7 @@ impl Service {
             access_token: self.token_keys.seal(&access_token),
             refresh_token: self.token_keys.seal(&grant.refresh_token(&rotation, lifetimes)),
             expires_in: access_token.lifetime,
-            scope: grant.variants.get(usize::from(rotation.variant))?.clone(),
+            scope: grant.variants.get(usize::from(rotation.variant))?.scopes.clone(),
         })
     }
 

@@ -3,7 +3,7 @@
 use super::Store;
 use super::engine::on_engine;
 use super::rows::{ClientRow, join_lines};
-use crate::domain::client::{Client, ClientId, ClientType, Introspects};
+use crate::domain::client::{Client, ClientId, ClientMetadata, ClientType, Introspects};
 use crate::domain::error::Unavailable;
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::scope::ScopeSet;
@@ -12,7 +12,7 @@ use crate::domain::secret::SecretHash;
 /// The columns of a [`ClientRow`].
 macro_rules! client_columns {
     () => {
-        "id, name, secret_hash, redirect_uris, scopes, introspects, created_at, disabled_at"
+        "id, name, secret_hash, redirect_uris, scopes, introspects, metadata, created_at, disabled_at"
     };
 }
 
@@ -22,6 +22,7 @@ pub struct ClientChanges {
     pub name: Option<String>,
     pub redirect_uris: Option<Vec<RedirectUri>>,
     pub scopes: Option<ScopeSet>,
+    pub metadata: Option<ClientMetadata>,
     /// A new secret; the old one ends at once.
     pub secret: Option<SecretHash>,
 }
@@ -31,8 +32,8 @@ impl Store {
         let writer = self.writer.clone();
         self.run("insert a client", async move {
             on_engine!(&writer, on => sqlx::query(
-                "INSERT INTO clients (id, name, secret_hash, redirect_uris, scopes, introspects, created_at, revoked_seq) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, 0)",
+                "INSERT INTO clients (id, name, secret_hash, redirect_uris, scopes, introspects, metadata, created_at, revoked_seq) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0)",
             )
             .bind(client.id.to_string())
             .bind(client.name)
@@ -46,6 +47,7 @@ impl Store {
                 Introspects::Own => "own",
                 Introspects::Any => "any",
             })
+            .bind(json(&client.metadata)?)
             .bind(client.created_at.as_unix())
             .execute(on).await.map(drop))
         })
@@ -88,13 +90,14 @@ impl Store {
         self.run("update a client", async move {
             let updated = on_engine!(&writer, on => sqlx::query(
                 "UPDATE clients SET name = COALESCE($2, name), redirect_uris = COALESCE($3, redirect_uris), \
-                 scopes = COALESCE($4, scopes), secret_hash = COALESCE($5, secret_hash) WHERE id = $1 AND deleted_at IS NULL",
+                 scopes = COALESCE($4, scopes), secret_hash = COALESCE($5, secret_hash), metadata = COALESCE($6, metadata) WHERE id = $1 AND deleted_at IS NULL",
             )
             .bind(id.to_string())
             .bind(changes.name)
             .bind(changes.redirect_uris.map(|uris| join_lines(uris.iter().map(RedirectUri::as_str))))
             .bind(changes.scopes.map(|scopes| scopes.to_string()))
             .bind(changes.secret.map(|hash| hash.as_bytes().to_vec()))
+            .bind(changes.metadata.as_ref().map(json).transpose()?)
             .execute(on).await?.rows_affected());
             Ok(updated == 1)
         })
@@ -113,4 +116,8 @@ impl Store {
         })
         .await
     }
+}
+
+fn json(metadata: &ClientMetadata) -> Result<String, sqlx::Error> {
+    serde_json::to_string(metadata).map_err(|error| sqlx::Error::Encode(error.into()))
 }

@@ -5,9 +5,8 @@ use super::engine::on_engine;
 use super::rows::{FactsRow, GrantRow, join_lines};
 use crate::domain::client::ClientId;
 use crate::domain::error::Unavailable;
-use crate::domain::grant::{Grant, GrantFacts, SessionId, SubjectId};
+use crate::domain::grant::{Grant, GrantFacts, SessionId, SubjectId, Variant};
 use crate::domain::pkce::CodeChallenge;
-use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::GrantId;
 
@@ -65,7 +64,7 @@ pub struct NewGrant {
     pub subject: SubjectId,
     /// The browser session in which the user approved.
     pub session: SessionId,
-    pub scopes: ScopeSet,
+    pub variant: Variant,
     pub redirect_uri_parameter: Option<String>,
     pub challenge: CodeChallenge,
     pub now: Timestamp,
@@ -89,9 +88,9 @@ pub struct Refresh {
     pub grant: GrantId,
     pub client: ClientId,
     pub serial: u32,
-    /// The scope subset of the new access token, and the list that it is an index into.
+    /// What the new access token stands for, and the list that it is an index into.
     pub variant: u8,
-    pub variants: Vec<ScopeSet>,
+    pub variants: Vec<Variant>,
     pub now: Timestamp,
 }
 
@@ -111,7 +110,7 @@ impl Store {
             .bind(grant.id.as_bytes().to_vec())
             .bind(grant.client.to_string())
             .bind(grant.subject.as_str().to_owned())
-            .bind(grant.scopes.to_string())
+            .bind(grant.variant.to_string())
             .bind(grant.now.as_unix())
             .bind(grant.redirect_uri_parameter.unwrap_or_default())
             .bind(grant.challenge.as_str().to_owned())
@@ -179,7 +178,7 @@ impl Store {
             .bind(i64::from(refresh.serial))
             .bind(refresh.now.as_unix())
             .bind(i64::from(refresh.variant))
-            .bind(join_lines(refresh.variants.iter().map(ScopeSet::as_str)))
+            .bind(join_lines(refresh.variants.iter().map(ToString::to_string)))
             .fetch_optional(on).await?);
             row.map(Grant::try_from).transpose()
         })

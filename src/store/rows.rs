@@ -51,6 +51,7 @@ pub(super) struct ClientRow {
     redirect_uris: String,
     scopes: String,
     introspects: String,
+    metadata: String,
     created_at: i64,
     disabled_at: Option<i64>,
 }
@@ -76,6 +77,7 @@ impl TryFrom<ClientRow> for Client {
                 "any" => Introspects::Any,
                 other => return Err(corrupt(format!("{other} is not what a client introspects"))),
             },
+            metadata: serde_json::from_str(&row.metadata).map_err(|error| sqlx::Error::Decode(error.into()))?,
             created_at: Timestamp::from_unix(row.created_at),
             disabled_at: row.disabled_at.map(Timestamp::from_unix),
         })

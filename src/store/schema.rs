@@ -33,6 +33,12 @@ const VERSIONS: &[Version] = &[
         sqlite: include_str!("migrations/sqlite/0002_coherence.sql"),
         postgres: include_str!("migrations/postgres/0002_coherence.sql"),
     },
+    Version {
+        number: 4,
+        name: "client metadata",
+        sqlite: include_str!("migrations/sqlite/0004_client_metadata.sql"),
+        postgres: include_str!("migrations/postgres/0004_client_metadata.sql"),
+    },
 ];
 
 /// A database whose schema this program does not fit.

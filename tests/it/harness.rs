@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use scopegate::config::{Config, Layers, ListenAddress};
-use scopegate::domain::client::{Client, Introspects};
+use scopegate::domain::client::{Client, ClientMetadata, Introspects};
 use scopegate::domain::timestamp::Timestamp;
 use scopegate::effects::{Clock, Effects, Entropy};
 use scopegate::facts::redis::SharedCache;
@@ -306,6 +306,7 @@ async fn register(service: &Service, name: &str, public: bool) -> Registered {
         scopes: "a b c".parse().unwrap(),
         public,
         introspects: Introspects::Own,
+        metadata: ClientMetadata::default(),
     };
     let (client, secret): (Client, _) = service.create_client(new).await.unwrap();
     Registered {

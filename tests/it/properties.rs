@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Runs, TestRunner};
-use scopegate::domain::client::Introspects;
+use scopegate::domain::client::{ClientMetadata, Introspects};
 use scopegate::domain::decision::{Decision, Match, Requirement};
 use scopegate::domain::grant::{GrantFacts, SessionId, SubjectId};
 use scopegate::domain::pkce::CodeVerifier;
@@ -76,6 +76,7 @@ fn a_cached_decision_is_the_uncached_one_and_the_one_that_the_rules_give() {
             scopes: ScopeSet::default(),
             public: true,
             introspects: Introspects::Own,
+            metadata: ClientMetadata::default(),
         };
         backend.service.create_account("ann".into(), "a password".to_owned().into()).await.unwrap();
         backend.service.create_client(new).await.unwrap().0.id
@@ -94,7 +95,7 @@ fn a_cached_decision_is_the_uncached_one_and_the_one_that_the_rules_give() {
                 client: client.clone(),
                 subject: subject.clone(),
                 session: SessionId::from_bytes([1; 16]),
-                scopes: scopes.clone(),
+                variant: scopes.clone().into(),
                 redirect_uri_parameter: None,
                 challenge: challenge.clone(),
                 now,

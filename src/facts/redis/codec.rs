@@ -56,8 +56,8 @@ impl Codec {
             }
         }
         put_number(&mut value, facts.variants.len() as u64);
-        for scopes in &facts.variants {
-            put_text(&mut value, scopes.as_str());
+        for variant in &facts.variants {
+            put_text(&mut value, &variant.to_string());
         }
         put_number(&mut value, facts.generation.into());
         put_number(&mut value, facts.created_seq);
@@ -177,7 +177,7 @@ mod tests {
                 subject: SubjectId::new(subject),
                 username: username.into(),
                 session: session.map(SessionId::from_bytes),
-                variants: variants.iter().map(|scopes| scopes.join(" ").parse().expect("scopes")).collect(),
+                variants: variants.iter().map(|scopes| scopes.join(" ").parse().expect("a variant")).collect(),
                 generation,
                 created_seq,
                 as_of,
