@@ -27,7 +27,7 @@ use clap::Parser;
 use futures_util::stream::Empty;
 use prost::Message as _;
 use scopegate::config::{Config, Layers};
-use scopegate::domain::client::{Client, ClientType, Introspects};
+use scopegate::domain::client::{Client, ClientMetadata, ClientType, Introspects};
 use scopegate::domain::scope::ScopeSet;
 use scopegate::domain::token::{GrantId, TOKEN_LENGTH, Token, TokenKind};
 use scopegate::effects::Effects;
@@ -213,6 +213,7 @@ async fn make_tokens(config: &Config, grants: usize) -> Outcome<Vec<TokenBytes>>
         redirect_uris: Vec::new(),
         scopes: scopes.clone(),
         introspects: Introspects::Own,
+        metadata: ClientMetadata::default(),
         created_at: effects.now(),
         disabled_at: None,
     };
@@ -231,7 +232,8 @@ async fn make_tokens(config: &Config, grants: usize) -> Outcome<Vec<TokenBytes>>
     .execute(&database)
     .await?;
     sqlx::query(
-        "INSERT INTO grants SELECT randomblob(16), $1, id, $2, 'active', 0, $3, 0, '', '', 0, 0, 0, $3, $3 + 86400, NULL \
+        "INSERT INTO grants (id, client_id, subject_id, variants, state, generation, created_at, created_seq, redirect_uri, \
+         code_challenge, failed_redemptions, refresh_serial, refresh_variant, rotated_at, expires_at, revoked_at) SELECT randomblob(16), $1, id, $2, 'active', 0, $3, 0, '', '', 0, 0, 0, $3, $3 + 86400, NULL \
          FROM subjects",
     )
     .bind(client.id.as_str())

@@ -1,7 +1,7 @@
 //! Introspection over HTTP and gRPC (RFC 7662).
 
 use http::{Method, StatusCode};
-use scopegate::domain::client::Introspects;
+use scopegate::domain::client::{ClientMetadata, Introspects};
 use scopegate::proto::scopegate::v1 as api;
 use scopegate::service::clients::NewClient;
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! Pages: what browsers are told to allow, and that nothing of the outside becomes markup.
 
 use http::StatusCode;
-use scopegate::domain::client::Introspects;
+use scopegate::domain::client::{ClientMetadata, Introspects};
 use scopegate::service::clients::NewClient;
 
 use crate::harness::{Browser, Http, PASSWORD, REDIRECT_URI, Reply, Sidecar, USERNAME, form};
@@ -59,6 +59,7 @@ async fn c9_c10_a_name_or_a_parameter_never_becomes_markup() {
         scopes: "a".parse().unwrap(),
         public: true,
         introspects: Introspects::Own,
+        metadata: ClientMetadata::default(),
     };
     let (client, _) = sidecar.service.create_client(new).await.unwrap();
     let request =
