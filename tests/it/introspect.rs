@@ -62,6 +62,7 @@ async fn i2_i3_what_the_caller_may_not_see_is_inactive_and_nothing_else() {
             scopes: "a".parse().unwrap(),
             public: false,
             introspects,
+            metadata: ClientMetadata::default(),
         };
         let (client, secret) = sidecar.service.create_client(new).await.unwrap();
         Registered { id: client.id.to_string(), secret: secret.unwrap().expose().into() }
