@@ -11,7 +11,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(descriptors, compiler.encode_file_descriptor_set())?;
     tonic_prost_build::configure()
         // These carry tokens: their `Debug` is written by hand and redacts.
-        .skip_debug(["scopegate.v1.IntrospectRequest", "scopegate.v1.CheckScopesRequest", "scopegate.v1.RevokeRequest"])
+        .skip_debug([
+            "scopegate.v1.IntrospectRequest",
+            "scopegate.v1.CheckScopesRequest",
+            "scopegate.v1.Proof",
+            "scopegate.v1.RevokeRequest",
+        ])
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -14,11 +14,13 @@ use url::Url;
 pub use self::layers::{ConfigError, Environment, Layers};
 pub use self::listen::{ListenAddress, ListenAddresses};
 use crate::domain::grant::Lifetimes;
+use crate::domain::resource::{self, ResourceCatalogue};
 use crate::domain::scope::{Implications, Scope};
 use crate::domain::secret::{MacKey, MasterSecret};
 use crate::domain::token::{KeyId, TokenKeys};
 use crate::facts::redis::{Endpoint, MalformedEndpoint, SharedKeys};
 use crate::service::Settings;
+use crate::service::pushed_requests::PushedRequests;
 
 /// The whole configuration. Every key can be set as `SCOPEGATE_` + path with `__` between the parts:
 /// `SCOPEGATE_HTTP__LISTEN`. With `_FILE` appended, the value is read from the file that the variable names.
@@ -42,6 +44,8 @@ pub struct Config {
     pub keys: Keys,
     pub login: Login,
     pub scopes: Scopes,
+    pub resources: Resources,
+    pub par: Par,
     pub telemetry: Telemetry,
 }
 
@@ -169,6 +173,25 @@ pub struct Scopes {
     pub implications: Implications,
 }
 
+/// Where tokens may be good (RFC 8707).
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Resources {
+    /// Each resource, an absolute URI without a fragment, and the scopes that belong to it; an empty list: every scope. Each gets a
+    /// metadata document (RFC 9728). Empty: any resource.
+    pub catalogue: BTreeMap<Box<str>, Vec<Scope>>,
+}
+
+/// Pushed authorization requests (RFC 9126).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Par {
+    /// Refuse authorization requests that were not pushed, of whichever client.
+    pub required: bool,
+    /// In so many seconds after the request was pushed, the user has to be asked. 60 to 600.
+    pub lifetime: u32,
+}
+
 /// Logs, on standard error.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -253,6 +276,8 @@ impl Default for Config {
             keys: Keys::default(),
             login: Login::default(),
             scopes: Scopes::default(),
+            resources: Resources::default(),
+            par: Par::default(),
             telemetry: Telemetry::default(),
         }
     }
@@ -312,6 +337,12 @@ impl Default for Login {
     }
 }
 
+impl Default for Par {
+    fn default() -> Self {
+        Self { required: false, lifetime: 600 }
+    }
+}
+
 impl Default for Telemetry {
     fn default() -> Self {
         Self { log: "info".into(), log_format: LogFormat::Auto }
@@ -366,6 +397,9 @@ impl Config {
                 return wrong(key, &format!("this is a number of seconds from 1 to {most}"));
             }
         }
+        if !(60..=600).contains(&self.par.lifetime) {
+            return wrong("par.lifetime", "this is a number of seconds from 60 to 600");
+        }
         if !(100..=30_000).contains(&self.cache.lease) {
             return wrong("cache.lease", "this is a number of milliseconds from 100 to 30000");
         }
@@ -381,6 +415,12 @@ impl Config {
         }
         if let Some(scope) = self.scopes.catalogue.keys().find(|scope| !Scope::is_well_formed(scope)) {
             return wrong(&format!("scopes.catalogue.{scope:?}"), "this is no scope (RFC 6749 section 3.3)");
+        }
+        if let Some(resource) = self.resources.catalogue.keys().find(|resource| !resource::is_well_formed(resource)) {
+            return wrong(
+                &format!("resources.catalogue.{resource:?}"),
+                "this is no absolute URI without a fragment (RFC 8707 section 2)",
+            );
         }
         self.token_keys().map(drop)
     }
@@ -461,6 +501,13 @@ impl Config {
             session_lifetime: self.login.session_lifetime,
             catalogue: self.scopes.catalogue.clone(),
             implications: self.scopes.implications.clone(),
+            pushed_requests: PushedRequests { required: self.par.required, lifetime: self.par.lifetime },
+            resources: ResourceCatalogue::new(
+                self.resources
+                    .catalogue
+                    .iter()
+                    .map(|(resource, scopes)| (resource.clone(), scopes.iter().cloned().collect())),
+            ),
             answer_ttl: std::time::Duration::from_millis(self.cache.answer_ttl),
         }
     }

@@ -10,6 +10,8 @@ mod extract;
 mod introspect;
 mod login;
 mod pages;
+mod par;
+mod protected_resource;
 mod revoke;
 mod token;
 
@@ -27,6 +29,7 @@ use tower_http::csrf::CsrfLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
 
+use crate::domain::resource::METADATA_PATH;
 use crate::service::Service;
 
 /// The longest query that is read, in bytes.
@@ -57,9 +60,12 @@ pub fn router(service: Arc<Service>) -> Router {
     Router::new()
         .route("/authorize", get(authorize::from_query).post(authorize::from_form))
         .route("/token", post(token::issue))
+        .route("/par", post(par::push))
         .route("/revoke", post(revoke::revoke))
         .route("/introspect", post(introspect::introspect))
         .route("/.well-known/oauth-authorization-server", get(discovery::metadata))
+        .route(METADATA_PATH, get(protected_resource::metadata))
+        .route(&format!("{METADATA_PATH}/{{*path}}"), get(protected_resource::metadata))
         .route("/assets/scopegate.css", get(pages::style_sheet))
         .merge(forms)
         .fallback(error::not_found)

@@ -9,7 +9,10 @@ pub mod clients;
 pub mod discovery;
 pub mod introspection;
 pub mod passwords;
+pub mod possession;
+pub mod protected_resources;
 pub mod pruning;
+pub mod pushed_requests;
 pub mod revocation;
 pub mod sign_in;
 pub mod token_endpoint;
@@ -23,8 +26,10 @@ use tokio::sync::watch;
 
 use self::passwords::Passwords;
 use self::pruning::PruningMetrics;
+use self::pushed_requests::PushedRequests;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::Lifetimes;
+use crate::domain::resource::ResourceCatalogue;
 use crate::domain::scope::Implications;
 use crate::domain::secret::MacKey;
 use crate::domain::token::{Token, TokenKeys};
@@ -44,6 +49,9 @@ pub struct Settings {
     /// What each scope means, for people to read.
     pub catalogue: BTreeMap<String, String>,
     pub implications: Implications,
+    /// Where tokens may be good.
+    pub resources: ResourceCatalogue,
+    pub pushed_requests: PushedRequests,
     /// How long a caller may keep a permission.
     pub answer_ttl: Duration,
 }

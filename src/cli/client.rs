@@ -44,6 +44,15 @@ enum Verb {
         /// It cannot keep a secret: an app on a phone or in a browser
         #[arg(long)]
         public: bool,
+        /// A resource that it is: it may introspect the access tokens that are meant for it; may be given several times
+        #[arg(long, value_name = "URI", conflicts_with = "public")]
+        resource: Vec<Box<str>>,
+        /// It has to push its authorization requests (RFC 9126)
+        #[arg(long)]
+        require_pushed_authorization_requests: bool,
+        /// It gets tokens only with a DPoP proof (RFC 9449)
+        #[arg(long)]
+        dpop_bound_access_tokens: bool,
         /// It may introspect the tokens of every client
         #[arg(long, conflicts_with = "public")]
         resource_server: bool,
@@ -113,6 +122,8 @@ struct ClientDocument<'a> {
     token_endpoint_auth_method: &'static str,
     disabled: bool,
     resource_server: bool,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    resources: &'a [Box<str>],
 }
 
 impl<'a> ClientDocument<'a> {
@@ -130,6 +141,7 @@ impl<'a> ClientDocument<'a> {
             token_endpoint_auth_method: if client.is_confidential() { "client_secret_basic" } else { "none" },
             disabled: client.disabled_at.is_some(),
             resource_server: client.introspects == Introspects::Any,
+            resources: &client.metadata.resources,
         }
     }
 
@@ -146,6 +158,7 @@ impl<'a> ClientDocument<'a> {
             ("token_endpoint_auth_method", &self.token_endpoint_auth_method),
             ("disabled", &self.disabled),
             ("resource_server", &self.resource_server),
+            ("resources", &self.resources.join(" ")),
         ]);
         Ok(())
     }
@@ -153,7 +166,17 @@ impl<'a> ClientDocument<'a> {
 
 pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliError> {
     match verb {
-        Verb::Create { name, redirect_uri, scope, public, resource_server, common } => {
+        Verb::Create {
+            name,
+            redirect_uri,
+            scope,
+            public,
+            resource,
+            require_pushed_authorization_requests,
+            dpop_bound_access_tokens,
+            resource_server,
+            common,
+        } => {
             let service = common.source.open().await?.service;
             let new = NewClient {
                 name,
@@ -161,7 +184,12 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
                 scopes: scope.into_iter().collect(),
                 public,
                 introspects: if resource_server { Introspects::Any } else { Introspects::Own },
-                metadata: ClientMetadata::default(),
+                metadata: ClientMetadata {
+                    resources: resource,
+                    require_pushed_authorization_requests,
+                    dpop_bound_access_tokens,
+                    ..ClientMetadata::default()
+                },
             };
             let (client, secret) = service.create_client(new).await?;
             ClientDocument::new(&client, secret.as_ref()).print(&common.format)?;

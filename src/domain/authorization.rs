@@ -4,10 +4,15 @@
 //! the client. Which is which is decided here, by the order of the checks.
 
 use super::client::{Client, ClientId};
+use super::dpop::Thumbprint;
 use super::error::{InvalidRequest, InvalidScope, OAuthError};
 use super::parameters::Parameters;
 use super::pkce::CodeChallenge;
+use super::resource::ResourceCatalogue;
 use super::scope::{Implications, ScopeSet};
+
+/// What a `request_uri` of ours begins with (RFC 9126 §2.2).
+pub const REQUEST_URI_PREFIX: &str = "urn:ietf:params:oauth:request_uri:";
 
 /// A valid authorization request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +22,11 @@ pub struct AuthorizationRequest {
     /// The `redirect_uri` parameter, which the token request has to repeat (RFC 6749 §4.1.3).
     pub redirect_uri_parameter: Option<String>,
     pub scopes: ScopeSet,
+    /// Where the tokens are to be good (RFC 8707 §2), in ascending order; none: not restricted.
+    pub resources: Vec<Box<str>>,
     pub challenge: CodeChallenge,
+    /// The key that the code is bound to (RFC 9449 §10).
+    pub key: Option<Thumbprint>,
 }
 
 /// Where the answer goes: a registered redirect URI, and the state to echo.
@@ -38,6 +47,8 @@ pub enum Fatal {
     RedirectUriMissing,
     #[error("The app asked to return to an address that is not registered for it.")]
     RedirectUriUnregistered,
+    #[error("What the app asked for has expired, or was used before. Go back to the app and start again.")]
+    RequestUri,
     #[error("The app sent something that makes no sense.")]
     Malformed,
 }
@@ -57,20 +68,40 @@ pub fn client_id(parameters: &Parameters) -> Result<ClientId, Fatal> {
     parameters.get("client_id").ok_or(Fatal::ClientMissing)?.parse().map_err(|_| Fatal::ClientUnknown)
 }
 
+/// What a pushed request is called, if it is one (RFC 9126 §4).
+pub fn request_uri(parameters: &Parameters) -> Result<Option<&str>, Fatal> {
+    if parameters.is_repeated("request_uri") {
+        return Err(Fatal::Malformed);
+    }
+    Ok(parameters.get("request_uri").and_then(|uri| uri.strip_prefix(REQUEST_URI_PREFIX)))
+}
+
 impl AuthorizationRequest {
-    pub fn validate(parameters: &Parameters, client: &Client, rules: &Implications) -> Result<Self, Rejection> {
+    pub fn validate(
+        parameters: &Parameters,
+        client: &Client,
+        rules: &Implications,
+        known: &ResourceCatalogue,
+    ) -> Result<Self, Rejection> {
         let redirect_uri = redirect_uri(parameters, client).map_err(Rejection::Page)?;
         let target =
             ResponseTarget { redirect_uri: redirect_uri.to_owned(), state: parameters.get("state").map(str::to_owned) };
-        let checked = refuse_unsupported(parameters)
-            .and_then(|()| Ok((scopes(parameters, client, rules)?, challenge(parameters)?)));
+        let checked = refuse_unsupported(parameters).and_then(|()| {
+            let (scopes, challenge) = (scopes(parameters, client, rules)?, challenge(parameters)?);
+            let resources = known.requested(parameters)?;
+            let key: Option<Thumbprint> =
+                parameters.get("dpop_jkt").map(str::parse).transpose().map_err(InvalidRequest::from)?;
+            Ok((known.scopes_at(&resources, &scopes)?, resources, challenge, key))
+        });
         match checked {
-            Ok((scopes, challenge)) => Ok(Self {
+            Ok((scopes, resources, challenge, key)) => Ok(Self {
                 client: client.id.clone(),
                 target,
                 redirect_uri_parameter: parameters.get("redirect_uri").map(str::to_owned),
                 scopes,
+                resources,
                 challenge,
+                key,
             }),
             Err(error) => Err(Rejection::Redirect { target, error }),
         }
@@ -166,6 +197,7 @@ impl ResponseTarget {
 mod tests {
     use super::*;
     use crate::domain::client::{ClientMetadata, ClientType, Introspects};
+    use crate::domain::resource::InvalidTarget;
     use crate::domain::timestamp::Timestamp;
 
     const CHALLENGE: &str = "code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256";
@@ -186,7 +218,8 @@ mod tests {
 
     fn validate(query: &str, redirect_uris: &[&str]) -> Result<AuthorizationRequest, Rejection> {
         let parameters = Parameters::parse(query.as_bytes()).expect("few parameters");
-        AuthorizationRequest::validate(&parameters, &client(redirect_uris), &Implications::default())
+        let (rules, known) = (Implications::default(), ResourceCatalogue::default());
+        AuthorizationRequest::validate(&parameters, &client(redirect_uris), &rules, &known)
     }
 
     fn redirected(query: &str) -> OAuthError {
@@ -252,6 +285,11 @@ mod tests {
                 CHALLENGE.replace("E9", "E") + "&response_type=code",
                 InvalidRequest::Challenge(crate::domain::pkce::MalformedCodeChallenge).into(),
             ),
+            (
+                format!("response_type=code&{CHALLENGE}&dpop_jkt=x"),
+                InvalidRequest::Thumbprint(crate::domain::dpop::MalformedThumbprint).into(),
+            ),
+            (format!("response_type=code&{CHALLENGE}&resource=x"), InvalidTarget::Malformed.into()),
             (format!("response_type=code&{CHALLENGE}&request=x"), OAuthError::RequestNotSupported),
             (format!("response_type=code&{CHALLENGE}&request_uri=https://evil"), OAuthError::RequestUriNotSupported),
             (format!("response_type=code&{CHALLENGE}&response_mode=fragment"), InvalidRequest::ResponseMode.into()),

@@ -77,11 +77,23 @@ pub enum GrantType {
 #[serde(default)]
 pub struct ClientMetadata {
     pub grant_types: Vec<GrantType>,
+    /// The resources that it is (RFC 8707): it may introspect the access tokens that are meant for them. For operators to say, never
+    /// for the client itself.
+    pub resources: Vec<Box<str>>,
+    /// It has to push its authorization requests (RFC 9126 §6).
+    pub require_pushed_authorization_requests: bool,
+    /// It gets tokens only with a DPoP proof (RFC 9449 §5.2).
+    pub dpop_bound_access_tokens: bool,
 }
 
 impl Default for ClientMetadata {
     fn default() -> Self {
-        Self { grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken] }
+        Self {
+            grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
+            resources: Vec::new(),
+            require_pushed_authorization_requests: false,
+            dpop_bound_access_tokens: false,
+        }
     }
 }
 

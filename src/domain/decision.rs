@@ -1,6 +1,7 @@
 //! Decisions: whether what a token stands for satisfies a requirement. Evaluated on every call, never cached.
 
-use super::challenge::Challenge;
+use super::challenge::ChallengeError;
+use super::dpop::InvalidProof;
 use super::scope::{Implications, MalformedScope, Scope, ScopeSet};
 
 /// Whether all or any of the required scopes must be granted.
@@ -30,6 +31,10 @@ impl<'a> Requirement<'a> {
 
     pub fn scopes(&self) -> &'a [String] {
         self.scopes
+    }
+
+    pub fn audiences(&self) -> &'a [String] {
+        self.audiences
     }
 
     /// Decides for an active access token with these scopes and audiences.
@@ -64,16 +69,19 @@ pub enum Decision<'a> {
         missing: Vec<&'a str>,
     },
     InvalidAudience,
+    /// The request does not prove that it may use the token, or the token is not bound to the key that it proves.
+    InvalidProof(InvalidProof),
 }
 
 impl Decision<'_> {
     /// What a resource server answers (RFC 6750 §3.1); `None` when allowed.
-    pub fn challenge<'r>(&self, requirement: &Requirement<'r>) -> Option<Challenge<'r>> {
+    pub fn challenge<'r>(&self, requirement: &Requirement<'r>) -> Option<ChallengeError<'r>> {
         match self {
             Self::Allowed => None,
-            Self::InactiveToken => Some(Challenge::InvalidToken),
-            Self::InsufficientScope { .. } => Some(Challenge::InsufficientScope { required: requirement.scopes }),
-            Self::InvalidAudience => Some(Challenge::InvalidAudience),
+            Self::InactiveToken => Some(ChallengeError::InvalidToken),
+            Self::InsufficientScope { .. } => Some(ChallengeError::InsufficientScope { required: requirement.scopes }),
+            Self::InvalidAudience => Some(ChallengeError::InvalidAudience),
+            Self::InvalidProof(cause) => Some(ChallengeError::InvalidProof(*cause)),
         }
     }
 }

@@ -5,7 +5,9 @@
 
 use std::error::Error;
 
+use super::dpop::{InvalidProof, MalformedThumbprint};
 use super::pkce::{MalformedCodeChallenge, MalformedCodeVerifier};
+use super::resource::InvalidTarget;
 use super::scope::MalformedScope;
 
 /// An error of RFC 6749 §4.1.2.1 and §5.2. `Display` is the `error_description`: ASCII without `"` and `\`,
@@ -20,6 +22,10 @@ pub enum OAuthError {
     InvalidGrant(#[from] InvalidGrant),
     #[error(transparent)]
     InvalidScope(#[from] InvalidScope),
+    #[error(transparent)]
+    InvalidDPoPProof(#[from] InvalidProof),
+    #[error(transparent)]
+    InvalidTarget(#[from] InvalidTarget),
     #[error(transparent)]
     AccessDenied(#[from] AccessDenied),
     #[error("grant_type is authorization_code or refresh_token")]
@@ -40,6 +46,8 @@ impl OAuthError {
             Self::InvalidClient(_) => "invalid_client",
             Self::InvalidGrant(_) => "invalid_grant",
             Self::InvalidScope(_) => "invalid_scope",
+            Self::InvalidDPoPProof(_) => "invalid_dpop_proof",
+            Self::InvalidTarget(_) => "invalid_target",
             Self::AccessDenied(_) => "access_denied",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::UnsupportedResponseType => "unsupported_response_type",
@@ -78,6 +86,14 @@ pub enum InvalidRequest {
     Verifier(#[from] MalformedCodeVerifier),
     #[error("response_mode is query")]
     ResponseMode,
+    #[error("redirect_uri is not registered for this client")]
+    RedirectUri,
+    #[error("request_uri is not for pushed requests")]
+    RequestUriPushed,
+    #[error("the client has to push its authorization requests (RFC 9126)")]
+    NotPushed,
+    #[error("dpop_jkt: {0}")]
+    Thumbprint(#[from] MalformedThumbprint),
 }
 
 /// Why a client is not authenticated. The same text whether the client is unknown or its secret is wrong.
@@ -104,6 +120,10 @@ pub enum InvalidGrant {
     RefreshToken,
     #[error("the refresh token was used before: its grant is revoked")]
     RefreshTokenReplayed,
+    #[error("the grant is bound to another key than the request proves")]
+    OtherKey,
+    #[error("the grant is not bound to a key: authorize again with one")]
+    Unbound,
 }
 
 /// Why a scope is refused.
@@ -157,4 +177,4 @@ macro_rules! refused {
         }
     )*};
 }
-refused!(InvalidRequest, InvalidClient, InvalidGrant, InvalidScope, AccessDenied);
+refused!(InvalidRequest, InvalidClient, InvalidGrant, InvalidScope, InvalidTarget, InvalidProof, AccessDenied);

@@ -82,6 +82,21 @@ impl Variant {
         Self { scopes, restriction: self.restriction.clone() }
     }
 
+    /// The same, bound to a key or to none.
+    #[must_use]
+    pub fn bound_to(&self, confirmation: Option<Confirmation>) -> Self {
+        let resources = self.resources().to_vec();
+        Self::new(self.scopes.clone(), Restriction { resources, confirmation })
+    }
+
+    /// `token_type` of an access token that stands for it (RFC 6750 §4, RFC 9449 §5).
+    pub fn token_type(&self) -> &'static str {
+        match self.confirmation() {
+            Some(Confirmation::Jkt(_)) => "DPoP",
+            Some(Confirmation::X5tS256(_)) | None => "Bearer",
+        }
+    }
+
     /// The resources that it is meant for; none when it is not restricted.
     pub fn resources(&self) -> &[Box<str>] {
         self.restriction.as_ref().map_or(&[], |restriction| &restriction.resources)
@@ -227,6 +242,11 @@ impl Grant {
         } else {
             RefreshStanding::Replayed
         }
+    }
+
+    /// Whether the access token that belongs to `rotation` is bound to this key, or to none.
+    pub fn is_bound(&self, rotation: &Rotation, key: Option<&Confirmation>) -> bool {
+        self.variants.get(usize::from(rotation.variant)).is_some_and(|variant| variant.confirmation() == key)
     }
 
     /// The access token that belongs to `rotation`.

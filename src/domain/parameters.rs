@@ -44,13 +44,20 @@ impl Parameters {
         self.0.get(name).into_iter().flatten().map(|value| value.as_str())
     }
 
+    /// As a form, without some parameters and with others.
+    pub fn encode(&self, without: &[&str], with: &[(&str, &str)]) -> String {
+        let kept = self.0.iter().filter(|(name, _)| !without.contains(&name.as_str()));
+        let pairs = kept.flat_map(|(name, values)| values.iter().map(move |value| (name.as_str(), value.as_str())));
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).extend_pairs(with).finish()
+    }
+
     pub fn is_repeated(&self, name: &str) -> bool {
         self.0.get(name).is_some_and(|values| values.len() > 1)
     }
 
-    /// Refuses any repeated parameter.
+    /// Refuses any repeated parameter but `resource`, the one that may be (RFC 8707 §2).
     pub fn refuse_repeated(&self) -> Result<(), InvalidRequest> {
-        if self.0.values().any(|values| values.len() > 1) {
+        if self.0.iter().any(|(name, values)| values.len() > 1 && name != "resource") {
             return Err(InvalidRequest::Repeated);
         }
         Ok(())

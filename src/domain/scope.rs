@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 pub const MAX_SCOPE_LENGTH: usize = 256;
 
 /// One scope token: `1*( %x21 / %x23-5B / %x5D-7E )` (RFC 6749 §3.3).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Scope(Box<str>);
 
 /// Text that is not a scope token, or not a list of them.
@@ -39,6 +40,20 @@ impl FromStr for Scope {
 
     fn from_str(text: &str) -> Result<Self, MalformedScope> {
         if Self::is_well_formed(text) { Ok(Self(text.into())) } else { Err(MalformedScope) }
+    }
+}
+
+impl TryFrom<String> for Scope {
+    type Error = MalformedScope;
+
+    fn try_from(text: String) -> Result<Self, MalformedScope> {
+        text.parse()
+    }
+}
+
+impl From<Scope> for String {
+    fn from(scope: Scope) -> Self {
+        scope.0.into()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::proto::scopegate::v1::{CheckScopesRequest, IntrospectRequest, RevokeRequest};
+use crate::proto::scopegate::v1::{CheckScopesRequest, IntrospectRequest, Proof, RevokeRequest};
 
 impl fmt::Debug for IntrospectRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -16,6 +16,12 @@ impl fmt::Debug for CheckScopesRequest {
             .field("token", &"***")
             .field("required_scopes", &self.required_scopes)
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proof").field("dpop", &"***").finish_non_exhaustive()
     }
 }
 

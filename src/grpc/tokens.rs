@@ -18,6 +18,7 @@ use crate::proto::scopegate::v1 as api;
 use crate::proto::scopegate::v1::token_service_server::TokenService;
 use crate::service::Service;
 use crate::service::introspection::{ActiveToken, Standing};
+use crate::service::possession::Shown;
 use crate::service::revocation::Reach;
 
 /// How long a refusal may be kept: it does not become a permission, but a new key or scope rule may be on its way.
@@ -58,19 +59,20 @@ impl TokenFront {
             return Err(status::token_missing());
         }
         let requirement = requirement(request)?;
+        let shown = request.proof.as_ref().map(shown).unwrap_or_default();
         let (decision, standing) =
-            self.service.check(&request.token, &requirement).await.map_err(status::unavailable)?;
-        Ok(self.answer(request, &requirement, &decision, &standing))
+            self.service.check(&request.token, &requirement, &shown).await.map_err(status::unavailable)?;
+        let challenge = self.service.challenge(&decision, &requirement, standing.active.as_ref(), &shown);
+        Ok(self.answer(request, challenge, &decision, &standing))
     }
 
     fn answer(
         &self,
         request: &api::CheckScopesRequest,
-        requirement: &Requirement<'_>,
+        challenge: Option<Challenge<'_>>,
         decision: &Decision<'_>,
         standing: &Standing,
     ) -> api::CheckScopesResponse {
-        let challenge = decision.challenge(requirement);
         let described = standing.active.as_ref().filter(|_| request.include_introspection);
         api::CheckScopesResponse {
             http_status: challenge.as_ref().map_or(200, Challenge::http_status).into(),
@@ -80,6 +82,7 @@ impl TokenFront {
                 Decision::InactiveToken => api::Decision::InactiveToken,
                 Decision::InsufficientScope { .. } => api::Decision::InsufficientScope,
                 Decision::InvalidAudience => api::Decision::InvalidAudience,
+                Decision::InvalidProof(_) => api::Decision::InvalidProof,
             }
             .into(),
             missing_scopes: match decision {
@@ -88,7 +91,7 @@ impl TokenFront {
             },
             introspection: described.map(|active| self.describe(active, standing.source, self.consistency_token())),
             cache_status: cache_status(standing.source).into(),
-            cache_ttl: self.cache_ttl(decision),
+            cache_ttl: self.cache_ttl(decision, standing),
             consistency_token: self.consistency_token(),
         }
     }
@@ -118,8 +121,12 @@ impl TokenFront {
     }
 
     /// How long a caller may keep an answer.
-    fn cache_ttl(&self, decision: &Decision<'_>) -> Option<prost_types::Duration> {
+    fn cache_ttl(&self, decision: &Decision<'_>, standing: &Standing) -> Option<prost_types::Duration> {
+        let bound = standing.active.as_ref().is_some_and(|active| active.variant().confirmation().is_some());
         let ttl = match decision {
+            // A proof is for one request.
+            Decision::InvalidProof(_) => Duration::ZERO,
+            Decision::Allowed if bound => Duration::ZERO,
             Decision::Allowed => self.service.settings.answer_ttl,
             Decision::InactiveToken | Decision::InsufficientScope { .. } | Decision::InvalidAudience => REFUSAL_TTL,
         };
@@ -147,6 +154,15 @@ fn requirement(request: &api::CheckScopesRequest) -> Result<Requirement<'_>, Sta
         api::Match::Any => Match::Any,
     };
     Requirement::new(&request.required_scopes, matching, &request.required_audiences).map_err(status::malformed_scope)
+}
+
+fn shown(proof: &api::Proof) -> Shown<'_> {
+    Shown {
+        proofs: &proof.dpop,
+        method: &proof.http_method,
+        uri: &proof.http_uri,
+        certificate: &proof.client_certificate_sha256,
+    }
 }
 
 fn reach(mode: api::RevocationMode) -> Reach {

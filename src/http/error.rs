@@ -46,6 +46,8 @@ fn refused(error: &OAuthError) -> Response {
         OAuthError::InvalidRequest(_)
         | OAuthError::InvalidGrant(_)
         | OAuthError::InvalidScope(_)
+        | OAuthError::InvalidTarget(_)
+        | OAuthError::InvalidDPoPProof(_)
         | OAuthError::AccessDenied(_)
         | OAuthError::UnsupportedGrantType
         | OAuthError::UnsupportedResponseType

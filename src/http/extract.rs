@@ -77,6 +77,23 @@ impl FromRequestParts<Context> for AuthorizationHeaders {
     }
 }
 
+/// Every `DPoP` header, for the same reason (RFC 9449 §4.3).
+pub(super) struct ProofHeaders(Vec<Vec<u8>>);
+
+impl ProofHeaders {
+    pub(super) fn values(&self) -> Vec<&[u8]> {
+        self.0.iter().map(Vec::as_slice).collect()
+    }
+}
+
+impl FromRequestParts<Context> for ProofHeaders {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Context) -> Result<Self, Infallible> {
+        Ok(Self(parts.headers.get_all("dpop").iter().map(|value| value.as_bytes().to_vec()).collect()))
+    }
+}
+
 /// The browser's session cookie.
 pub(super) struct SessionCookie(Option<String>);
 

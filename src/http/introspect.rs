@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::Context;
 use super::error::{OAuthFailure, no_store};
 use super::extract::{AuthorizationHeaders, Form};
+use crate::domain::grant::Confirmation;
 use crate::service::introspection::ActiveToken;
 
 pub(super) async fn introspect(
@@ -37,6 +38,14 @@ fn describe(active: &ActiveToken, issuer: &str) -> Value {
         "iss": issuer,
         "jti": active.token.jti(),
     });
+    if !active.variant().resources().is_empty() {
+        body["aud"] = json!(active.variant().resources());
+    }
+    match active.variant().confirmation() {
+        None => {}
+        Some(Confirmation::Jkt(thumbprint)) => body["cnf"] = json!({ "jkt": thumbprint }),
+        Some(Confirmation::X5tS256(thumbprint)) => body["cnf"] = json!({ "x5t#S256": thumbprint }),
+    }
     if let Some(expiry) = active.token.expires_at() {
         body["exp"] = expiry.as_unix().into();
     }

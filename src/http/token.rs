@@ -7,17 +7,18 @@ use serde_json::json;
 
 use super::Context;
 use super::error::{OAuthFailure, no_store};
-use super::extract::{AuthorizationHeaders, Form};
+use super::extract::{AuthorizationHeaders, Form, ProofHeaders};
 
 pub(super) async fn issue(
     State(service): State<Context>,
     authorization: AuthorizationHeaders,
+    proofs: ProofHeaders,
     Form(form): Form,
 ) -> Result<Response, OAuthFailure> {
-    let tokens = service.issue(&authorization.values(), &form).await?;
+    let tokens = service.issue(&authorization.values(), &proofs.values(), &form).await?;
     let body = json!({
         "access_token": tokens.access_token.expose(),
-        "token_type": "Bearer",
+        "token_type": tokens.token_type,
         "expires_in": tokens.expires_in,
         "refresh_token": tokens.refresh_token.expose(),
         "scope": tokens.scope.as_str(),

@@ -7,12 +7,12 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use super::Service;
 use super::sign_in::BrowserSession;
+use super::{Service, Settings};
 use crate::domain::authorization::{AuthorizationRequest, Fatal, Rejection, ResponseTarget, client_id};
 use crate::domain::client::Client;
-use crate::domain::error::{AccessDenied, OAuthError, Unavailable};
-use crate::domain::grant::SessionId;
+use crate::domain::error::{AccessDenied, InvalidRequest, OAuthError, Unavailable};
+use crate::domain::grant::{Confirmation, Restriction, SessionId, Variant};
 use crate::domain::parameters::Parameters;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::{GrantId, Token, TokenKind, TokenText};
@@ -96,7 +96,7 @@ impl Service {
         query: &str,
         cookie: Option<&str>,
     ) -> Result<AuthorizationStep, AuthorizationFailure> {
-        let (client, request) = self.validate(query).await?;
+        let (client, request) = self.validate(query, 0).await?;
         let session = match self.browser_session(cookie).await {
             Ok(session) => session,
             Err(error) => return Err(self.temporarily_unavailable(&request, &error)),
@@ -113,7 +113,7 @@ impl Service {
 
     /// Whether a request is valid, and where its answers will go: what a login page has to know.
     pub async fn authorization_target(&self, query: &str) -> Result<(Client, String), AuthorizationFailure> {
-        let (client, request) = self.validate(query).await?;
+        let (client, request) = self.validate(query, 0).await?;
         Ok((client, request.target.redirect_uri().to_owned()))
     }
 
@@ -122,8 +122,12 @@ impl Service {
         let session = self.browser_session(cookie).await?.ok_or(DecisionFailure::SignedOut)?;
         let query = form.get("request").ok_or(DecisionFailure::Forged)?;
         let grant = self.open_ticket(form.get("ticket").ok_or(DecisionFailure::Forged)?, &session, query)?;
-        let (_, request) = self.validate(query).await?;
+        let (_, request) = self.validate(query, TICKET_LIFETIME).await?;
         let denied = |cause: AccessDenied| request.target.with_error(&cause.into(), &self.settings.issuer);
+        let now = self.effects.now();
+        if !self.use_up(query, now).await? {
+            return Err(DecisionFailure::Used);
+        }
         match form.get("decision") {
             Some("approve") => {}
             Some("deny") => return Ok(denied(AccessDenied::ByUser)),
@@ -134,7 +138,7 @@ impl Service {
             return Ok(denied(AccessDenied::NoScopeKept));
         }
         self.can_sign()?;
-        let now = self.effects.now();
+        let confirmation = request.key.map(|key| Confirmation::Jkt(key.as_str().into()));
         let inserted = self
             .store
             .insert_grant(NewGrant {
@@ -142,7 +146,7 @@ impl Service {
                 client: request.client,
                 subject: session.session.subject,
                 session: SessionId::of(&session.id),
-                variant: kept.into(),
+                variant: Variant::new(kept, Restriction { resources: request.resources, confirmation }),
                 redirect_uri_parameter: request.redirect_uri_parameter,
                 challenge: request.challenge,
                 now,
@@ -159,11 +163,24 @@ impl Service {
         }
     }
 
-    async fn validate(&self, query: &str) -> Result<(Client, AuthorizationRequest), AuthorizationFailure> {
+    /// `patience`: for so many seconds after it has expired, a pushed request is good.
+    async fn validate(
+        &self,
+        query: &str,
+        patience: u32,
+    ) -> Result<(Client, AuthorizationRequest), AuthorizationFailure> {
         let parameters = Parameters::parse(query.as_bytes()).map_err(|_| Fatal::Malformed)?;
         let client = self.store.client(client_id(&parameters)?).await?;
         let client = client.filter(|client| client.disabled_at.is_none()).ok_or(Fatal::ClientUnknown)?;
-        match AuthorizationRequest::validate(&parameters, &client, &self.settings.implications) {
+        let after = Timestamp::from_unix(self.effects.now().as_unix() - i64::from(patience));
+        let pushed = self.pushed(&parameters, &client.id, after).await?;
+        let Settings { implications, resources, pushed_requests, .. } = &self.settings;
+        let may_come_by_browser = !pushed_requests.required && !client.metadata.require_pushed_authorization_requests;
+        match AuthorizationRequest::validate(pushed.as_ref().unwrap_or(&parameters), &client, implications, resources) {
+            // RFC 9126 §5 and §6.
+            Ok(request) if pushed.is_none() && !may_come_by_browser => {
+                Err(self.redirect(&request.target, &InvalidRequest::NotPushed.into()))
+            }
             Ok(request) => Ok((client, request)),
             Err(Rejection::Page(fatal)) => Err(fatal.into()),
             Err(Rejection::Redirect { target, error }) => {

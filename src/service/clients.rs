@@ -4,6 +4,7 @@ use super::Service;
 use crate::domain::client::{Client, ClientId, ClientMetadata, ClientType, Introspects};
 use crate::domain::error::Unavailable;
 use crate::domain::redirect_uri::RedirectUri;
+use crate::domain::resource;
 use crate::domain::scope::ScopeSet;
 use crate::domain::secret::RandomSecret;
 use crate::store::{ClientChanges, Ending};
@@ -31,6 +32,8 @@ pub enum ClientError {
     Public,
     #[error("a public client cannot introspect: anybody could pose as it")]
     PublicIntrospection,
+    #[error("a resource is an absolute URI without a fragment, one of [resources.catalogue] if there are any: {0}")]
+    Resource(Box<str>),
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
@@ -40,7 +43,8 @@ impl Service {
     pub async fn create_client(&self, new: NewClient) -> Result<(Client, Option<RandomSecret>), ClientError> {
         check_name(&new.name)?;
         self.check_scopes_known(&new.scopes)?;
-        if new.public && new.introspects == Introspects::Any {
+        self.check_resources(&new.metadata)?;
+        if new.public && (new.introspects == Introspects::Any || !new.metadata.resources.is_empty()) {
             return Err(ClientError::PublicIntrospection);
         }
         let secret = (!new.public).then(|| self.effects.secret());
@@ -115,6 +119,14 @@ impl Service {
 
     fn new_client_id(&self) -> ClientId {
         self.effects.random_name().parse().expect("hexadecimal digits are within the alphabet of client ids")
+    }
+
+    fn check_resources(&self, metadata: &ClientMetadata) -> Result<(), ClientError> {
+        let known = |resource: &str| resource::is_well_formed(resource) && self.settings.resources.is_known(resource);
+        match metadata.resources.iter().find(|resource| !known(resource)) {
+            Some(unknown) => Err(ClientError::Resource(unknown.clone())),
+            None => Ok(()),
+        }
     }
 
     /// An empty catalogue knows every scope.

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::Service;
+use crate::domain::dpop::ALGORITHMS;
 
 /// The metadata document.
 #[derive(Serialize)]
@@ -12,6 +13,9 @@ pub struct Metadata<'a> {
     token_endpoint: String,
     revocation_endpoint: String,
     introspection_endpoint: String,
+    /// RFC 9126 §5.
+    pushed_authorization_request_endpoint: String,
+    require_pushed_authorization_requests: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     scopes_supported: Vec<&'a str>,
     response_types_supported: [&'static str; 1],
@@ -23,6 +27,11 @@ pub struct Metadata<'a> {
     code_challenge_methods_supported: [&'static str; 1],
     /// RFC 9207 §3.
     authorization_response_iss_parameter_supported: bool,
+    /// RFC 9449 §5.1.
+    dpop_signing_alg_values_supported: [&'static str; 4],
+    /// RFC 9728 §4.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    protected_resources: Vec<&'a str>,
 }
 
 impl Service {
@@ -35,6 +44,8 @@ impl Service {
             token_endpoint: format!("{issuer}/token"),
             revocation_endpoint: format!("{issuer}/revoke"),
             introspection_endpoint: format!("{issuer}/introspect"),
+            pushed_authorization_request_endpoint: format!("{issuer}/par"),
+            require_pushed_authorization_requests: self.settings.pushed_requests.required,
             scopes_supported: self.settings.catalogue.keys().map(String::as_str).collect(),
             response_types_supported: ["code"],
             response_modes_supported: ["query"],
@@ -44,6 +55,8 @@ impl Service {
             introspection_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],
             code_challenge_methods_supported: ["S256"],
             authorization_response_iss_parameter_supported: true,
+            dpop_signing_alg_values_supported: ALGORITHMS,
+            protected_resources: self.settings.resources.iter().map(|(resource, _)| resource).collect(),
         }
     }
 }

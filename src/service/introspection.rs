@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Service;
+use super::possession::Shown;
 use crate::domain::client::{Client, Introspects};
 use crate::domain::decision::{Decision, Requirement};
 use crate::domain::error::{Failure, InvalidClient, OAuthError, Unavailable};
@@ -41,7 +42,7 @@ impl ActiveToken {
     /// `token_type` (RFC 7662 §2.2).
     pub fn token_type(&self) -> &'static str {
         match self.token.kind {
-            TokenKind::AccessToken => "Bearer",
+            TokenKind::AccessToken => self.variant().token_type(),
             TokenKind::RefreshToken | TokenKind::AuthorizationCode => "refresh_token",
         }
     }
@@ -66,11 +67,12 @@ impl Service {
         }
     }
 
-    /// Whether an access token satisfies a requirement. A token of another kind is inactive here.
+    /// Whether an access token satisfies a requirement, in the hands of who shows this. A token of another kind is inactive here.
     pub async fn check<'r>(
         &self,
         text: &str,
         requirement: &Requirement<'r>,
+        shown: &Shown<'_>,
     ) -> Result<(Decision<'r>, Standing), Unavailable> {
         let now = self.effects.now();
         let standing = match self.token_keys.open(text) {
@@ -80,16 +82,17 @@ impl Service {
             Some(_) | None => Standing::inactive(Source::Nowhere),
         };
         let decision = match &standing.active {
-            Some(active) => {
-                requirement.decide(active.scopes(), active.variant().resources(), &self.settings.implications)
-            }
+            Some(active) => match self.missing_possession(text, active, shown, now).await? {
+                None => requirement.decide(active.scopes(), active.variant().resources(), &self.settings.implications),
+                Some(cause) => Decision::InvalidProof(cause),
+            },
             None => Decision::InactiveToken,
         };
         Ok((decision, standing))
     }
 
-    /// RFC 7662 §2: the caller authenticates as a confidential client and sees its own tokens, or all if it is
-    /// a resource server. Whatever it may not see is inactive to it.
+    /// RFC 7662 §2: the caller authenticates as a confidential client and sees its own tokens, the access tokens that are meant for it,
+    /// or all if it is a resource server. Whatever it may not see is inactive to it.
     pub async fn introspect_for_client(&self, authorization: &[&[u8]], form: &Parameters) -> Result<Standing, Failure> {
         form.refuse_repeated()?;
         let caller = self.authenticate_client(authorization, form).await?;
@@ -173,8 +176,11 @@ impl Service {
 }
 
 fn may_see(caller: &Client, active: &ActiveToken) -> bool {
+    // Refresh tokens are for their client alone, so for the resource a token is meant for, it has to be an access token.
+    let is_meant_for_caller = active.token.kind == TokenKind::AccessToken
+        && active.variant().resources().iter().any(|resource| caller.metadata.resources.contains(resource));
     match caller.introspects {
         Introspects::Any => true,
-        Introspects::Own => active.facts.client == caller.id,
+        Introspects::Own => active.facts.client == caller.id || is_meant_for_caller,
     }
 }

@@ -2,10 +2,12 @@
 
 use super::Service;
 use crate::domain::client::Client;
+use crate::domain::dpop::{InvalidProof, Proof};
 use crate::domain::error::{Failure, InvalidGrant, InvalidScope, OAuthError};
-use crate::domain::grant::{Grant, GrantState, RefreshStanding, Rotation, VariantIndex};
+use crate::domain::grant::{Grant, GrantState, RefreshStanding, Restriction, Rotation, Variant, VariantIndex};
 use crate::domain::parameters::Parameters;
 use crate::domain::pkce::CodeVerifier;
+use crate::domain::resource::InvalidTarget;
 use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::{Token, TokenKind, TokenText};
@@ -14,6 +16,7 @@ use crate::store::{Redemption, Refresh};
 /// A successful token response (RFC 6749 §5.1).
 pub struct IssuedTokens {
     pub access_token: TokenText,
+    pub token_type: &'static str,
     pub refresh_token: TokenText,
     /// Seconds.
     pub expires_in: u32,
@@ -21,20 +24,35 @@ pub struct IssuedTokens {
 }
 
 impl Service {
-    pub async fn issue(&self, authorization: &[&[u8]], form: &Parameters) -> Result<IssuedTokens, Failure> {
+    /// `authorization` and `proofs` are the values of the `Authorization` and `DPoP` headers.
+    pub async fn issue(
+        &self,
+        authorization: &[&[u8]],
+        proofs: &[&[u8]],
+        form: &Parameters,
+    ) -> Result<IssuedTokens, Failure> {
         form.refuse_repeated()?;
         let client = self.authenticate_client(authorization, form).await?;
         self.can_sign()?;
+        let proof = self.proof_at("/token", proofs)?;
+        if proof.is_none() && client.metadata.dpop_bound_access_tokens {
+            return Err(InvalidProof::Required.into());
+        }
         match form.require("grant_type")? {
-            "authorization_code" => self.redeem_code(&client, form).await,
-            "refresh_token" => self.refresh(&client, form).await,
+            "authorization_code" => self.redeem_code(&client, proof.as_ref(), form).await,
+            "refresh_token" => self.refresh(&client, proof.as_ref(), form).await,
             _ => Err(OAuthError::UnsupportedGrantType.into()),
         }
     }
 
     /// RFC 6749 §4.1.3 and RFC 7636 §4.5. Client, redirect URI and verifier are checked in the statement that claims the code,
     /// so a wrong one does not use it up.
-    async fn redeem_code(&self, client: &Client, form: &Parameters) -> Result<IssuedTokens, Failure> {
+    async fn redeem_code(
+        &self,
+        client: &Client,
+        proof: Option<&Proof>,
+        form: &Parameters,
+    ) -> Result<IssuedTokens, Failure> {
         let now = self.effects.now();
         let code = self.presented(form.require("code")?, TokenKind::AuthorizationCode).ok_or(InvalidGrant::Code)?;
         let verifier: CodeVerifier = match form.get("code_verifier") {
@@ -44,11 +62,32 @@ impl Service {
         if code.is_expired(now) {
             return self.refuse_code(client, &code, now).await;
         }
+        // What the grant says does not change before its code is redeemed.
+        let Some(pending) = self.store.grant(code.grant).await?.filter(|grant| grant.client == client.id) else {
+            return Err(InvalidGrant::Code.into());
+        };
+        if pending.state != GrantState::Pending {
+            return self.refuse_code(client, &code, now).await;
+        }
+        let key = self.claim_key(proof).await?;
+        let granted = pending.variants.first().ok_or(InvalidGrant::Code)?;
+        if granted.confirmation().is_some_and(|bound| key.as_ref() != Some(bound)) {
+            return Err(InvalidGrant::OtherKey.into());
+        }
+        // RFC 9449 §5: the refresh token of a public client is bound, too. A confidential one proves who it is anyhow.
+        let kept = granted.bound_to(key.clone().filter(|_| !client.is_confidential()));
+        let wanted = self.narrowed(granted, &granted.scopes, form)?.bound_to(key);
+        let mut variants = vec![kept];
+        if !variants.contains(&wanted) {
+            variants.push(wanted);
+        }
         let redemption = Redemption {
             grant: code.grant,
             client: client.id.clone(),
             redirect_uri_parameter: form.get("redirect_uri").map(str::to_owned),
             challenge: verifier.challenge(),
+            variant: u8::from(variants.len() > 1),
+            variants,
             now,
             expires_at: now.plus(self.settings.lifetimes.refresh_token_absolute),
         };
@@ -79,13 +118,19 @@ impl Service {
     }
 
     /// RFC 6749 §6, with rotation (RFC 9700 §4.14.2).
-    async fn refresh(&self, client: &Client, form: &Parameters) -> Result<IssuedTokens, Failure> {
+    async fn refresh(
+        &self,
+        client: &Client,
+        proof: Option<&Proof>,
+        form: &Parameters,
+    ) -> Result<IssuedTokens, Failure> {
         let now = self.effects.now();
         let token = self
             .presented(form.require("refresh_token")?, TokenKind::RefreshToken)
             .filter(|token| !token.is_expired(now))
             .ok_or(InvalidGrant::RefreshToken)?;
         let requested: Option<ScopeSet> = form.get("scope").map(str::parse).transpose().map_err(InvalidScope::from)?;
+        let key = self.claim_key(proof).await?;
         // Once more when another request rotated in between: then this one is the repetition.
         for _ in 0..2 {
             let grant = self
@@ -94,11 +139,24 @@ impl Service {
                 .await?
                 .filter(|grant| grant.client == client.id)
                 .ok_or(InvalidGrant::RefreshToken)?;
+            // Before all else: without its key, a bound refresh token is good for nothing, not even for ending the grant.
+            let granted = grant.variants.first().ok_or(InvalidGrant::RefreshToken)?;
+            match (granted.confirmation(), &key) {
+                (Some(bound), key) if key.as_ref() != Some(bound) => return Err(InvalidGrant::OtherKey.into()),
+                // RFC 9449 §5 has the refresh token of a public client bound, and this one cannot be any more.
+                (None, Some(_)) if !client.is_confidential() => return Err(InvalidGrant::Unbound.into()),
+                _ => {}
+            }
             match grant.refresh_standing(&token, &self.settings.lifetimes, now) {
                 RefreshStanding::Current(rotation) => {
-                    if let Some(rotated) = self.rotate(&grant, &rotation, requested.as_ref(), now).await? {
+                    let scopes = requested.as_ref().unwrap_or(&granted.scopes);
+                    let wanted = self.narrowed(granted, scopes, form)?.bound_to(key.clone());
+                    if let Some(rotated) = self.rotate(&grant, &rotation, wanted, now).await? {
                         return self.tokens_of(&rotated).ok_or(InvalidGrant::RefreshToken.into());
                     }
+                }
+                RefreshStanding::Repeated(rotation) if !grant.is_bound(&rotation, key.as_ref()) => {
+                    return Err(InvalidGrant::OtherKey.into());
                 }
                 RefreshStanding::Repeated(_) => return self.tokens_of(&grant).ok_or(InvalidGrant::RefreshToken.into()),
                 RefreshStanding::Replayed => {
@@ -112,20 +170,30 @@ impl Service {
         Err(InvalidGrant::RefreshToken.into())
     }
 
-    /// Replaces the current refresh token. The requested scopes narrow the access token alone (RFC 6749 §6).
+    /// What an access token shall stand for: these scopes (RFC 6749 §6), at the resources that the request names (RFC 8707 §2.2).
+    fn narrowed(&self, granted: &Variant, scopes: &ScopeSet, form: &Parameters) -> Result<Variant, Failure> {
+        if !scopes.iter().all(|scope| self.settings.implications.satisfy(&granted.scopes, scope)) {
+            return Err(InvalidScope::NotGranted.into());
+        }
+        let resources = self.settings.resources.requested(form)?;
+        if resources.is_empty() {
+            return Ok(granted.with_scopes(scopes.clone()));
+        }
+        if !resources.iter().all(|resource| granted.resources().contains(resource)) {
+            return Err(InvalidTarget::NotGranted.into());
+        }
+        let scopes = self.settings.resources.scopes_at(&resources, scopes)?;
+        Ok(Variant::new(scopes, Restriction { resources, confirmation: granted.confirmation().cloned() }))
+    }
+
+    /// Replaces the current refresh token. What is wanted narrows the access token alone (RFC 6749 §6).
     async fn rotate(
         &self,
         grant: &Grant,
         rotation: &Rotation,
-        requested: Option<&ScopeSet>,
+        wanted: Variant,
         now: Timestamp,
     ) -> Result<Option<Grant>, Failure> {
-        let granted = grant.variants.first().ok_or(InvalidScope::NotGranted)?;
-        let scopes = requested.unwrap_or(&granted.scopes);
-        if !scopes.iter().all(|scope| self.settings.implications.satisfy(&granted.scopes, scope)) {
-            return Err(InvalidScope::NotGranted.into());
-        }
-        let wanted = granted.with_scopes(scopes.clone());
         let mut variants = grant.variants.clone();
         let variant = match grant.index_of(&wanted).ok_or(InvalidScope::TooManyVariants)? {
             VariantIndex::Known(variant) => variant,
@@ -144,11 +212,13 @@ impl Service {
         let GrantState::Active(rotation) = grant.state else { return None };
         let lifetimes = &self.settings.lifetimes;
         let access_token = grant.access_token(&rotation, lifetimes);
+        let variant = grant.variants.get(usize::from(rotation.variant))?;
         Some(IssuedTokens {
             access_token: self.token_keys.seal(&access_token),
             refresh_token: self.token_keys.seal(&grant.refresh_token(&rotation, lifetimes)),
+            token_type: variant.token_type(),
             expires_in: access_token.lifetime,
-            scope: grant.variants.get(usize::from(rotation.variant))?.scopes.clone(),
+            scope: variant.scopes.clone(),
         })
     }
 

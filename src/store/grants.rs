@@ -78,6 +78,9 @@ pub struct Redemption {
     pub client: ClientId,
     pub redirect_uri_parameter: Option<String>,
     pub challenge: CodeChallenge,
+    /// What the first access token stands for, and the list that it is an index into.
+    pub variant: u8,
+    pub variants: Vec<Variant>,
     pub now: Timestamp,
     /// When the grant will end.
     pub expires_at: Timestamp,
@@ -127,7 +130,7 @@ impl Store {
         let writer = self.writer.clone();
         self.run("redeem a code", async move {
             let row: Option<GrantRow> = on_engine!(&writer, on => sqlx::query_as(concat!(
-                "UPDATE grants AS g SET state = 'active', rotated_at = $5, expires_at = $6 \
+                "UPDATE grants AS g SET state = 'active', rotated_at = $5, expires_at = $6, refresh_variant = $7, variants = $8 \
                  WHERE id = $1 AND state = 'pending' AND client_id = $2 AND redirect_uri = $3 AND code_challenge = $4 AND ",
                 parties_alive!(),
                 returning_grant!(),
@@ -138,6 +141,8 @@ impl Store {
             .bind(redemption.challenge.as_str().to_owned())
             .bind(redemption.now.as_unix())
             .bind(redemption.expires_at.as_unix())
+            .bind(i64::from(redemption.variant))
+            .bind(join_lines(redemption.variants.iter().map(ToString::to_string)))
             .fetch_optional(on).await?);
             row.map(Grant::try_from).transpose()
         })

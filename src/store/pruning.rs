@@ -63,12 +63,24 @@ pub enum Prunable {
     Leases,
     /// Sets of grants that were revoked at once, when no grant is left that is as old.
     Sets,
+    /// Pushed requests that expired an hour ago: until then, a consent form may still be open.
+    PushedRequests,
+    /// DPoP proofs that are too old to be accepted, by any clock.
+    Proofs,
 }
 
 impl Prunable {
     /// Sets come last: they wait for the grants to go.
-    pub const ALL: [Self; 6] =
-        [Self::ExpiredGrants, Self::RevokedGrants, Self::Sessions, Self::Log, Self::Leases, Self::Sets];
+    pub const ALL: [Self; 8] = [
+        Self::ExpiredGrants,
+        Self::RevokedGrants,
+        Self::Sessions,
+        Self::PushedRequests,
+        Self::Proofs,
+        Self::Log,
+        Self::Leases,
+        Self::Sets,
+    ];
 
     /// The table in which they are.
     pub const fn table(self) -> &'static str {
@@ -78,6 +90,8 @@ impl Prunable {
             Self::Log => "revocation_log",
             Self::Leases => "sidecar_leases",
             Self::Sets => "revoked_sets",
+            Self::PushedRequests => "pushed_requests",
+            Self::Proofs => "dpop_proofs",
         }
     }
 
@@ -88,6 +102,10 @@ impl Prunable {
             Self::ExpiredGrants => (delete!("grants", "id", "expires_at", "expires_at <= $1"), now - HOUR),
             Self::RevokedGrants => (delete!("grants", "id", "revoked_at", "revoked_at <= $1"), now - DAY),
             Self::Sessions => (delete!("browser_sessions", "id_hash", "expires_at", "expires_at <= $1"), now),
+            Self::PushedRequests => {
+                (delete!("pushed_requests", "id_hash", "expires_at", "expires_at <= $1"), now - HOUR)
+            }
+            Self::Proofs => (delete!("dpop_proofs", "id", "expires_at", "expires_at <= $1"), now - HOUR),
             // The times in the log are those of many clocks, so an old entry may come after a young one, and then it stays: the
             // log has no holes. The entry at the head stays however old it is, since readers look for the one they are at.
             Self::Log => (

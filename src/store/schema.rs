@@ -39,6 +39,12 @@ const VERSIONS: &[Version] = &[
         sqlite: include_str!("migrations/sqlite/0004_client_metadata.sql"),
         postgres: include_str!("migrations/postgres/0004_client_metadata.sql"),
     },
+    Version {
+        number: 7,
+        name: "pushed requests and proofs",
+        sqlite: include_str!("migrations/sqlite/0007_par.sql"),
+        postgres: include_str!("migrations/postgres/0007_par.sql"),
+    },
 ];
 
 /// A database whose schema this program does not fit.

@@ -17,6 +17,7 @@ use scopegate::effects::Effects;
 use scopegate::facts::Source;
 use scopegate::server::Backend;
 use scopegate::service::clients::NewClient;
+use scopegate::service::possession::Shown;
 use scopegate::store::{NewGrant, Redemption};
 
 use crate::harness::{VERIFIER, configuration};
@@ -107,6 +108,8 @@ fn a_cached_decision_is_the_uncached_one_and_the_one_that_the_rules_give() {
                 client: client.clone(),
                 redirect_uri_parameter: None,
                 challenge,
+                variant: 0,
+                variants: vec![scopes.clone().into()],
                 now,
                 expires_at: now.plus(10_000),
             };
@@ -128,8 +131,9 @@ fn a_cached_decision_is_the_uncached_one_and_the_one_that_the_rules_give() {
             let text = keys.seal(&token);
             let required: Vec<String> = case.required.iter().map(|&scope| scope.into()).collect();
             let requirement = Requirement::new(&required, if case.any { Match::Any } else { Match::All }, &[]).unwrap();
-            let (uncached, first) = backend.service.check(text.expose(), &requirement).await.unwrap();
-            let (cached, second) = backend.service.check(text.expose(), &requirement).await.unwrap();
+            let (uncached, first) =
+                backend.service.check(text.expose(), &requirement, &Shown::default()).await.unwrap();
+            let (cached, second) = backend.service.check(text.expose(), &requirement, &Shown::default()).await.unwrap();
             assert_eq!(uncached, cached, "{case:?}");
 
             let alive = case.kind == TokenKind::AccessToken

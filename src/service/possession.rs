@@ -1,0 +1,97 @@
+//! Proof of possession: who sends a request has the key that its tokens are bound to (RFC 9449, RFC 8705 §3).
+//!
+//! A proof passes once. Which ones were seen is in the database, so it passes once whichever server it is shown to.
+
+use super::Service;
+use super::introspection::ActiveToken;
+use crate::domain::challenge::{Challenge, Scheme};
+use crate::domain::decision::{Decision, Requirement};
+use crate::domain::dpop::{InvalidProof, Proof, ProvenRequest};
+use crate::domain::error::{Failure, Unavailable};
+use crate::domain::grant::Confirmation;
+use crate::domain::timestamp::Timestamp;
+
+/// What a request to a resource shows of the keys of who sent it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shown<'a> {
+    /// Every value of the `DPoP` header.
+    pub proofs: &'a [String],
+    pub method: &'a str,
+    pub uri: &'a str,
+    /// The `x5t#S256` of the client certificate; empty without one.
+    pub certificate: &'a str,
+}
+
+impl Service {
+    /// The proof that comes with a request to an endpoint of ours, if one does (RFC 9449 §5). Whether it was seen before is for
+    /// [`Self::claim_key`] to say.
+    pub(super) fn proof_at(&self, path: &str, proofs: &[&[u8]]) -> Result<Option<Proof>, InvalidProof> {
+        let Some(proof) = Proof::of_headers(proofs)? else { return Ok(None) };
+        let uri = format!("{}{path}", self.settings.issuer);
+        proof.check(&ProvenRequest { method: "POST", uri: &uri, token: None }, self.effects.now())?;
+        Ok(Some(proof))
+    }
+
+    /// The key that a proof is of, once. This writes, so it comes after whatever the caller can do without: anybody can make proofs.
+    pub(super) async fn claim_key(&self, proof: Option<&Proof>) -> Result<Option<Confirmation>, Failure> {
+        let Some(proof) = proof else { return Ok(None) };
+        if !self.is_first_use(proof).await? {
+            return Err(InvalidProof::Replayed.into());
+        }
+        Ok(Some(Confirmation::Jkt(proof.key.as_str().into())))
+    }
+
+    /// Why a request may not use a token, as far as keys go (RFC 9449 §7.1, RFC 8705 §3). `None` when it may.
+    pub(super) async fn missing_possession(
+        &self,
+        text: &str,
+        active: &ActiveToken,
+        shown: &Shown<'_>,
+        now: Timestamp,
+    ) -> Result<Option<InvalidProof>, Unavailable> {
+        match (active.variant().confirmation(), shown.proofs) {
+            (None, []) => Ok(None),
+            (Some(Confirmation::X5tS256(thumbprint)), []) => Ok(match shown.certificate {
+                "" => Some(InvalidProof::Missing),
+                shown if shown == &**thumbprint => None,
+                _ => Some(InvalidProof::OtherKey),
+            }),
+            // Who shows a proof takes the token for a bound one. It must not pass as another kind.
+            (None | Some(Confirmation::X5tS256(_)), [_, ..]) => Ok(Some(InvalidProof::Unbound)),
+            (Some(Confirmation::Jkt(_)), []) => Ok(Some(InvalidProof::Missing)),
+            (Some(Confirmation::Jkt(thumbprint)), proofs) => {
+                let request = ProvenRequest { method: shown.method, uri: shown.uri, token: Some(text) };
+                let checked = Proof::of_headers(proofs).and_then(|proof| {
+                    let proof = proof.ok_or(InvalidProof::Missing)?;
+                    proof.check(&request, now)?;
+                    if proof.key.as_str() == &**thumbprint { Ok(proof) } else { Err(InvalidProof::OtherKey) }
+                });
+                match checked {
+                    Ok(proof) if self.is_first_use(&proof).await? => Ok(None),
+                    Ok(_) => Ok(Some(InvalidProof::Replayed)),
+                    Err(cause) => Ok(Some(cause)),
+                }
+            }
+        }
+    }
+
+    /// What a resource server answers when a token does not do.
+    pub fn challenge<'r>(
+        &self,
+        decision: &Decision<'_>,
+        requirement: &Requirement<'r>,
+        active: Option<&ActiveToken>,
+        shown: &Shown<'_>,
+    ) -> Option<Challenge<'r>> {
+        let bound = active.is_some_and(|active| matches!(active.variant().confirmation(), Some(Confirmation::Jkt(_))));
+        decision.challenge(requirement).map(|error| Challenge {
+            error,
+            scheme: if bound || !shown.proofs.is_empty() { Scheme::DPoP } else { Scheme::Bearer },
+            resource_metadata: self.settings.resources.metadata_url(requirement.audiences()),
+        })
+    }
+
+    async fn is_first_use(&self, proof: &Proof) -> Result<bool, Unavailable> {
+        self.store.remember_proof(proof.id(), proof.expires_at()).await
+    }
+}
