@@ -14,8 +14,8 @@ const KNOWN: &str = "[resources.catalogue]\n'https://api.example/orders' = ['a']
 
 /// The query of an authorization request for resources.
 fn request_for(sidecar: &Sidecar, resources: &[&str]) -> String {
-    let resources: String = resources.iter().map(|resource| format!("&resource={resource}")).collect();
-    sidecar.request(&[]) + &resources
+    let resources = resources.iter().map(|resource| format!("resource={resource}"));
+    std::iter::once(sidecar.request(&[])).chain(resources).collect::<Vec<_>>().join("&")
 }
 
 async fn redeem(sidecar: &Sidecar, code: &str, resources: &[&str]) -> Reply {
