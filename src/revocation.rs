@@ -15,6 +15,8 @@
 mod follower;
 mod hints;
 mod index;
+#[cfg(test)]
+mod model;
 mod replica;
 mod revoker;
 

@@ -362,6 +362,47 @@ impl Replica {
     }
 }
 
+/// For the model, which tells states apart by it. When an entry was applied is left out: it matters to pruning alone, and the model
+/// prunes at any time.
+#[cfg(test)]
+impl std::hash::Hash for Replica {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        fn sorted<K: Ord>(entries: &HashMap<K, Entry>) -> Vec<(&K, u64, u32)> {
+            let mut sorted: Vec<_> =
+                entries.iter().map(|(target, entry)| (target, entry.seq, entry.generation)).collect();
+            sorted.sort_unstable();
+            sorted
+        }
+        let Self { ended, position, floor, lease, confirmed, journal } = self;
+        let Ended { grants, clients, subjects, pairs, sessions, len } = ended;
+        (position, floor, lease, confirmed, len).hash(state);
+        (sorted(grants), sorted(clients), sorted(subjects), sorted(sessions)).hash(state);
+        for (client, subjects) in pairs.iter().collect::<std::collections::BTreeMap<_, _>>() {
+            (client, sorted(subjects)).hash(state);
+        }
+        for (entry, _) in journal {
+            entry.position().hash(state);
+        }
+    }
+}
+
+#[cfg(test)]
+impl Replica {
+    /// Whether the entry of a target is here that was written at `seq` or later.
+    pub(super) fn holds(&self, target: &Target, seq: u64) -> bool {
+        let Ended { grants, clients, subjects, pairs, sessions, .. } = &self.ended;
+        let entry = match target {
+            Target::Grant { id, .. } => grants.get(id),
+            Target::Client(id) => clients.get(id),
+            Target::Subject(id) => subjects.get(id),
+            Target::SubjectClient(subject, client) => pairs.get(client).and_then(|pairs| pairs.get(subject)),
+            Target::Session(id) => sessions.get(id),
+            Target::Flush => None,
+        };
+        entry.is_some_and(|entry| entry.seq >= seq)
+    }
+}
+
 /// Whether a lease that was confirmed at `confirmed` holds now. Times are of the clock that also counts while the machine sleeps
 /// (`CLOCK_BOOTTIME`); what the wall clock does is of no matter.
 pub(super) fn lease_holds(confirmed: Option<Duration>, lease: Duration, now: Duration) -> bool {
