@@ -43,7 +43,7 @@ pub struct Replica {
     confirmed: Option<Duration>,
     /// The applied entries of late, in order.
     journal: VecDeque<(LogEntry, Duration)>,
-    /// What was committed here or heard of before the log was read that far, and when. It is in the log, or the log lost it.
+    /// What was committed here or heard of and was not read in the log yet, and when. If it is not there, the log lost it.
     ahead: BTreeMap<u64, (Target, Duration)>,
 }
 
@@ -264,10 +264,11 @@ impl Replica {
         let mut news = false;
         for entry in &excerpt.entries {
             // Others may have brought it here in the meantime.
-            if entry.revocation.seq <= self.position.seq {
+            let here = entry.revocation.seq <= self.position.seq;
+            if here && self.remembers(entry) {
                 continue;
             }
-            if !self.append(entry, now) {
+            if here || !self.append(entry, now) {
                 return Err(self.diverged(Divergence::Rewritten(entry.revocation.seq)));
             }
             news = true;
@@ -281,7 +282,8 @@ impl Replica {
     /// Applies an entry that this server has just committed, so that the next check knows. If others wrote before it, the
     /// position stays where it is until the log was read.
     pub fn commit(&mut self, entry: &LogEntry, now: Duration) {
-        if !self.append(entry, now) {
+        let applied = entry.revocation.seq <= self.position.seq && self.remembers(entry);
+        if !applied && !self.append(entry, now) {
             self.learn(&entry.revocation, now);
         }
     }
@@ -298,9 +300,7 @@ impl Replica {
     /// Takes in an entry of which is not known what comes before it.
     fn learn(&mut self, revocation: &Revocation, now: Duration) {
         self.ended.insert(revocation, now);
-        if revocation.seq > self.position.seq {
-            self.ahead.entry(revocation.seq).or_insert_with(|| (revocation.target.clone(), now));
-        }
+        self.ahead.entry(revocation.seq).or_insert_with(|| (revocation.target.clone(), now));
     }
 
     /// Applies the next entry; `false` if it is not the next one, or of another history.
@@ -324,6 +324,14 @@ impl Replica {
         self.position = entry.position();
         self.journal.push_back((entry.clone(), now));
         true
+    }
+
+    /// Whether this entry was applied, as far as is remembered.
+    fn remembers(&self, entry: &LogEntry) -> bool {
+        let begin = self.journal.partition_point(|(applied, _)| applied.revocation.seq < entry.revocation.seq);
+        // What was applied before all that is remembered cannot be told.
+        begin == 0 && self.journal.front().is_none_or(|(first, _)| first.revocation.seq > entry.revocation.seq)
+            || self.journal.get(begin).is_some_and(|(applied, _)| applied.position() == entry.position())
     }
 
     /// Nothing is answered from here until the log is understood again.
@@ -676,6 +684,31 @@ mod tests {
         replica.commit(&log(&[grant(2), grant(1)])[1], at(3));
         assert_eq!(replica.judge(&token(), &facts(0, 0)), Verdict::Dead);
         assert_eq!(replica.position(), before[2].position());
+    }
+
+    #[test]
+    fn an_own_entry_that_was_lost_hides_none_that_was_read_meanwhile() {
+        // It is applied while a read is on its way that began after the failover.
+        let (before, after) = (log(&[grant(2)]), log(&[grant(1)]));
+        let mut replica = following(&[]);
+        let round = replica.begin(at(3)).acknowledged();
+        let (from, excerpt) = (replica.position(), read(&after, replica.position()));
+        replica.commit(&before[0], at(4));
+        assert_eq!(replica.conclude(round, from, &excerpt, at(5)), Err(Divergence::Rewritten(1)));
+    }
+
+    #[test]
+    fn an_own_entry_that_was_lost_before_it_was_applied_is_written_again() {
+        for after in [log(&[grant(2)]), log(&[grant(2), Target::Flush])] {
+            let mut replica = following(&after);
+            let own = if after.len() == 1 { log(&[grant(1)])[0].clone() } else { log(&[grant(2), grant(1)])[1].clone() };
+            replica.commit(&own, at(3));
+            let from = replica.position();
+            assert!(matches!(replica.absorb(from, &read(&after, from), at(4)), Err(Divergence::Rewritten(_))));
+            assert_eq!(replica.lost_in(&after), (Some(from), vec![grant(1)]));
+            replica.commit(&after[0], at(5));
+            assert_eq!(replica.lost_in(&after).1, [grant(1)], "what was read already is not");
+        }
     }
 
     #[test]

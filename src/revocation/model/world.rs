@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use super::database::{Database, Facts, State as GrantState, client_target, grant_target, token};
-use super::explorer;
+use super::explorer::{self, World as _};
 use crate::domain::revocation::{LogEntry, LogExcerpt, Position, Revocation, Target};
 use crate::revocation::replica::{Acknowledged, Divergence, Progress, Replica, Round, Verdict};
 
@@ -97,6 +97,14 @@ pub(super) enum What {
     Client,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failover {
+    /// It loses everything.
+    ToTheStart,
+    /// It loses what was committed after some instant.
+    ToAnyState,
+}
+
 /// What can happen, and how often at most. Nothing else limits the search.
 #[derive(Debug)]
 pub(super) struct Scenario {
@@ -106,8 +114,9 @@ pub(super) struct Scenario {
     /// How many rounds each server may begin, and how many reads of the log without one.
     pub(super) rounds: [u8; SERVERS],
     pub(super) peeks: [u8; SERVERS],
-    /// How many checks there are, of which grants by which servers.
-    pub(super) checks: u8,
+    /// What has happened before.
+    pub(super) prelude: &'static [Step],
+    /// Which grants are checked, by which servers.
     pub(super) checked: &'static [(usize, u8)],
     /// Whether all facts are cached in the beginning.
     pub(super) cached: bool,
@@ -120,8 +129,8 @@ pub(super) struct Scenario {
     pub(super) hints: bool,
     /// Whether there is a shared cache; it may be flushed or go back at any time.
     pub(super) shared_cache: bool,
-    /// Whether a failover may lose what was committed after some instant.
-    pub(super) failover: bool,
+    /// Whether a failover may lose what was committed.
+    pub(super) failover: Option<Failover>,
     /// Whether grant 1 is made during the run, and grant 0 is refreshed.
     pub(super) issue: bool,
     pub(super) refresh: bool,
@@ -153,15 +162,11 @@ pub(super) enum Step {
     TakePosition(usize),
     Revoke(usize),
     Apply(usize),
-    Return(usize),
     Issue,
     ReadForRefresh,
     Refresh,
     Copy,
     Failover,
-    Check(usize, u8),
-    AskForLease,
-    Judge,
 }
 
 /// Where a server is in its round.
@@ -181,8 +186,8 @@ struct Server {
     replica: Replica,
     clock: u8,
     stage: Option<Stage>,
-    /// Facts on their way from the database.
-    flight: Option<(u8, Facts)>,
+    /// Facts on their way from the database or the shared cache.
+    flight: Option<Flight>,
     cached: [Option<Facts>; GRANTS],
     rounds: u8,
     peeks: u8,
@@ -191,10 +196,18 @@ struct Server {
     restarts: u8,
     /// Only of [`Mutant::FloorNotRaised`].
     floor: u64,
-    /// Which plans it knows to be carried out.
+    /// Which plans it knows to be carried out, knew before this tick, knew when its round began, and found in the whole log.
     knows: u8,
-    /// The grants that it called inactive.
-    denied: u8,
+    knew_before: u8,
+    knew: u8,
+    vouched: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Flight {
+    grant: u8,
+    facts: Facts,
+    from_shared: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -207,7 +220,6 @@ enum Stand {
     /// In force there: others have to come so far.
     Applied(u64),
     Returned,
-    /// A failover took it back.
     Lost,
 }
 
@@ -215,33 +227,26 @@ enum Stand {
 struct Revoke {
     stand: Stand,
     entry: Option<LogEntry>,
-    /// When it was committed: by everybody's time, and by the clock of the server that wrote it.
-    committed: u8,
+    /// When it was committed, by the clock of the server that wrote it.
     clock: u8,
     /// The grants that it ends.
     covers: u8,
     /// When it is in force everywhere.
     in_force: Option<u8>,
+    /// A failover took it back.
+    lost: bool,
 }
 
-/// A check on its way. What it must not answer is decided when it begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Check {
-    server: usize,
-    grant: u8,
-    doomed: bool,
-    denied: bool,
-    stage: CheckStage,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum CheckStage {
-    Begun,
-    /// The lease had ended; a round that began after this time will do.
-    Waiting(u8),
-    Leased,
-    /// Only of [`Mutant::LeaseAfterJudgement`].
-    JudgedAlive,
+/// The checks of one grant by one server. At every instant one may begin, may find the lease, and may then pause for as long as it
+/// likes before it judges; so it is enough to know whether one is on its way that must not be answered "active".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Checks {
+    /// Why, and since when by the clock of the server.
+    doomed: Option<(Violation, u8)>,
+    /// One of these has found the lease.
+    leased: bool,
+    /// Only of [`Mutant::LeaseAfterJudgement`]: one of these was judged.
+    judged: bool,
 }
 
 /// Everything that decides what can happen, and what must not.
@@ -258,15 +263,12 @@ struct State {
     revokes: Vec<Revoke>,
     refreshing: Option<u32>,
     refreshes: u8,
-    check: Option<Check>,
-    checks: u8,
+    checks: [[Checks; GRANTS]; SERVERS],
     drift: u8,
     /// The entries of the current history, with the clocks when they were committed.
     commits: Vec<(u64, [u8; SERVERS])>,
     /// The grants that anything has ever covered.
     covered: u8,
-    /// The clocks at the failover.
-    failover_clocks: [u8; SERVERS],
     /// From when on the leases of before a failover have ended.
     settled: u8,
 }
@@ -322,13 +324,15 @@ impl World {
                 restarts: scenario.restarts,
                 floor: 0,
                 knows: 0,
-                denied: 0,
+                knew_before: 0,
+                knew: 0,
+                vouched: 0,
             }
         });
-        let planned = Revoke { stand: Stand::Planned, entry: None, committed: 0, clock: 0, covers: 0, in_force: None };
+        let planned = Revoke { stand: Stand::Planned, entry: None, clock: 0, covers: 0, in_force: None, lost: false };
         let state = State {
             now: 1,
-            copy: None,
+            copy: (scenario.failover == Some(Failover::ToTheStart)).then(|| database.clone()),
             failed_over: false,
             shared: [None; GRANTS],
             shared_before: Default::default(),
@@ -336,16 +340,18 @@ impl World {
             revokes: vec![planned; scenario.plans.len()],
             refreshing: None,
             refreshes: u8::from(scenario.refresh),
-            check: None,
-            checks: scenario.checks,
+            checks: Default::default(),
             drift: scenario.drift,
             commits: Vec::new(),
             covered: 0,
-            failover_clocks: [0; SERVERS],
             settled: 0,
             database,
         };
-        Self { scenario, mutant, state }
+        let mut world = Self { scenario, mutant, state };
+        for step in scenario.prelude {
+            world.take(*step).expect("a prelude is harmless");
+        }
+        world
     }
 
     fn is(&self, mutant: Mutant) -> bool {
@@ -367,10 +373,6 @@ impl explorer::World for World {
     fn steps(&self) -> Vec<Step> {
         let (state, scenario) = (&self.state, self.scenario);
         let mut steps = Vec::new();
-        // What happens after the last answer has no consequence that is looked for.
-        if state.checks == 0 && state.check.is_none() {
-            return steps;
-        }
         if state.now <= scenario.ticks {
             steps.push(Step::Tick);
             if state.drift > 0 || self.is(Mutant::ClockStops) {
@@ -399,35 +401,8 @@ impl explorer::World for World {
         } else if state.refreshes > 0 {
             steps.push(Step::ReadForRefresh);
         }
-        if scenario.failover && !state.failed_over {
+        if scenario.failover.is_some() && !state.failed_over {
             steps.push(if state.copy.is_some() { Step::Failover } else { Step::Copy });
-        }
-        match state.check {
-            None if state.checks > 0 => {
-                let there = |(_, grant): &&(usize, u8)| state.database.grants.contains_key(grant);
-                steps.extend(scenario.checked.iter().filter(there).map(|(server, grant)| Step::Check(*server, *grant)));
-            }
-            None => {}
-            Some(check) => {
-                let judged_first = self.is(Mutant::LeaseAfterJudgement);
-                let asks = match check.stage {
-                    CheckStage::Begun => !judged_first,
-                    CheckStage::Waiting(_) => self.may_answer(check),
-                    CheckStage::Leased => false,
-                    CheckStage::JudgedAlive => self.may_answer(check),
-                };
-                let judges = match check.stage {
-                    CheckStage::Begun => judged_first,
-                    CheckStage::Leased => true,
-                    CheckStage::Waiting(_) | CheckStage::JudgedAlive => false,
-                };
-                if asks {
-                    steps.push(Step::AskForLease);
-                }
-                if judges && self.verdict(check).is_some_and(|verdict| verdict != Verdict::FactsTooOld) {
-                    steps.push(Step::Judge);
-                }
-            }
         }
         steps
     }
@@ -435,9 +410,6 @@ impl explorer::World for World {
     fn take(&mut self, step: Step) -> Result<(), Violation> {
         match step {
             Step::Tick | Step::TickMissed => self.tick(matches!(step, Step::TickMissed)),
-            Step::Check(server, grant) => self.begin_check(server, grant),
-            Step::AskForLease => self.ask_for_lease()?,
-            Step::Judge => self.answer()?,
             Step::Issue => {
                 self.state.database.insert_grant(1, 0, time(self.state.now));
                 self.state.database.redeem(1);
@@ -457,13 +429,6 @@ impl explorer::World for World {
             }
             Step::Revoke(number) => self.revoke(number),
             Step::Apply(number) => self.apply(number),
-            Step::Return(number) => {
-                let (strict, now) = (self.scenario.plans[number].strict, self.state.now);
-                let revoke = &mut self.state.revokes[number];
-                revoke.stand = Stand::Returned;
-                let in_force = if strict { now } else { revoke.in_force.unwrap_or(now + BOUND) };
-                revoke.in_force = Some(in_force.max(self.state.settled));
-            }
             Step::Begin(server)
             | Step::CommitAcknowledgement(server)
             | Step::ReadLog(server)
@@ -480,7 +445,10 @@ impl explorer::World for World {
             | Step::ShareFacts(server)
             | Step::TakeSharedFacts(server, _) => self.change_server(server, step),
         }
-        (0..SERVERS).try_for_each(|server| self.holds(server))
+        (0..self.state.revokes.len()).for_each(|number| self.answer_revoke(number));
+        (0..SERVERS).try_for_each(|server| self.holds(server))?;
+        self.forget();
+        self.scenario.checked.iter().try_for_each(|(server, grant)| self.check(*server, *grant))
     }
 }
 
@@ -513,37 +481,40 @@ impl World {
             let news = told.filter(|(_, entry)| unknown(&entry.revocation));
             steps.extend(news.map(|(plan, _)| Step::Hear(number, plan)));
         }
-        if server.prunes > 0 && !server.replica.is_empty() {
+        // An entry is kept for longer than any lease lasts.
+        let kept = state.failed_over && state.now < state.settled;
+        if server.prunes > 0 && !server.replica.is_empty() && !kept {
             steps.push(Step::Prune(number));
         }
         if server.restarts > 0 {
             steps.push(Step::Restart(number));
         }
         match server.flight {
-            None if server.fetches > 0 => {
-                let wanted = (0..GRANTS as u8).filter(|grant| {
-                    state.database.grants.contains_key(grant)
-                        && scenario.checked.iter().any(|(server, checked)| *server == number && checked == grant)
-                });
-                steps.extend(wanted.map(|grant| Step::ReadFacts(number, grant)));
+            None => {
+                // Facts are fetched when there are none, or none that can be used.
+                let wanted = |grant: &u8| {
+                    scenario.checked.contains(&(number, *grant))
+                        && self.verdict(number, *grant).is_none_or(|verdict| verdict == Verdict::FactsTooOld)
+                };
+                for grant in (0..GRANTS as u8).filter(wanted) {
+                    if server.fetches > 0 && state.database.grants.contains_key(&grant) {
+                        steps.push(Step::ReadFacts(number, grant));
+                    }
+                    let shared = state.shared[usize::from(grant)];
+                    if shared.is_some_and(|facts| facts.as_of >= server.replica.floor() || self.is(Mutant::SharedCacheTrusted)) {
+                        steps.push(Step::TakeSharedFacts(number, grant));
+                    }
+                }
             }
-            None => {}
-            Some((grant, facts)) => {
+            Some(Flight { grant, facts, from_shared }) => {
                 steps.push(Step::KeepFacts(number));
-                if scenario.shared_cache && state.shared[usize::from(grant)] != Some(facts) {
+                if scenario.shared_cache && !from_shared && state.shared[usize::from(grant)] != Some(facts) {
                     steps.push(Step::ShareFacts(number));
                 }
                 if self.is(Mutant::PositionReadLater) && facts.as_of != state.database.head.seq {
                     steps.push(Step::ReadPosition(number));
                 }
             }
-        }
-        if scenario.shared_cache {
-            let other = |grant: &u8| {
-                let grant = usize::from(*grant);
-                state.shared[grant].is_some() && state.shared[grant] != server.cached[grant]
-            };
-            steps.extend((0..GRANTS as u8).filter(other).map(|grant| Step::TakeSharedFacts(number, grant)));
         }
     }
 
@@ -560,17 +531,7 @@ impl World {
                     steps.push(Step::Apply(number));
                 }
             }
-            Stand::Applied(seq) => {
-                let Some(by) = plan.by else { return steps.push(Step::Return(number)) };
-                let here = state.servers[by].replica.position().seq >= seq;
-                let live = state.database.live_leases(Some(by as u8), time(state.now));
-                let there = live.is_none_or(|applied| applied >= seq);
-                let over = state.servers[by].clock >= revoke.clock + BOUND;
-                if here && (!plan.strict || there || over) {
-                    steps.push(Step::Return(number));
-                }
-            }
-            Stand::Returned | Stand::Lost => {}
+            Stand::Applied(_) | Stand::Returned | Stand::Lost => {}
         }
     }
 }
@@ -587,6 +548,7 @@ impl World {
         let stage = match (step, server.stage.take()) {
             (Step::Begin(_), None) => {
                 server.rounds -= 1;
+                server.knew = server.knew_before;
                 Some(Stage::Begun(server.replica.begin(now)))
             }
             (Step::Peek(_), None) => {
@@ -625,7 +587,10 @@ impl World {
                     None => server.replica.absorb(from, &excerpt, now),
                 };
                 match progress {
-                    Ok(Progress::CaughtUp { .. } | Progress::Behind) => None,
+                    Ok(Progress::CaughtUp { .. } | Progress::Behind) => {
+                        server.vouched |= if round.is_some() { server.knew } else { 0 };
+                        None
+                    }
                     Err(Divergence::Rewritten(_)) => Some(Stage::Diverged(round)),
                     Err(Divergence::Forgotten(_)) => unreachable!("the log is not pruned here"),
                 }
@@ -692,7 +657,11 @@ impl World {
                 server.replica = Replica::starting_at(start, time(LEASE));
                 (server.stage, server.flight, server.cached) = (None, None, [None; GRANTS]);
                 server.floor = start.seq;
-                server.knows = 0;
+                (server.knows, server.knew_before, server.knew, server.vouched) = (0, 0, 0, 0);
+                let clock = server.clock;
+                for checks in &mut state.checks[number] {
+                    *checks = Checks { doomed: checks.doomed.map(|(why, _)| (why, clock)), ..Checks::default() };
+                }
             }
             Step::ReadFacts(_, grant) => {
                 server.fetches -= 1;
@@ -702,38 +671,35 @@ impl World {
                     let not_before = state.database.clients.get(&row.client).map_or(Duration::ZERO, |(_, at)| *at);
                     facts.alive = row.state == GrantState::Active && row.created_at >= not_before;
                 }
-                server.flight = Some((grant, facts));
+                if mutant != Some(Mutant::FactsFromAhead) {
+                    facts.as_of = facts.as_of.min(server.replica.position().seq);
+                }
+                server.flight = Some(Flight { grant, facts, from_shared: false });
             }
             Step::ReadPosition(_) => {
-                if let Some((_, facts)) = &mut server.flight {
+                if let Some(Flight { facts, .. }) = &mut server.flight {
                     facts.as_of = state.database.head.seq;
                 }
             }
             Step::KeepFacts(_) => {
-                if let Some((grant, mut facts)) = server.flight.take() {
-                    let applied = server.replica.position().seq;
+                if let Some(Flight { grant, mut facts, from_shared }) = server.flight.take() {
                     match mutant {
-                        Some(Mutant::FilledWithoutPosition) => facts.as_of = applied,
-                        Some(Mutant::FactsFromAhead) => {}
-                        _ => facts.as_of = facts.as_of.min(applied),
+                        Some(Mutant::FilledWithoutPosition) => facts.as_of = server.replica.position().seq,
+                        Some(Mutant::SharedCacheTrusted) if from_shared => facts.as_of = u64::MAX,
+                        _ => {}
                     }
                     server.cached[usize::from(grant)] = Some(facts);
                 }
             }
             Step::ShareFacts(_) => {
-                if let Some((grant, facts)) = server.flight {
+                if let Some(Flight { grant, facts, .. }) = server.flight {
                     state.shared[usize::from(grant)] = Some(facts);
                     state.shared_before[usize::from(grant)].insert(facts);
                 }
             }
             Step::TakeSharedFacts(_, grant) => {
-                if let Some(mut facts) = state.shared[usize::from(grant)] {
-                    match mutant {
-                        Some(Mutant::SharedCacheTrusted) => facts.as_of = u64::MAX,
-                        _ => facts.as_of = facts.as_of.min(server.replica.position().seq),
-                    }
-                    server.cached[usize::from(grant)] = Some(facts);
-                }
+                let shared = state.shared[usize::from(grant)];
+                server.flight = shared.map(|facts| Flight { grant, facts, from_shared: true });
             }
             step => unreachable!("{step:?}"),
         }
@@ -758,6 +724,13 @@ impl World {
         let state = &mut self.state;
         state.now += 1;
         state.servers[0].clock += 1;
+        for server in &mut state.servers {
+            server.knew_before = server.knows;
+        }
+        // Checks that began before were answered by leases of the lost history.
+        if state.failed_over && state.now == state.settled {
+            state.checks = Default::default();
+        }
         if missed {
             state.drift = state.drift.saturating_sub(1);
         } else {
@@ -782,8 +755,10 @@ impl World {
             What::Client => state.database.grants.keys().fold(0, |covers, grant| covers | bit((*grant).into())),
         };
         let revoke = &mut state.revokes[number];
-        revoke.stand = Stand::Committed(entry.as_ref().map(|entry| entry.revocation.seq));
-        revoke.committed = state.now;
+        revoke.stand = match self.scenario.plans[number].by {
+            Some(_) => Stand::Committed(entry.as_ref().map(|entry| entry.revocation.seq)),
+            None => Stand::Applied(0),
+        };
         revoke.clock = self.scenario.plans[number].by.map_or(state.now, |by| state.servers[by].clock);
         revoke.covers = covers;
         revoke.in_force = Some((state.now + BOUND).max(state.settled));
@@ -802,8 +777,7 @@ impl World {
         let revoke = &mut state.revokes[number];
         let Stand::Committed(seq) = revoke.stand else { unreachable!("it is committed") };
         let Some(by) = self.scenario.plans[number].by else {
-            revoke.stand = Stand::Applied(0);
-            return;
+            unreachable!("an operator's command applies nothing");
         };
         let server = &mut state.servers[by];
         let now = time(server.clock);
@@ -813,7 +787,7 @@ impl World {
                 if ignores_gaps && server.replica.position().seq < seq {
                     server.replica.resume_at(entry.position());
                 }
-                revoke.stand = Stand::Applied(seq);
+                revoke.stand = if revoke.lost { Stand::Lost } else { Stand::Applied(seq) };
             }
             _ => {
                 let from = server.replica.position();
@@ -827,6 +801,25 @@ impl World {
             }
         }
         self.note_knowledge(by);
+    }
+
+    /// Answers as soon as it may, because that is when most is promised.
+    fn answer_revoke(&mut self, number: usize) {
+        let (plan, state) = (&self.scenario.plans[number], &mut self.state);
+        let revoke = &mut state.revokes[number];
+        let Stand::Applied(seq) = revoke.stand else { return };
+        if let Some(by) = plan.by {
+            let live = state.database.live_leases(Some(by as u8), time(state.now));
+            let there = live.is_none_or(|applied| applied >= seq);
+            let over = state.servers[by].clock >= revoke.clock + BOUND;
+            if state.servers[by].replica.position().seq < seq || plan.strict && !there && !over {
+                return;
+            }
+        }
+        revoke.stand = Stand::Returned;
+        let in_force = if plan.strict { state.now } else { revoke.in_force.unwrap_or(state.now + BOUND) };
+        revoke.in_force = Some(in_force.max(state.settled));
+        revoke.clock = 0;
     }
 
     fn read_for_refresh(&mut self) {
@@ -856,13 +849,19 @@ impl World {
         let kept = copy.log.len();
         state.failed_over = true;
         state.settled = state.now + BOUND;
-        state.failover_clocks = std::array::from_fn(|server| state.servers[server].clock);
+        // What was promised of it before, nobody can keep.
+        state.checks = Default::default();
+        for server in &mut state.servers {
+            (server.knew, server.vouched) = (0, 0);
+        }
         state.commits.truncate(kept);
-        for (revoke, plan) in state.revokes.iter_mut().zip(self.scenario.plans) {
+        for revoke in &mut state.revokes {
             let lost = revoke.entry.as_ref().map_or(revoke.stand != Stand::Planned, |entry| !copy.log.contains(entry));
             if lost {
                 revoke.in_force = None;
-                if revoke.stand == Stand::Returned || plan.by.is_none() && revoke.stand != Stand::Planned {
+                revoke.lost = true;
+                // The server that wrote it may not have come to applying it.
+                if !matches!(revoke.stand, Stand::Committed(Some(_))) {
                     revoke.stand = Stand::Lost;
                 }
             } else if let Some(in_force) = &mut revoke.in_force {
@@ -889,7 +888,7 @@ impl World {
             if same {
                 state.covered |= covers;
                 let revoke = &mut state.revokes[number];
-                if revoke.in_force.is_none() && revoke.stand == Stand::Lost {
+                if revoke.in_force.is_none() && revoke.lost {
                     revoke.covers |= covers;
                     revoke.in_force = Some(state.now + BOUND);
                 }
@@ -910,70 +909,47 @@ impl World {
     }
 }
 
-/// Checks, and what must be true of their answers.
+/// What must never be.
 impl World {
-    fn begin_check(&mut self, server: usize, grant: u8) {
-        let state = &mut self.state;
-        state.checks -= 1;
-        let ended = |revoke: &Revoke| {
-            revoke.covers & bit(grant.into()) != 0 && revoke.in_force.is_some_and(|in_force| in_force <= state.now)
-        };
-        let doomed = state.revokes.iter().any(ended);
-        let denied = state.servers[server].denied & bit(grant.into()) != 0;
-        let stage = if self.mutant == Some(Mutant::NoLease) { CheckStage::Leased } else { CheckStage::Begun };
-        state.check = Some(Check { server, grant, doomed, denied, stage });
-    }
-
-    fn may_answer(&self, check: Check) -> bool {
-        let server = &self.state.servers[check.server];
-        let renewed = match check.stage {
-            CheckStage::Waiting(since) => server.replica.confirmed() >= Some(time(since)),
-            _ => false,
-        };
-        renewed || server.replica.lease_holds(time(server.clock))
-    }
-
-    fn ask_for_lease(&mut self) -> Result<(), Violation> {
-        let Some(check) = self.state.check else { return Ok(()) };
-        if check.stage == CheckStage::JudgedAlive {
-            self.state.check = None;
-            return alive(check);
-        }
-        let clock = self.state.servers[check.server].clock;
-        let stage = if self.may_answer(check) { CheckStage::Leased } else { CheckStage::Waiting(clock) };
-        self.state.check = Some(Check { stage, ..check });
-        Ok(())
-    }
-
-    fn verdict(&self, check: Check) -> Option<Verdict> {
-        let server = &self.state.servers[check.server];
-        let mut facts = server.cached[usize::from(check.grant)]?;
+    fn verdict(&self, number: usize, grant: u8) -> Option<Verdict> {
+        let server = &self.state.servers[number];
+        let mut facts = server.cached[usize::from(grant)]?;
         let forgiven = self.is(Mutant::FloorNotRaised) && facts.as_of >= server.floor;
         if forgiven || self.is(Mutant::NoFloor) {
             facts.as_of = u64::MAX;
         }
-        Some(server.replica.judge(&token(check.grant), &facts.into()))
+        Some(server.replica.judge(&token(grant), &facts.into()))
     }
 
-    fn answer(&mut self) -> Result<(), Violation> {
-        let Some(check) = self.state.check else { return Ok(()) };
-        match self.verdict(check) {
-            Some(Verdict::Alive) if check.stage == CheckStage::Begun => {
-                self.state.check = Some(Check { stage: CheckStage::JudgedAlive, ..check });
-                Ok(())
-            }
-            Some(Verdict::Alive) => {
-                self.state.check = None;
-                alive(check)
-            }
-            Some(Verdict::Dead) => {
-                self.state.check = None;
-                self.state.servers[check.server].denied |= bit(check.grant.into());
-                let covered = self.state.covered & bit(check.grant.into()) != 0;
-                if covered { Ok(()) } else { Err(Violation::LostGrant) }
-            }
-            Some(Verdict::FactsTooOld) | None => unreachable!("the facts are fetched first"),
+    /// Begins a check, lets those on their way find the lease, and judges.
+    fn check(&mut self, number: usize, grant: u8) -> Result<(), Violation> {
+        let verdict = self.verdict(number, grant);
+        let covers = bit(grant.into());
+        let (mutant, state) = (self.mutant, &mut self.state);
+        let server = &state.servers[number];
+        let checks = &mut state.checks[number][usize::from(grant)];
+        if verdict == Some(Verdict::Dead) && state.covered & covers == 0 {
+            return Err(Violation::LostGrant);
         }
+        let in_force = |revoke: &Revoke| {
+            revoke.covers & covers != 0 && revoke.in_force.is_some_and(|in_force| in_force <= state.now)
+        };
+        if state.revokes.iter().any(in_force) {
+            checks.doomed = checks.doomed.or(Some((Violation::StaleAccept, server.clock)));
+        } else if verdict == Some(Verdict::Dead) {
+            checks.doomed = checks.doomed.or(Some((Violation::Resurrected, server.clock)));
+        }
+        let Some((violation, since)) = checks.doomed else { return Ok(()) };
+        let lease_holds = server.replica.lease_holds(time(server.clock));
+        let alive = verdict == Some(Verdict::Alive);
+        if mutant == Some(Mutant::LeaseAfterJudgement) {
+            checks.judged |= alive;
+            return if checks.judged && lease_holds { Err(violation) } else { Ok(()) };
+        }
+        // Who finds that the lease has ended waits for a round that begins then.
+        let renewed = server.replica.confirmed() > Some(time(since));
+        checks.leased |= lease_holds || renewed || mutant == Some(Mutant::NoLease);
+        if checks.leased && alive { Err(violation) } else { Ok(()) }
     }
 
     /// What is true of a server whatever it is asked.
@@ -992,11 +968,9 @@ impl World {
             if before.into_iter().any(|(seq, _)| position.seq < *seq || !known(*seq)) {
                 return Err(Violation::ConfirmedTooMuch);
             }
-            let since_failover = state.failed_over && confirmed > time(state.failover_clocks[number]);
-            let lost = |plan: &usize| server.knows & bit(*plan) != 0 && !self.is_ended(*plan);
-            if since_failover && (0..state.revokes.len()).any(|plan| lost(&plan)) {
-                return Err(Violation::StaysLost);
-            }
+        }
+        if (0..state.revokes.len()).any(|plan| server.vouched & bit(plan) != 0 && !self.is_ended(plan)) {
+            return Err(Violation::StaysLost);
         }
         let same_history = state.database.log_after(position.seq).chain == Some(position.chain);
         let applied = state.database.log.iter().map(|entry| entry.revocation.seq).filter(|seq| *seq <= position.seq);
@@ -1006,21 +980,33 @@ impl World {
         if another || same_history && applied.any(|seq| !known(seq)) { Err(Violation::Skipped) } else { Ok(()) }
     }
 
+    /// Times that nothing depends on any more are the same.
+    fn forget(&mut self) {
+        let state = &mut self.state;
+        for (seq, clocks) in &mut state.commits {
+            for (clock, server) in clocks.iter_mut().zip(&state.servers) {
+                if server.replica.position().seq >= *seq && !state.failed_over {
+                    *clock = 0;
+                }
+            }
+        }
+        for in_force in state.revokes.iter_mut().filter_map(|revoke| revoke.in_force.as_mut()) {
+            if *in_force <= state.now {
+                *in_force = 0;
+            }
+        }
+        for lease in state.database.leases.values_mut() {
+            if lease.expires_at <= time(state.now) {
+                lease.expires_at = Duration::ZERO;
+            }
+        }
+    }
+
     fn is_ended(&self, plan: usize) -> bool {
         let database = &self.state.database;
         match self.scenario.plans[plan].what {
             What::Grant(grant) => database.grants.get(&grant).is_none_or(|row| row.state == GrantState::Revoked),
             What::Client => database.log.iter().any(|entry| entry.revocation.target == client_target(0)),
         }
-    }
-}
-
-fn alive(check: Check) -> Result<(), Violation> {
-    if check.doomed {
-        Err(Violation::StaleAccept)
-    } else if check.denied {
-        Err(Violation::Resurrected)
-    } else {
-        Ok(())
     }
 }
