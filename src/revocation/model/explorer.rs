@@ -53,7 +53,6 @@ pub(super) fn explore<W: World>(start: W) -> Explored<W> {
             return Explored { states: seen.len(), depth, violation: None };
         }
         depth += 1;
-        if std::env::var("TRACE_LEVELS").is_ok() { println!("{depth}: {} / {}", next.len(), seen.len()); }
         level = next;
     }
 }
