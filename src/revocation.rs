@@ -19,6 +19,8 @@ mod index;
 mod model;
 mod replica;
 mod revoker;
+#[cfg(test)]
+mod simulator;
 
 pub use self::follower::Follower;
 pub use self::hints::Hints;

@@ -16,7 +16,7 @@ mod world;
 use std::time::Instant;
 
 use self::explorer::explore;
-use self::world::{Failover, Mutant, Plan, Scenario, Step, Violation, What, World};
+use self::world::{Failover, Mutant, Plan, Scenario, Step, What, World};
 
 /// Nothing happens; what a scenario is about is named there.
 const NOTHING: Scenario = Scenario {
@@ -48,7 +48,7 @@ static STRICT: Scenario = Scenario {
 
 static BOUNDED: Scenario = Scenario {
     name: "two bounded revocations, with hints",
-    ticks: 4,
+    ticks: 3,
     plans: &[
         Plan { by: None, what: What::Grant(0), strict: false },
         Plan { by: None, what: What::Grant(1), strict: false },
