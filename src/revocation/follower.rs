@@ -133,7 +133,7 @@ impl Follower {
                 Ok(leases) => longest = longest.max(bound(leases.longest)),
                 // They go on without us knowing; their leases end all the same.
                 Err(error) => {
-                    tracing::warn!(error = %error, cause = %error.cause, "acknowledgements could not be read")
+                    tracing::warn!(error = %error, cause = %error.cause, "acknowledgements could not be read");
                 }
             }
             looked = self.effects.clock.boottime();

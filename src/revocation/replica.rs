@@ -148,9 +148,9 @@ impl Ended {
         let mut keep = |entry: &Entry| {
             let keep = entry.applied_at >= horizon;
             if keep {
-                kept += 1
+                kept += 1;
             } else {
-                dropped = dropped.max(Some(entry.seq))
+                dropped = dropped.max(Some(entry.seq));
             }
             keep
         };
@@ -701,7 +701,8 @@ mod tests {
     fn an_own_entry_that_was_lost_before_it_was_applied_is_written_again() {
         for after in [log(&[grant(2)]), log(&[grant(2), Target::Flush])] {
             let mut replica = following(&after);
-            let own = if after.len() == 1 { log(&[grant(1)])[0].clone() } else { log(&[grant(2), grant(1)])[1].clone() };
+            let own =
+                if after.len() == 1 { log(&[grant(1)])[0].clone() } else { log(&[grant(2), grant(1)])[1].clone() };
             replica.commit(&own, at(3));
             let from = replica.position();
             assert!(matches!(replica.absorb(from, &read(&after, from), at(4)), Err(Divergence::Rewritten(_))));

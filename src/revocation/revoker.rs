@@ -105,7 +105,7 @@ impl Writer {
         if entries.is_empty() || !self.store.is_shared() {
             return;
         }
-        if let Err(error) = self.store.notify(self.hints.seal(&entries)).await {
+        if let Err(error) = self.store.notify(self.hints.seal(entries)).await {
             tracing::warn!(error = %error, cause = %error.cause, "other servers could not be told of a revocation; they read of it");
         }
     }

@@ -121,6 +121,7 @@ impl Hasher for Fingerprint {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the halves of the product are what is mixed")]
 const fn mix(state: u64, factor: u64) -> u64 {
     let product = (state as u128).wrapping_mul(factor as u128);
     ((product >> 64) as u64 ^ product as u64).wrapping_add(factor.rotate_left(31))

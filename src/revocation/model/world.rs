@@ -97,16 +97,9 @@ pub(super) enum What {
     Client,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failover {
-    /// It loses everything.
-    ToTheStart,
-    /// It loses what was committed after some instant.
-    ToAnyState,
-}
-
 /// What can happen, and how often at most. Nothing else limits the search.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is something that can happen or not")]
 pub(super) struct Scenario {
     pub(super) name: &'static str,
     pub(super) ticks: u8,
@@ -129,8 +122,8 @@ pub(super) struct Scenario {
     pub(super) hints: bool,
     /// Whether there is a shared cache; it may be flushed or go back at any time.
     pub(super) shared_cache: bool,
-    /// Whether a failover may lose what was committed.
-    pub(super) failover: Option<Failover>,
+    /// Whether a failover may lose everything that was committed.
+    pub(super) failover: bool,
     /// Whether grant 1 is made during the run, and grant 0 is refreshed.
     pub(super) issue: bool,
     pub(super) refresh: bool,
@@ -165,7 +158,6 @@ pub(super) enum Step {
     Issue,
     ReadForRefresh,
     Refresh,
-    Copy,
     Failover,
 }
 
@@ -332,7 +324,7 @@ impl World {
         let planned = Revoke { stand: Stand::Planned, entry: None, clock: 0, covers: 0, in_force: None, lost: false };
         let state = State {
             now: 1,
-            copy: (scenario.failover == Some(Failover::ToTheStart)).then(|| database.clone()),
+            copy: scenario.failover.then(|| database.clone()),
             failed_over: false,
             shared: [None; GRANTS],
             shared_before: Default::default(),
@@ -401,8 +393,8 @@ impl explorer::World for World {
         } else if state.refreshes > 0 {
             steps.push(Step::ReadForRefresh);
         }
-        if scenario.failover.is_some() && !state.failed_over {
-            steps.push(if state.copy.is_some() { Step::Failover } else { Step::Copy });
+        if scenario.failover && !state.failed_over {
+            steps.push(Step::Failover);
         }
         steps
     }
@@ -416,7 +408,6 @@ impl explorer::World for World {
             }
             Step::ReadForRefresh => self.read_for_refresh(),
             Step::Refresh => self.refresh(),
-            Step::Copy => self.state.copy = Some(self.state.database.clone()),
             Step::Failover => self.fail_over(),
             Step::ForgetShared(grant) => self.state.shared[usize::from(grant)] = None,
             Step::TurnBackShared(grant, facts) => self.state.shared[usize::from(grant)] = Some(facts),
@@ -477,7 +468,8 @@ impl World {
                 revocation.seq > server.replica.position().seq
                     && !server.replica.holds(&revocation.target, revocation.seq)
             };
-            let told = state.revokes.iter().enumerate().filter_map(|(plan, revoke)| Some((plan, revoke.entry.as_ref()?)));
+            let told =
+                state.revokes.iter().enumerate().filter_map(|(plan, revoke)| Some((plan, revoke.entry.as_ref()?)));
             let news = told.filter(|(_, entry)| unknown(&entry.revocation));
             steps.extend(news.map(|(plan, _)| Step::Hear(number, plan)));
         }
@@ -501,7 +493,9 @@ impl World {
                         steps.push(Step::ReadFacts(number, grant));
                     }
                     let shared = state.shared[usize::from(grant)];
-                    if shared.is_some_and(|facts| facts.as_of >= server.replica.floor() || self.is(Mutant::SharedCacheTrusted)) {
+                    if shared.is_some_and(|facts| {
+                        facts.as_of >= server.replica.floor() || self.is(Mutant::SharedCacheTrusted)
+                    }) {
                         steps.push(Step::TakeSharedFacts(number, grant));
                     }
                 }
@@ -540,12 +534,12 @@ impl World {
 impl World {
     fn follow(&mut self, number: usize, step: Step) {
         let (is_reply, mutant) = (self.is(Mutant::ConfirmedAtReply), self.mutant);
-        let state = &mut self.state;
-        let (server, database) = (&mut state.servers[number], &mut state.database);
+        let State { servers, database, now: instant, .. } = &mut self.state;
+        let server = &mut servers[number];
         let now = time(server.clock);
         let from = server.replica.position();
         let read = |database: &Database, from: Position| database.log_after(from.seq);
-        let stage = match (step, server.stage.take()) {
+        let next = match (step, server.stage.take()) {
             (Step::Begin(_), None) => {
                 server.rounds -= 1;
                 server.knew = server.knew_before;
@@ -561,13 +555,13 @@ impl World {
                     _ => round.applied(),
                 };
                 if mutant != Some(Mutant::ConfirmedWithoutLeaseRow) {
-                    database.renew_lease(number as u8, applied, time(BOUND), time(state.now));
+                    database.renew_lease(number as u8, applied, time(BOUND), time(*instant));
                 }
                 Some(Stage::Acknowledged(round.acknowledged()))
             }
             (Step::ReadLog(_), Some(Stage::Begun(round))) => Some(Stage::ReadFirst(round, from, read(database, from))),
             (Step::CommitAcknowledgement(_), Some(Stage::ReadFirst(round, from, excerpt))) => {
-                database.renew_lease(number as u8, round.applied(), time(BOUND), time(state.now));
+                database.renew_lease(number as u8, round.applied(), time(BOUND), time(*instant));
                 Some(Stage::Read(Some(round.acknowledged()), from, excerpt))
             }
             (Step::ReadLog(_), Some(Stage::Acknowledged(round))) => {
@@ -606,7 +600,7 @@ impl World {
                     server.replica.position().seq,
                     &lost,
                     mutant != Some(Mutant::NoFlush),
-                    time(state.now),
+                    time(*instant),
                 );
                 let written = database.log[before..].to_vec();
                 match fork {
@@ -624,9 +618,9 @@ impl World {
                     None => Stage::Read(None, from, read(database, from)),
                 })
             }
-            (step, stage) => unreachable!("{step:?} in {stage:?}"),
+            (step, before) => unreachable!("{step:?} in {before:?}"),
         };
-        self.state.servers[number].stage = stage;
+        self.state.servers[number].stage = next;
         self.note_knowledge(number);
     }
 
@@ -725,7 +719,7 @@ impl World {
         state.now += 1;
         state.servers[0].clock += 1;
         for server in &mut state.servers {
-            server.knew_before = if self.scenario.failover.is_some() { server.knows } else { 0 };
+            server.knew_before = if self.scenario.failover { server.knows } else { 0 };
         }
         // Checks that began before were answered by leases of the lost history.
         if state.failed_over && state.now == state.settled {
@@ -781,23 +775,20 @@ impl World {
         };
         let server = &mut state.servers[by];
         let now = time(server.clock);
-        match (seq, revoke.entry.clone()) {
-            (Some(seq), Some(entry)) => {
-                server.replica.commit(&entry, now);
-                if ignores_gaps && server.replica.position().seq < seq {
-                    server.replica.resume_at(entry.position());
-                }
-                revoke.stand = if revoke.lost { Stand::Lost } else { Stand::Applied(seq) };
+        if let (Some(seq), Some(entry)) = (seq, revoke.entry.clone()) {
+            server.replica.commit(&entry, now);
+            if ignores_gaps && server.replica.position().seq < seq {
+                server.replica.resume_at(entry.position());
             }
-            _ => {
-                let from = server.replica.position();
-                if reads && server.replica.absorb(from, &state.database.log_after(from.seq), now).is_err() {
-                    // The caller is told that it failed.
-                    revoke.stand = Stand::Lost;
-                    revoke.in_force = None;
-                } else {
-                    revoke.stand = Stand::Applied(server.replica.position().seq);
-                }
+            revoke.stand = if revoke.lost { Stand::Lost } else { Stand::Applied(seq) };
+        } else {
+            let from = server.replica.position();
+            if reads && server.replica.absorb(from, &state.database.log_after(from.seq), now).is_err() {
+                // The caller is told that it failed.
+                revoke.stand = Stand::Lost;
+                revoke.in_force = None;
+            } else {
+                revoke.stand = Stand::Applied(server.replica.position().seq);
             }
         }
         self.note_knowledge(by);
