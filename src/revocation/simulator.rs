@@ -122,6 +122,9 @@ struct Server {
 struct Revoke {
     target: Target,
     strict: bool,
+    /// The entry that ends it, whoever wrote it, once the database has it.
+    written: u64,
+    /// How far the others have to come.
     seq: u64,
     committed: Duration,
     lost: bool,
@@ -330,7 +333,14 @@ impl World {
                 let grant = u8::try_from(self.chance.below(self.grants.into())).unwrap_or_default();
                 let target = if self.chance.percent(25) { client_target(grant % 3) } else { grant_target(grant) };
                 let strict = self.chance.percent(50);
-                self.revokes.push(Revoke { target, strict, seq: 0, committed: Duration::ZERO, lost: false });
+                self.revokes.push(Revoke {
+                    target,
+                    strict,
+                    written: 0,
+                    seq: 0,
+                    committed: Duration::ZERO,
+                    lost: false,
+                });
                 self.send(by, Request::End(self.revokes.len() - 1));
                 self.repeat(event, Duration::from_secs(2));
             }
@@ -416,7 +426,7 @@ impl World {
         let (from, to) = (self.database.head.seq, copy.head.seq);
         self.note(|| format!("the database goes back from {from} to {to}"));
         for revoke in &mut self.revokes {
-            revoke.lost |= revoke.seq != 0 && !copy.log.iter().any(|entry| entry.revocation.seq == revoke.seq);
+            revoke.lost |= revoke.written != 0 && !copy.log.iter().any(|entry| entry.revocation.seq == revoke.written);
         }
         self.database = copy;
         self.settled = self.now + bound(LEASE);
@@ -464,6 +474,8 @@ impl World {
                 let entry = self.database.end(&target, self.now);
                 self.committed(&target, false);
                 let seq = entry.as_ref().map(|entry| entry.revocation.seq);
+                let written = self.database.log.iter().rev().find(|entry| entry.revocation.target == target);
+                self.revokes[revoke].written = written.map_or(0, |entry| entry.revocation.seq);
                 self.note(|| format!("{target:?} ends at {seq:?}"));
                 Arrival::Ended(revoke, entry)
             }
