@@ -125,7 +125,7 @@ impl Service {
         }
         // The database twice, because the first may share a read that began before what made the facts too old.
         for depth in [Depth::Shared, Depth::Store, Depth::Store] {
-            let Some(fetched) = self.facts.fetch(token.grant, depth, self.index.epoch()).await? else {
+            let Some(fetched) = self.facts.fetch(token.grant, depth, self.index.applied()).await? else {
                 return Ok(Standing::inactive(Source::Store));
             };
             if let Some(standing) = self.judge(token, fetched.facts, fetched.source) {
