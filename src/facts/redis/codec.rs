@@ -187,7 +187,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_is_read_and_nothing_else_is(
+        fn rg5_rg10_what_was_written_is_read_and_nothing_else_is(
             facts in facts(),
             position in any::<proptest::sample::Index>(),
             bit in 0..8_u8,
@@ -211,7 +211,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_that_carries_a_right_tag_makes_the_reader_fail(
+        fn rg9_rg70_nothing_that_carries_a_right_tag_makes_the_reader_fail(
             payload in proptest::collection::vec(any::<u8>(), 0..200),
         ) {
             let codec = codec("p:");
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_tells_nothing_about_its_grant() {
+    fn rg91_a_name_tells_nothing_about_its_grant() {
         let key = codec("p:").key(GrantId::from_bytes([1; 16]), 0);
         assert_eq!(key.len(), "p:f:".len() + 22);
         assert_ne!(key, codec("p:").key(GrantId::from_bytes([1; 16]), 1));
