@@ -11,6 +11,7 @@ mod command_line;
 mod coverage;
 mod crashes;
 mod concurrency;
+mod differential;
 mod faults;
 mod foreign_clients;
 mod garbage;
