@@ -14,6 +14,7 @@ mod concurrency;
 mod differential;
 mod faults;
 mod foreign_clients;
+mod fuzz;
 mod garbage;
 mod introspect;
 mod logs;

@@ -62,9 +62,14 @@ impl Codec {
         put_number(&mut value, facts.generation.into());
         put_number(&mut value, facts.created_seq);
         put_number(&mut value, facts.as_of);
-        let tag: [u8; TAG] = self.keys.values.tag(&[key.as_bytes(), &value]);
-        value.extend_from_slice(&tag);
-        value
+        self.seal(key, value)
+    }
+
+    /// A payload with its tag.
+    pub(super) fn seal(&self, key: &str, mut payload: Vec<u8>) -> Vec<u8> {
+        let tag: [u8; TAG] = self.keys.values.tag(&[key.as_bytes(), &payload]);
+        payload.extend_from_slice(&tag);
+        payload
     }
 
     /// The facts, if one of us wrote them under this name.
@@ -216,8 +221,7 @@ mod tests {
         ) {
             let codec = codec("p:");
             let payload = [&[VERSION][..], &payload].concat();
-            let tag: [u8; TAG] = codec.keys.values.tag(&[b"key", &payload]);
-            if let Some(facts) = codec.decode("key", &[&payload[..], &tag].concat()) {
+            if let Some(facts) = codec.decode("key", &codec.seal("key", payload)) {
                 prop_assert!(facts.variants.len() <= MAX_VARIANTS);
             }
         }
@@ -226,10 +230,7 @@ mod tests {
     #[test]
     fn another_version_and_trailing_bytes_are_not_read() {
         let codec = codec("p:");
-        let signed = |payload: &[u8]| {
-            let tag: [u8; TAG] = codec.keys.values.tag(&[b"key", payload]);
-            codec.decode("key", &[payload, &tag].concat())
-        };
+        let signed = |payload: &[u8]| codec.decode("key", &codec.seal("key", payload.to_vec()));
         let good = [VERSION, 1, b'c', 0, 0, 0, 0, 0, 0, 0];
         assert!(signed(&good).is_some());
         assert_eq!(signed(&[&[2], &good[1..]].concat()), None);
