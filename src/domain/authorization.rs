@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a14_to_a31_everything_else_goes_back_to_the_client() {
+    fn a14_a15_a17_a21_a26_to_a31_a38_a51_everything_else_goes_back_to_the_client() {
         for (query, expected) in [
             (String::new(), InvalidRequest::Missing("response_type").into()),
             ("response_type=token".into(), OAuthError::UnsupportedResponseType),

@@ -107,7 +107,7 @@ async fn one_cold_grant_is_read_once_however_many_ask() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_is_dropped_leaves_a_whole_rotation_or_none() {
+async fn f18_a_request_that_is_dropped_leaves_a_whole_rotation_or_none() {
     let sidecar = Arc::new(Sidecar::start().await);
     let mut tokens = sidecar.tokens().await;
     for microseconds in (0..4_000).step_by(100) {

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::harness::{Registered, Sidecar, USERNAME, basic};
 
 #[tokio::test]
-async fn i6_i7_an_active_token_is_described_the_same_way_over_both_fronts() {
+async fn i6_i7_i8_i9_an_active_token_is_described_the_same_way_over_both_fronts() {
     let sidecar = Sidecar::start().await;
     let tokens = sidecar.tokens().await;
     let http = sidecar.http().post_as(&sidecar.shop, "/introspect", &[("token", &tokens.access)]).await;
@@ -101,7 +101,7 @@ async fn i5_a_wrong_hint_does_no_harm() {
 }
 
 #[tokio::test]
-async fn the_metadata_names_every_endpoint_and_each_answers() {
+async fn a20_d2_the_metadata_names_every_endpoint_and_each_answers() {
     let sidecar = Sidecar::start().await;
     let reply = sidecar.http().get("/.well-known/oauth-authorization-server").await;
     assert_eq!((reply.status, reply.header("content-type")), (StatusCode::OK, Some("application/json")));

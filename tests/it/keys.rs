@@ -15,7 +15,7 @@ fn rotated() -> String {
 }
 
 #[tokio::test]
-async fn x9_a_new_key_signs_while_the_old_one_still_verifies() {
+async fn a_new_key_signs_while_the_old_one_still_verifies() {
     let old = Sidecar::start().await;
     let before = old.tokens().await;
     let new = old.beside_with(&rotated()).await;

@@ -134,7 +134,7 @@ async fn a_server_that_cannot_read_the_log_says_so_after_the_lease_and_recovers(
 }
 
 #[tokio::test]
-async fn what_a_failover_loses_is_revoked_again_and_everything_goes_on() {
+async fn r17_what_a_failover_loses_is_revoked_again_and_everything_goes_on() {
     let one = Sidecar::start().await;
     let other = Sidecar::beside(&one).await;
     let (early, lost, kept) = (one.tokens().await, one.tokens().await, one.tokens().await);
