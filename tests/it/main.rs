@@ -18,6 +18,7 @@ mod fuzz;
 mod garbage;
 mod introspect;
 mod logs;
+mod oauth2_client;
 mod pages;
 mod properties;
 mod pruning;
