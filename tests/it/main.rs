@@ -19,6 +19,7 @@ mod garbage;
 mod introspect;
 mod keys;
 mod logs;
+mod oauth2_client;
 mod pages;
 mod properties;
 mod pruning;

@@ -47,7 +47,8 @@ def judge(server, query):
     except FatalClientError:
         return {"class": "fatal"}
     except OAuth2Error as error:
-        told = parse_qs(urlsplit(error.in_uri(error.redirect_uri)).query)
+        answer = urlsplit(error.in_uri(error.redirect_uri))
+        told = parse_qs(f"{answer.query}&{answer.fragment}")  # the fragment, where response_mode asked for it
         return {"class": "redirect", "to": error.redirect_uri, "error": error.error, "state": told.get("state", [None])[0]}
     return {"class": "ok"}
 
