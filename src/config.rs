@@ -4,6 +4,7 @@
 
 mod layers;
 mod listen;
+mod registration;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,6 +14,7 @@ use url::Url;
 
 pub use self::layers::{ConfigError, Environment, Layers};
 pub use self::listen::{ListenAddress, ListenAddresses};
+pub use self::registration::{Registration, RegistrationMode};
 use crate::domain::grant::Lifetimes;
 use crate::domain::scope::{Implications, Scope};
 use crate::domain::secret::{MacKey, MasterSecret};
@@ -42,6 +44,7 @@ pub struct Config {
     pub keys: Keys,
     pub login: Login,
     pub scopes: Scopes,
+    pub registration: Registration,
     pub telemetry: Telemetry,
 }
 
@@ -253,6 +256,7 @@ impl Default for Config {
             keys: Keys::default(),
             login: Login::default(),
             scopes: Scopes::default(),
+            registration: Registration::default(),
             telemetry: Telemetry::default(),
         }
     }
@@ -382,6 +386,7 @@ impl Config {
         if let Some(scope) = self.scopes.catalogue.keys().find(|scope| !Scope::is_well_formed(scope)) {
             return wrong(&format!("scopes.catalogue.{scope:?}"), "this is no scope (RFC 6749 section 3.3)");
         }
+        self.registration.validate(&self.scopes)?;
         self.token_keys().map(drop)
     }
 
@@ -462,6 +467,7 @@ impl Config {
             catalogue: self.scopes.catalogue.clone(),
             implications: self.scopes.implications.clone(),
             answer_ttl: std::time::Duration::from_millis(self.cache.answer_ttl),
+            registration: self.registration.policy(&self.scopes),
         }
     }
 }

@@ -5,14 +5,18 @@
 
 pub mod timestamp;
 mod hexadecimal;
+mod json;
 pub mod secret;
 pub mod error;
 pub mod parameters;
 pub mod scope;
 pub mod pkce;
 pub mod redirect_uri;
+pub mod client_keys;
 pub mod client;
+pub mod client_assertion;
 pub mod credentials;
+pub mod registration;
 pub mod authorization;
 pub mod token;
 pub mod grant;

@@ -10,6 +10,7 @@ mod extract;
 mod introspect;
 mod login;
 mod pages;
+mod register;
 mod revoke;
 mod token;
 
@@ -27,6 +28,7 @@ use tower_http::csrf::CsrfLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
 
+pub use self::extract::ClientAddress;
 use crate::service::Service;
 
 /// The longest query that is read, in bytes.
@@ -59,6 +61,8 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/token", post(token::issue))
         .route("/revoke", post(revoke::revoke))
         .route("/introspect", post(introspect::introspect))
+        .route("/register", post(register::register))
+        .route("/register/{client_id}", get(register::show).put(register::change).delete(register::end))
         .route("/.well-known/oauth-authorization-server", get(discovery::metadata))
         .route("/assets/scopegate.css", get(pages::style_sheet))
         .merge(forms)

@@ -10,6 +10,8 @@ pub mod discovery;
 pub mod introspection;
 pub mod passwords;
 pub mod pruning;
+pub mod registration;
+mod registration_rate;
 pub mod revocation;
 pub mod sign_in;
 pub mod token_endpoint;
@@ -23,8 +25,10 @@ use tokio::sync::watch;
 
 use self::passwords::Passwords;
 use self::pruning::PruningMetrics;
+use self::registration_rate::RegistrationRate;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::Lifetimes;
+use crate::domain::registration::RegistrationPolicy;
 use crate::domain::scope::Implications;
 use crate::domain::secret::MacKey;
 use crate::domain::token::{Token, TokenKeys};
@@ -46,6 +50,7 @@ pub struct Settings {
     pub implications: Implications,
     /// How long a caller may keep a permission.
     pub answer_ttl: Duration,
+    pub registration: RegistrationPolicy,
 }
 
 impl Settings {
@@ -68,6 +73,7 @@ pub struct Service {
     form_key: MacKey,
     passwords: Passwords,
     pruning: PruningMetrics,
+    registrations: RegistrationRate,
     effects: Effects,
     stopping: watch::Sender<bool>,
 }
@@ -101,6 +107,7 @@ impl Service {
             form_key,
             passwords: Passwords::new(),
             pruning,
+            registrations: RegistrationRate::new(),
             effects,
             stopping: watch::Sender::new(false),
         }

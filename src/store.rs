@@ -9,6 +9,7 @@
 
 mod engine;
 mod accounts;
+mod assertions;
 mod clients;
 mod grants;
 mod revocations;

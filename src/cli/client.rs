@@ -1,15 +1,19 @@
 //! `scopegate client`.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::{fs, io};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{CliError, ConfigSource, Output, OutputFormat, output};
-use crate::domain::client::{Client, ClientId, ClientMetadata, Introspects};
+use crate::domain::client::{AuthenticationMethod, Client, ClientId, ClientMetadata, Introspects, Registrar};
+use crate::domain::client_keys::ClientKeys;
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::scope::{Scope, ScopeSet};
 use crate::domain::secret::RandomSecret;
+use crate::domain::timestamp::Timestamp;
 use crate::service::Service;
 use crate::service::clients::NewClient;
 use crate::store::ClientChanges;
@@ -47,6 +51,9 @@ enum Verb {
         /// It may introspect the tokens of every client
         #[arg(long, conflicts_with = "public")]
         resource_server: bool,
+        /// It signs with keys of its own: a file with the public ones, as a JSON Web Key Set
+        #[arg(long, value_name = "FILE", conflicts_with = "public")]
+        jwks: Option<PathBuf>,
         #[command(flatten)]
         common: Common,
     },
@@ -81,9 +88,12 @@ enum Verb {
         #[command(flatten)]
         common: Common,
     },
-    /// Give a client a new secret, shown this once; the old one ends at once
+    /// Give a client a new secret, shown this once; the old one stays good for a while
     RotateSecret {
         client_id: ClientId,
+        /// For how long; 0: not at all
+        #[arg(long, value_name = "SECONDS", default_value_t = 86_400, value_parser = clap::value_parser!(u32).range(0..=30 * 86_400))]
+        overlap: u32,
         #[command(flatten)]
         common: Common,
     },
@@ -113,6 +123,10 @@ struct ClientDocument<'a> {
     token_endpoint_auth_method: &'static str,
     disabled: bool,
     resource_server: bool,
+    /// It registered itself (RFC 7591).
+    self_registered: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<i64>,
 }
 
 impl<'a> ClientDocument<'a> {
@@ -127,9 +141,11 @@ impl<'a> ClientDocument<'a> {
             scope: client.scopes.as_str(),
             grant_types: ["authorization_code", "refresh_token"],
             response_types: ["code"],
-            token_endpoint_auth_method: if client.is_confidential() { "client_secret_basic" } else { "none" },
+            token_endpoint_auth_method: client.authentication_method().as_str(),
             disabled: client.disabled_at.is_some(),
             resource_server: client.introspects == Introspects::Any,
+            self_registered: matches!(client.registrar, Registrar::Itself { .. }),
+            last_used_at: client.last_used_at.map(Timestamp::as_unix),
         }
     }
 
@@ -146,6 +162,7 @@ impl<'a> ClientDocument<'a> {
             ("token_endpoint_auth_method", &self.token_endpoint_auth_method),
             ("disabled", &self.disabled),
             ("resource_server", &self.resource_server),
+            ("self_registered", &self.self_registered),
         ]);
         Ok(())
     }
@@ -153,7 +170,8 @@ impl<'a> ClientDocument<'a> {
 
 pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliError> {
     match verb {
-        Verb::Create { name, redirect_uri, scope, public, resource_server, common } => {
+        Verb::Create { name, redirect_uri, scope, public, resource_server, jwks, common } => {
+            let metadata = jwks.as_deref().map(signing_metadata).transpose()?.unwrap_or_default();
             let service = common.source.open().await?.service;
             let new = NewClient {
                 name,
@@ -161,7 +179,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
                 scopes: scope.into_iter().collect(),
                 public,
                 introspects: if resource_server { Introspects::Any } else { Introspects::Own },
-                metadata: ClientMetadata::default(),
+                metadata,
             };
             let (client, secret) = service.create_client(new).await?;
             ClientDocument::new(&client, secret.as_ref()).print(&common.format)?;
@@ -178,20 +196,32 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
                 redirect_uris: (!redirect_uri.is_empty()).then_some(redirect_uri),
                 scopes: (!scope.is_empty()).then(|| scope.into_iter().collect::<ScopeSet>()),
                 metadata: None,
-                secret: None,
             };
             let client = update(&service, client_id, changes, disable, enable).await?;
             ClientDocument::new(&client, None).print(&common.format)?;
         }
-        Verb::RotateSecret { client_id, common } => {
+        Verb::RotateSecret { client_id, overlap, common } => {
             let service = common.source.open().await?.service;
-            let secret = service.rotate_client_secret(client_id.clone()).await?;
+            let secret = service.rotate_client_secret(client_id.clone(), overlap).await?;
             let client = service.client(client_id).await?;
             ClientDocument::new(&client, Some(&secret)).print(&common.format)?;
         }
         Verb::Delete { client_id, source } => source.open().await?.service.delete_client(client_id).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a client registers that signs with the keys in this file.
+fn signing_metadata(path: &Path) -> Result<ClientMetadata, CliError> {
+    let failed = |cause| CliError::File { path: path.to_owned(), cause };
+    let text = fs::read(path).map_err(failed)?;
+    let document = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
+    let keys = ClientKeys::parse(document).map_err(|error| failed(io::Error::other(error)))?;
+    Ok(ClientMetadata {
+        token_endpoint_auth_method: Some(AuthenticationMethod::PrivateKeyJwt),
+        jwks: Some(keys),
+        ..ClientMetadata::default()
+    })
 }
 
 async fn update(

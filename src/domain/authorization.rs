@@ -165,7 +165,7 @@ impl ResponseTarget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::client::{ClientMetadata, ClientType, Introspects};
+    use crate::domain::client::{ClientMetadata, ClientType, Introspects, Registrar};
     use crate::domain::timestamp::Timestamp;
 
     const CHALLENGE: &str = "code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256";
@@ -181,6 +181,8 @@ mod tests {
             metadata: ClientMetadata::default(),
             created_at: Timestamp::from_unix(0),
             disabled_at: None,
+            registrar: Registrar::Operator,
+            last_used_at: None,
         }
     }
 

@@ -1,10 +1,11 @@
-//! Clients: the third-party apps and resource servers that an operator registered.
+//! Clients: the third-party apps and resource servers that an operator registered, or that registered themselves.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::client_keys::ClientKeys;
 use super::redirect_uri::RedirectUri;
 use super::scope::ScopeSet;
 use super::secret::SecretHash;
@@ -50,7 +51,60 @@ pub enum ClientType {
     /// It cannot keep a secret: an app on a phone or in a browser.
     Public,
     /// It has a secret.
-    Confidential { secret: SecretHash },
+    Confidential { secret: SecretHash, previous: Option<PreviousSecret> },
+    /// It signs assertions with a key of its own (RFC 7523 §2.2); [`ClientMetadata::jwks`] has the public half.
+    Signing,
+}
+
+/// The secret that a client had before it was given the present one. It is good for a while, so that a client in many places
+/// can change over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreviousSecret {
+    pub secret: SecretHash,
+    pub until: Timestamp,
+}
+
+/// How a client authenticates (`token_endpoint_auth_method`, RFC 7591 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthenticationMethod {
+    ClientSecretBasic,
+    ClientSecretPost,
+    PrivateKeyJwt,
+    None,
+}
+
+impl AuthenticationMethod {
+    /// Its registered name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
+            Self::None => "none",
+        }
+    }
+}
+
+/// What kind of app it is (`application_type`, OpenID Connect Dynamic Client Registration §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ApplicationType {
+    Web,
+    Native,
+}
+
+/// Who made a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Registrar {
+    Operator,
+    /// It registered itself (RFC 7591).
+    Itself {
+        /// What it manages its registration with (RFC 7592 §3).
+        access_token: SecretHash,
+        /// It is deleted then, unless it gets tokens before.
+        unused_until: Option<Timestamp>,
+    },
 }
 
 /// Which tokens a client may introspect.
@@ -77,11 +131,45 @@ pub enum GrantType {
 #[serde(default)]
 pub struct ClientMetadata {
     pub grant_types: Vec<GrantType>,
+    /// The only method that it may authenticate by. `None`: by its secret, however it is sent, or, if public, not at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_endpoint_auth_method: Option<AuthenticationMethod>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub application_type: Option<ApplicationType>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_uri: Option<String>,
+    /// Never fetched from here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logo_uri: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tos_uri: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_uri: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contacts: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub software_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub software_version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<ClientKeys>,
 }
 
 impl Default for ClientMetadata {
     fn default() -> Self {
-        Self { grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken] }
+        Self {
+            grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
+            token_endpoint_auth_method: None,
+            application_type: None,
+            client_uri: None,
+            logo_uri: None,
+            tos_uri: None,
+            policy_uri: None,
+            contacts: Vec::new(),
+            software_id: None,
+            software_version: None,
+            jwks: None,
+        }
     }
 }
 
@@ -99,11 +187,25 @@ pub struct Client {
     pub metadata: ClientMetadata,
     pub created_at: Timestamp,
     pub disabled_at: Option<Timestamp>,
+    pub registrar: Registrar,
+    /// When it last got tokens, to the day.
+    pub last_used_at: Option<Timestamp>,
 }
 
 impl Client {
     pub fn is_confidential(&self) -> bool {
-        matches!(self.client_type, ClientType::Confidential { .. })
+        !matches!(self.client_type, ClientType::Public)
+    }
+
+    /// How it authenticates; for one that may send its secret either way, the better one.
+    pub fn authentication_method(&self) -> AuthenticationMethod {
+        match self.client_type {
+            ClientType::Public => AuthenticationMethod::None,
+            ClientType::Signing => AuthenticationMethod::PrivateKeyJwt,
+            ClientType::Confidential { .. } => {
+                self.metadata.token_endpoint_auth_method.unwrap_or(AuthenticationMethod::ClientSecretBasic)
+            }
+        }
     }
 
     /// Whether it may come by tokens this way.

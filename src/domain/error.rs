@@ -5,6 +5,7 @@
 
 use std::error::Error;
 
+use super::client_assertion::InvalidAssertion;
 use super::pkce::{MalformedCodeChallenge, MalformedCodeVerifier};
 use super::scope::MalformedScope;
 
@@ -58,6 +59,8 @@ pub enum InvalidRequest {
     Repeated,
     #[error("the body is not application/x-www-form-urlencoded")]
     NotAForm,
+    #[error("the body is not application/json")]
+    NotJson,
     #[error("the body could not be read")]
     Unreadable,
     #[error("the body is too large")]
@@ -89,6 +92,8 @@ pub enum InvalidClient {
     MalformedHeader,
     #[error("the client is unknown or its authentication is wrong")]
     Failed,
+    #[error(transparent)]
+    Assertion(#[from] InvalidAssertion),
 }
 
 /// Why a code or a refresh token is refused.

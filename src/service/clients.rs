@@ -1,12 +1,17 @@
-//! Clients, as an operator manages them.
+//! Clients, as an operator manages them. Those that register themselves are in `registration`.
 
 use super::Service;
-use crate::domain::client::{Client, ClientId, ClientMetadata, ClientType, Introspects};
+use crate::domain::client::{
+    AuthenticationMethod, Client, ClientId, ClientMetadata, ClientType, Introspects, Registrar,
+};
 use crate::domain::error::Unavailable;
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::scope::ScopeSet;
 use crate::domain::secret::RandomSecret;
 use crate::store::{ClientChanges, Ending};
+
+/// How often the use of a client is noted, in seconds.
+const DAY: u32 = 86_400;
 
 /// A client to be.
 pub struct NewClient {
@@ -27,8 +32,10 @@ pub enum ClientError {
     UnknownScope(String),
     #[error("the name of a client has 1 to 200 characters and no control characters")]
     Name,
-    #[error("a public client has no secret")]
-    Public,
+    #[error("this client has no secret")]
+    NoSecret,
+    #[error("a client that signs has keys, and one that is public neither signs nor has a secret")]
+    AuthenticationMethod,
     #[error("a public client cannot introspect: anybody could pose as it")]
     PublicIntrospection,
     #[error(transparent)]
@@ -43,20 +50,19 @@ impl Service {
         if new.public && new.introspects == Introspects::Any {
             return Err(ClientError::PublicIntrospection);
         }
-        let secret = (!new.public).then(|| self.effects.secret());
+        let (client_type, secret) = self.credentials(new.public, &new.metadata)?;
         let client = Client {
             id: self.new_client_id(),
             name: new.name,
-            client_type: match &secret {
-                None => ClientType::Public,
-                Some(secret) => ClientType::Confidential { secret: secret.hash() },
-            },
+            client_type,
             redirect_uris: new.redirect_uris,
             scopes: new.scopes,
             introspects: new.introspects,
             metadata: new.metadata,
             created_at: self.effects.now(),
             disabled_at: None,
+            registrar: Registrar::Operator,
+            last_used_at: None,
         };
         self.store.insert_client(client.clone()).await?;
         Ok((client, secret))
@@ -81,14 +87,30 @@ impl Service {
         self.client(id).await
     }
 
-    /// Gives a confidential client a new secret, which is shown this once; the old one ends at once.
-    pub async fn rotate_client_secret(&self, id: ClientId) -> Result<RandomSecret, ClientError> {
-        if !self.client(id.clone()).await?.is_confidential() {
-            return Err(ClientError::Public);
+    /// Gives a client with a secret a new one, which is shown this once. The one that it had stays good for `overlap` seconds, 0 being
+    /// none; one before that ends at once, so there are never more than two.
+    pub async fn rotate_client_secret(&self, id: ClientId, overlap: u32) -> Result<RandomSecret, ClientError> {
+        if !matches!(self.client(id.clone()).await?.client_type, ClientType::Confidential { .. }) {
+            return Err(ClientError::NoSecret);
         }
         let secret = self.effects.secret();
-        self.store.update_client(id, ClientChanges { secret: Some(secret.hash()), ..ClientChanges::default() }).await?;
-        Ok(secret)
+        let previous_until = (overlap > 0).then(|| self.effects.now().plus(overlap));
+        if self.store.rotate_secret(id.clone(), secret.hash(), previous_until).await? {
+            Ok(secret)
+        } else {
+            Err(ClientError::Unknown(id))
+        }
+    }
+
+    /// Keeps, once a day, that a client got tokens. No answer depends on it.
+    pub(super) async fn note_client_use(&self, client: &Client) {
+        let now = self.effects.now();
+        if client.last_used_at.is_some_and(|at| now.seconds_since(at) < DAY) {
+            return;
+        }
+        if let Err(error) = self.store.note_client_use(client.id.clone(), now).await {
+            tracing::warn!(client_id = %client.id, error = %error, cause = %error.cause, "the use of a client could not be noted");
+        }
     }
 
     /// Refuses the client everything and revokes its grants.
@@ -113,7 +135,26 @@ impl Service {
         }
     }
 
-    fn new_client_id(&self) -> ClientId {
+    /// What it proves itself with, as it registered: nothing, keys or a secret.
+    fn credentials(
+        &self,
+        public: bool,
+        metadata: &ClientMetadata,
+    ) -> Result<(ClientType, Option<RandomSecret>), ClientError> {
+        match (public, metadata.token_endpoint_auth_method) {
+            (true, None | Some(AuthenticationMethod::None)) => Ok((ClientType::Public, None)),
+            (false, Some(AuthenticationMethod::PrivateKeyJwt)) if metadata.jwks.is_some() => {
+                Ok((ClientType::Signing, None))
+            }
+            (false, None | Some(AuthenticationMethod::ClientSecretBasic | AuthenticationMethod::ClientSecretPost)) => {
+                let secret = self.effects.secret();
+                Ok((ClientType::Confidential { secret: secret.hash(), previous: None }, Some(secret)))
+            }
+            _ => Err(ClientError::AuthenticationMethod),
+        }
+    }
+
+    pub(super) fn new_client_id(&self) -> ClientId {
         self.effects.random_name().parse().expect("hexadecimal digits are within the alphabet of client ids")
     }
 

@@ -25,11 +25,15 @@ impl Service {
         form.refuse_repeated()?;
         let client = self.authenticate_client(authorization, form).await?;
         self.can_sign()?;
-        match form.require("grant_type")? {
+        let issued = match form.require("grant_type")? {
             "authorization_code" => self.redeem_code(&client, form).await,
             "refresh_token" => self.refresh(&client, form).await,
             _ => Err(OAuthError::UnsupportedGrantType.into()),
+        };
+        if issued.is_ok() {
+            self.note_client_use(&client).await;
         }
+        issued
     }
 
     /// RFC 6749 §4.1.3 and RFC 7636 §4.5. Client, redirect URI and verifier are checked in the statement that claims the code,

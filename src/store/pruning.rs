@@ -63,12 +63,27 @@ pub enum Prunable {
     Leases,
     /// Sets of grants that were revoked at once, when no grant is left that is as old.
     Sets,
+    /// Client assertions that have expired.
+    Assertions,
+    /// Clients that registered themselves and were not used in time. One that has a grant stays as long as that.
+    UnusedClients,
+    /// Clients that were deleted a day ago, when none of their grants is left.
+    DeletedClients,
 }
 
 impl Prunable {
-    /// Sets come last: they wait for the grants to go.
-    pub const ALL: [Self; 6] =
-        [Self::ExpiredGrants, Self::RevokedGrants, Self::Sessions, Self::Log, Self::Leases, Self::Sets];
+    /// Sets and clients come last: they wait for the grants to go.
+    pub const ALL: [Self; 9] = [
+        Self::ExpiredGrants,
+        Self::RevokedGrants,
+        Self::Sessions,
+        Self::Log,
+        Self::Leases,
+        Self::Sets,
+        Self::Assertions,
+        Self::UnusedClients,
+        Self::DeletedClients,
+    ];
 
     /// The table in which they are.
     pub const fn table(self) -> &'static str {
@@ -78,6 +93,8 @@ impl Prunable {
             Self::Log => "revocation_log",
             Self::Leases => "sidecar_leases",
             Self::Sets => "revoked_sets",
+            Self::Assertions => "used_assertions",
+            Self::UnusedClients | Self::DeletedClients => "clients",
         }
     }
 
@@ -133,6 +150,27 @@ impl Prunable {
                      AND NOT EXISTS (SELECT 1 FROM revocation_log WHERE seq = revoked_seq AND at > $1)"
                 ),
                 now - HOUR,
+            ),
+            Self::Assertions => (delete!("used_assertions", "key", "expires_at", "expires_at <= $1"), now - HOUR),
+            // Its use makes the time NULL, so one that is used meanwhile is not what was found. Whoever grants it something
+            // meanwhile holds its row: then the foreign key refuses, and the next turn finds the grant.
+            Self::UnusedClients => (
+                delete!(
+                    "clients",
+                    "id",
+                    "unused_until",
+                    "unused_until <= $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE client_id = clients.id)"
+                ),
+                now,
+            ),
+            Self::DeletedClients => (
+                delete!(
+                    "clients",
+                    "id",
+                    "deleted_at",
+                    "deleted_at <= $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE client_id = clients.id)"
+                ),
+                now - DAY,
             ),
         }
     }

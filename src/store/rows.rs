@@ -6,7 +6,9 @@ use std::str::FromStr;
 
 use sqlx::FromRow;
 
-use crate::domain::client::{Client, ClientType, Introspects};
+use crate::domain::client::{
+    AuthenticationMethod, Client, ClientMetadata, ClientType, Introspects, PreviousSecret, Registrar,
+};
 use crate::domain::grant::{Grant, GrantFacts, GrantState, Rotation, SessionId, SubjectId};
 use crate::domain::secret::SecretHash;
 use crate::domain::timestamp::Timestamp;
@@ -48,24 +50,41 @@ pub(super) struct ClientRow {
     id: String,
     name: String,
     secret_hash: Option<Vec<u8>>,
+    previous_secret_hash: Option<Vec<u8>>,
+    previous_secret_until: Option<i64>,
     redirect_uris: String,
     scopes: String,
     introspects: String,
     metadata: String,
     created_at: i64,
     disabled_at: Option<i64>,
+    registration_hash: Option<Vec<u8>>,
+    unused_until: Option<i64>,
+    last_used_at: Option<i64>,
 }
 
 impl TryFrom<ClientRow> for Client {
     type Error = sqlx::Error;
 
     fn try_from(row: ClientRow) -> Result<Self, sqlx::Error> {
+        let metadata: ClientMetadata =
+            serde_json::from_str(&row.metadata).map_err(|error| sqlx::Error::Decode(error.into()))?;
         Ok(Self {
             id: parse(&row.id)?,
             name: row.name,
-            client_type: match row.secret_hash {
-                None => ClientType::Public,
-                Some(hash) => ClientType::Confidential { secret: SecretHash::from_bytes(bytes(&hash)?) },
+            client_type: match (row.secret_hash, metadata.token_endpoint_auth_method) {
+                (Some(hash), _) => ClientType::Confidential {
+                    secret: SecretHash::from_bytes(bytes(&hash)?),
+                    previous: match (row.previous_secret_hash, row.previous_secret_until) {
+                        (Some(hash), Some(until)) => Some(PreviousSecret {
+                            secret: SecretHash::from_bytes(bytes(&hash)?),
+                            until: Timestamp::from_unix(until),
+                        }),
+                        _ => None,
+                    },
+                },
+                (None, Some(AuthenticationMethod::PrivateKeyJwt)) => ClientType::Signing,
+                (None, _) => ClientType::Public,
             },
             redirect_uris: match row.redirect_uris.as_str() {
                 "" => Vec::new(),
@@ -77,9 +96,17 @@ impl TryFrom<ClientRow> for Client {
                 "any" => Introspects::Any,
                 other => return Err(corrupt(format!("{other} is not what a client introspects"))),
             },
-            metadata: serde_json::from_str(&row.metadata).map_err(|error| sqlx::Error::Decode(error.into()))?,
+            metadata,
             created_at: Timestamp::from_unix(row.created_at),
             disabled_at: row.disabled_at.map(Timestamp::from_unix),
+            registrar: match row.registration_hash {
+                None => Registrar::Operator,
+                Some(hash) => Registrar::Itself {
+                    access_token: SecretHash::from_bytes(bytes(&hash)?),
+                    unused_until: row.unused_until.map(Timestamp::from_unix),
+                },
+            },
+            last_used_at: row.last_used_at.map(Timestamp::from_unix),
         })
     }
 }

@@ -39,6 +39,12 @@ const VERSIONS: &[Version] = &[
         sqlite: include_str!("migrations/sqlite/0004_client_metadata.sql"),
         postgres: include_str!("migrations/postgres/0004_client_metadata.sql"),
     },
+    Version {
+        number: 5,
+        name: "registration",
+        sqlite: include_str!("migrations/sqlite/0005_registration.sql"),
+        postgres: include_str!("migrations/postgres/0005_registration.sql"),
+    },
 ];
 
 /// A database whose schema this program does not fit.

@@ -210,7 +210,7 @@ async fn k16_a_user_or_a_client_that_is_disabled_before_the_exchange_gets_nothin
 #[tokio::test]
 async fn t26_a_rotated_secret_replaces_the_old_one() {
     let sidecar = Sidecar::start().await;
-    let secret = sidecar.service.rotate_client_secret(sidecar.shop.id.parse().unwrap()).await.unwrap();
+    let secret = sidecar.service.rotate_client_secret(sidecar.shop.id.parse().unwrap(), 0).await.unwrap();
     let code = sidecar.code().await;
     sidecar.redeem(&code).await.assert_error(401, "invalid_client");
     let rotated = Registered { id: sidecar.shop.id.clone(), secret: secret.expose().into() };
