@@ -15,6 +15,7 @@ pub mod client;
 pub mod credentials;
 pub mod authorization;
 pub mod token;
+pub mod user_code;
 pub mod grant;
 pub mod revocation;
 pub mod decision;

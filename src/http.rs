@@ -4,6 +4,7 @@
 //! handlers; what it is, never here.
 
 mod authorize;
+mod device;
 mod discovery;
 mod error;
 mod extract;
@@ -52,6 +53,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/login", get(login::show).post(login::sign_in))
         .route("/logout", post(login::sign_out))
         .route("/consent", post(authorize::decide))
+        .route("/device", get(device::show).post(device::decide))
         .layer(same_origin);
     let https = service.settings.is_https();
     Router::new()
@@ -59,6 +61,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/token", post(token::issue))
         .route("/revoke", post(revoke::revoke))
         .route("/introspect", post(introspect::introspect))
+        .route("/device_authorization", post(device::authorize))
         .route("/.well-known/oauth-authorization-server", get(discovery::metadata))
         .route("/assets/scopegate.css", get(pages::style_sheet))
         .merge(forms)

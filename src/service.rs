@@ -5,7 +5,9 @@
 pub mod accounts;
 pub mod authorization;
 mod client_authentication;
+mod client_credentials;
 pub mod clients;
+pub mod device;
 pub mod discovery;
 pub mod introspection;
 pub mod passwords;
@@ -13,6 +15,7 @@ pub mod pruning;
 pub mod revocation;
 pub mod sign_in;
 pub mod token_endpoint;
+mod token_exchange;
 pub mod watching;
 
 use std::collections::BTreeMap;

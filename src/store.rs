@@ -10,7 +10,9 @@
 mod engine;
 mod accounts;
 mod clients;
+mod devices;
 mod grants;
+mod machines;
 mod revocations;
 mod log;
 mod leases;
@@ -31,9 +33,11 @@ use tokio::runtime::Handle;
 
 pub use self::accounts::{Account, Session};
 pub use self::clients::ClientChanges;
+pub use self::devices::{DeviceApproval, DeviceRequest, DeviceState, NewDeviceRequest};
 use self::engine::{Engine, Pool, on_engine};
-pub use self::grants::{NewGrant, Redemption, Refresh};
+pub use self::grants::{NewGrant, Redemption, Refresh, Times};
 pub use self::leases::LiveLeases;
+pub use self::machines::NewMachineGrant;
 pub use self::pruning::Prunable;
 pub use self::revocations::{Ending, PasswordHash};
 pub use self::schema::SchemaError;

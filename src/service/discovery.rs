@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::Service;
+use crate::domain::client::GrantType;
 
 /// The metadata document.
 #[derive(Serialize)]
@@ -12,11 +13,13 @@ pub struct Metadata<'a> {
     token_endpoint: String,
     revocation_endpoint: String,
     introspection_endpoint: String,
+    /// RFC 8628 §4.
+    device_authorization_endpoint: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     scopes_supported: Vec<&'a str>,
     response_types_supported: [&'static str; 1],
     response_modes_supported: [&'static str; 1],
-    grant_types_supported: [&'static str; 2],
+    grant_types_supported: [&'static str; GrantType::ALL.len()],
     token_endpoint_auth_methods_supported: [&'static str; 3],
     revocation_endpoint_auth_methods_supported: [&'static str; 3],
     introspection_endpoint_auth_methods_supported: [&'static str; 2],
@@ -35,10 +38,11 @@ impl Service {
             token_endpoint: format!("{issuer}/token"),
             revocation_endpoint: format!("{issuer}/revoke"),
             introspection_endpoint: format!("{issuer}/introspect"),
+            device_authorization_endpoint: format!("{issuer}/device_authorization"),
             scopes_supported: self.settings.catalogue.keys().map(String::as_str).collect(),
             response_types_supported: ["code"],
             response_modes_supported: ["query"],
-            grant_types_supported: ["authorization_code", "refresh_token"],
+            grant_types_supported: GrantType::ALL.map(GrantType::as_str),
             token_endpoint_auth_methods_supported: authentication,
             revocation_endpoint_auth_methods_supported: authentication,
             introspection_endpoint_auth_methods_supported: ["client_secret_basic", "client_secret_post"],

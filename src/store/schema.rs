@@ -39,6 +39,12 @@ const VERSIONS: &[Version] = &[
         sqlite: include_str!("migrations/sqlite/0004_client_metadata.sql"),
         postgres: include_str!("migrations/postgres/0004_client_metadata.sql"),
     },
+    Version {
+        number: 6,
+        name: "device",
+        sqlite: include_str!("migrations/sqlite/0006_device.sql"),
+        postgres: include_str!("migrations/postgres/0006_device.sql"),
+    },
 ];
 
 /// A database whose schema this program does not fit.
