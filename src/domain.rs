@@ -19,6 +19,7 @@ pub mod credentials;
 pub mod registration;
 pub mod authorization;
 pub mod token;
+pub mod user_code;
 pub mod grant;
 pub mod revocation;
 pub mod decision;

@@ -4,6 +4,7 @@
 //! handlers; what it is, never here.
 
 mod authorize;
+mod device;
 mod discovery;
 mod error;
 mod extract;
@@ -54,6 +55,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/login", get(login::show).post(login::sign_in))
         .route("/logout", post(login::sign_out))
         .route("/consent", post(authorize::decide))
+        .route("/device", get(device::show).post(device::decide))
         .layer(same_origin);
     let https = service.settings.is_https();
     Router::new()
@@ -63,6 +65,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/introspect", post(introspect::introspect))
         .route("/register", post(register::register))
         .route("/register/{client_id}", get(register::show).put(register::change).delete(register::end))
+        .route("/device_authorization", post(device::authorize))
         .route("/.well-known/oauth-authorization-server", get(discovery::metadata))
         .route("/assets/scopegate.css", get(pages::style_sheet))
         .merge(forms)

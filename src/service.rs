@@ -5,7 +5,9 @@
 pub mod accounts;
 pub mod authorization;
 mod client_authentication;
+mod client_credentials;
 pub mod clients;
+pub mod device;
 pub mod discovery;
 pub mod introspection;
 pub mod passwords;
@@ -15,6 +17,7 @@ mod registration_rate;
 pub mod revocation;
 pub mod sign_in;
 pub mod token_endpoint;
+mod token_exchange;
 pub mod watching;
 
 use std::collections::BTreeMap;

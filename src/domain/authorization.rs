@@ -3,7 +3,7 @@
 //! A [`Fatal`] error is shown to the user, because the redirect URI cannot be trusted; a redirectable one goes back to
 //! the client. Which is which is decided here, by the order of the checks.
 
-use super::client::{Client, ClientId};
+use super::client::{Client, ClientId, GrantType};
 use super::error::{InvalidRequest, InvalidScope, OAuthError};
 use super::parameters::Parameters;
 use super::pkce::CodeChallenge;
@@ -63,7 +63,8 @@ impl AuthorizationRequest {
         let target =
             ResponseTarget { redirect_uri: redirect_uri.to_owned(), state: parameters.get("state").map(str::to_owned) };
         let checked = refuse_unsupported(parameters)
-            .and_then(|()| Ok((scopes(parameters, client, rules)?, challenge(parameters)?)));
+            .and_then(|()| may_ask(client))
+            .and_then(|()| Ok((requested_scopes(parameters, client, rules)?, challenge(parameters)?)));
         match checked {
             Ok((scopes, challenge)) => Ok(Self {
                 client: client.id.clone(),
@@ -107,8 +108,17 @@ fn refuse_unsupported(parameters: &Parameters) -> Result<(), OAuthError> {
     Ok(())
 }
 
-/// RFC 6749 §3.3: without the parameter, everything that the client may ask for. The user decides on each.
-fn scopes(parameters: &Parameters, client: &Client, rules: &Implications) -> Result<ScopeSet, InvalidScope> {
+/// RFC 6749 §4.1.2.1: a client that comes by tokens in other ways alone has nothing to ask for here.
+fn may_ask(client: &Client) -> Result<(), OAuthError> {
+    if client.may_use(GrantType::AuthorizationCode) { Ok(()) } else { Err(OAuthError::UnauthorizedClient) }
+}
+
+/// RFC 6749 §3.3: without the parameter, everything that the client may ask for.
+pub fn requested_scopes(
+    parameters: &Parameters,
+    client: &Client,
+    rules: &Implications,
+) -> Result<ScopeSet, InvalidScope> {
     let Some(text) = parameters.get("scope") else {
         return Ok(client.scopes.clone());
     };

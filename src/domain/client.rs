@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::client_keys::ClientKeys;
+use super::grant::Lifetimes;
 use super::redirect_uri::RedirectUri;
 use super::scope::ScopeSet;
 use super::secret::SecretHash;
@@ -123,6 +124,79 @@ pub enum GrantType {
     AuthorizationCode,
     #[serde(rename = "refresh_token")]
     RefreshToken,
+    /// RFC 6749 §4.4.
+    #[serde(rename = "client_credentials")]
+    ClientCredentials,
+    /// RFC 8628 §3.4.
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:device_code")]
+    DeviceCode,
+    /// RFC 8693 §2.1.
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:token-exchange")]
+    TokenExchange,
+}
+
+/// Text that is no grant type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a grant type is authorization_code, refresh_token, client_credentials, urn:ietf:params:oauth:grant-type:device_code or \
+     urn:ietf:params:oauth:grant-type:token-exchange"
+)]
+pub struct UnknownGrantType;
+
+impl GrantType {
+    pub const ALL: [Self; 5] =
+        [Self::AuthorizationCode, Self::RefreshToken, Self::ClientCredentials, Self::DeviceCode, Self::TokenExchange];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AuthorizationCode => "authorization_code",
+            Self::RefreshToken => "refresh_token",
+            Self::ClientCredentials => "client_credentials",
+            Self::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
+            Self::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
+        }
+    }
+}
+
+impl FromStr for GrantType {
+    type Err = UnknownGrantType;
+
+    fn from_str(text: &str) -> Result<Self, UnknownGrantType> {
+        Self::ALL.into_iter().find(|grant_type| grant_type.as_str() == text).ok_or(UnknownGrantType)
+    }
+}
+
+/// What a refresh does to the refresh token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RefreshTokenRotation {
+    /// It is replaced by its successor (RFC 9700 §4.14.2).
+    #[default]
+    Rotate,
+    /// It stays. For confidential clients, whose secret a thief of the token lacks.
+    Keep,
+}
+
+/// Text that is no such policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is rotate or keep")]
+pub struct UnknownRotation;
+
+impl RefreshTokenRotation {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rotate => "rotate",
+            Self::Keep => "keep",
+        }
+    }
+}
+
+impl FromStr for RefreshTokenRotation {
+    type Err = UnknownRotation;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRotation> {
+        [Self::Rotate, Self::Keep].into_iter().find(|policy| policy.as_str() == text).ok_or(UnknownRotation)
+    }
 }
 
 /// What a client registered beside the rest: the names are those of RFC 7591 §2 and the extensions that add to it. Every member
@@ -153,6 +227,14 @@ pub struct ClientMetadata {
     pub software_version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks: Option<ClientKeys>,
+    /// Lifetimes in seconds; `None`: as configured for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_token_lifetime: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token_idle_lifetime: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token_absolute_lifetime: Option<u32>,
+    pub refresh_token_rotation: RefreshTokenRotation,
 }
 
 impl Default for ClientMetadata {
@@ -169,6 +251,10 @@ impl Default for ClientMetadata {
             software_id: None,
             software_version: None,
             jwks: None,
+            access_token_lifetime: None,
+            refresh_token_idle_lifetime: None,
+            refresh_token_absolute_lifetime: None,
+            refresh_token_rotation: RefreshTokenRotation::Rotate,
         }
     }
 }
@@ -211,5 +297,24 @@ impl Client {
     /// Whether it may come by tokens this way.
     pub fn may_use(&self, grant_type: GrantType) -> bool {
         self.metadata.grant_types.contains(&grant_type)
+    }
+
+    /// How long its tokens live, where it has lifetimes of its own.
+    pub fn lifetimes(&self, configured: &Lifetimes) -> Lifetimes {
+        let ClientMetadata {
+            access_token_lifetime, refresh_token_idle_lifetime, refresh_token_absolute_lifetime, ..
+        } = self.metadata;
+        Lifetimes {
+            access_token: access_token_lifetime.unwrap_or(configured.access_token),
+            refresh_token_idle: refresh_token_idle_lifetime.unwrap_or(configured.refresh_token_idle),
+            refresh_token_absolute: refresh_token_absolute_lifetime.unwrap_or(configured.refresh_token_absolute),
+            ..*configured
+        }
+    }
+
+    /// What a refresh does to its refresh token. That of a public client is always replaced: nothing else tells that it was
+    /// stolen (RFC 9700 §2.2.2).
+    pub fn rotation(&self) -> RefreshTokenRotation {
+        if self.is_confidential() { self.metadata.refresh_token_rotation } else { RefreshTokenRotation::Rotate }
     }
 }

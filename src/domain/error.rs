@@ -9,7 +9,7 @@ use super::client_assertion::InvalidAssertion;
 use super::pkce::{MalformedCodeChallenge, MalformedCodeVerifier};
 use super::scope::MalformedScope;
 
-/// An error of RFC 6749 §4.1.2.1 and §5.2. `Display` is the `error_description`: ASCII without `"` and `\`,
+/// An error of RFC 6749 §4.1.2.1 and §5.2, RFC 8628 §3.5 and RFC 8693 §2.2.2. `Display` is the `error_description`: ASCII without `"` and `\`,
 /// and never a value that the client sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OAuthError {
@@ -23,8 +23,18 @@ pub enum OAuthError {
     InvalidScope(#[from] InvalidScope),
     #[error(transparent)]
     AccessDenied(#[from] AccessDenied),
-    #[error("grant_type is authorization_code or refresh_token")]
+    #[error("the grant_type is not supported")]
     UnsupportedGrantType,
+    #[error("the client is not registered for this grant type")]
+    UnauthorizedClient,
+    #[error("the access token is not meant for this resource or audience")]
+    InvalidTarget,
+    #[error("the user has not decided yet")]
+    AuthorizationPending,
+    #[error("the user has not decided yet, and the device asks too often: wait 5 seconds longer from now on")]
+    SlowDown,
+    #[error("the device code has expired")]
+    ExpiredToken,
     #[error("response_type is code")]
     UnsupportedResponseType,
     #[error("request objects are not supported")]
@@ -43,6 +53,11 @@ impl OAuthError {
             Self::InvalidScope(_) => "invalid_scope",
             Self::AccessDenied(_) => "access_denied",
             Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::InvalidTarget => "invalid_target",
+            Self::AuthorizationPending => "authorization_pending",
+            Self::SlowDown => "slow_down",
+            Self::ExpiredToken => "expired_token",
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::RequestNotSupported => "request_not_supported",
             Self::RequestUriNotSupported => "request_uri_not_supported",
@@ -81,6 +96,12 @@ pub enum InvalidRequest {
     Verifier(#[from] MalformedCodeVerifier),
     #[error("response_mode is query")]
     ResponseMode,
+    #[error("subject_token is invalid, expired, revoked or of another client")]
+    SubjectToken,
+    #[error("subject_token_type and requested_token_type are urn:ietf:params:oauth:token-type:access_token")]
+    TokenType,
+    #[error("there is no acting on behalf of others: actor_token is not supported")]
+    ActorToken,
 }
 
 /// Why a client is not authenticated. The same text whether the client is unknown or its secret is wrong.
@@ -109,6 +130,8 @@ pub enum InvalidGrant {
     RefreshToken,
     #[error("the refresh token was used before: its grant is revoked")]
     RefreshTokenReplayed,
+    #[error("the device code is invalid, used or of another client")]
+    DeviceCode,
 }
 
 /// Why a scope is refused.

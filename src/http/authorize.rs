@@ -39,21 +39,28 @@ async fn authorize(service: &Context, query: &str, cookie: &SessionCookie) -> Re
 pub(super) async fn decide(State(service): State<Context>, cookie: SessionCookie, Form(form): Form) -> Response {
     match service.decide(&form, cookie.value()).await {
         Ok(location) => pages::redirect(&location),
-        Err(DecisionFailure::Forged) => pages::error(
+        Err(failure) => not_decided(failure),
+    }
+}
+
+/// What a form gets that does not decide anything.
+pub(super) fn not_decided(failure: DecisionFailure) -> Response {
+    match failure {
+        DecisionFailure::Forged => pages::error(
             StatusCode::FORBIDDEN,
             "This page was not made for you, or you signed in again since. Go back to the app and start again.",
         ),
-        Err(DecisionFailure::SignedOut) => {
+        DecisionFailure::SignedOut => {
             pages::error(StatusCode::FORBIDDEN, "You are not signed in any more. Go back to the app and start again.")
         }
-        Err(DecisionFailure::Expired) => {
+        DecisionFailure::Expired => {
             pages::error(StatusCode::GONE, "This page was open for too long. Go back to the app and start again.")
         }
-        Err(DecisionFailure::Used) => pages::error(
+        DecisionFailure::Used => pages::error(
             StatusCode::CONFLICT,
             "You have answered this already. If the app did not open, go back to it and start again.",
         ),
-        Err(DecisionFailure::Authorization(failure)) => failed(failure),
+        DecisionFailure::Authorization(failure) => failed(failure),
     }
 }
 

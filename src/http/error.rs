@@ -48,6 +48,11 @@ fn refused(error: &OAuthError) -> Response {
         | OAuthError::InvalidScope(_)
         | OAuthError::AccessDenied(_)
         | OAuthError::UnsupportedGrantType
+        | OAuthError::UnauthorizedClient
+        | OAuthError::InvalidTarget
+        | OAuthError::AuthorizationPending
+        | OAuthError::SlowDown
+        | OAuthError::ExpiredToken
         | OAuthError::UnsupportedResponseType
         | OAuthError::RequestNotSupported
         | OAuthError::RequestUriNotSupported => StatusCode::BAD_REQUEST,

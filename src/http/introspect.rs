@@ -29,7 +29,6 @@ fn describe(active: &ActiveToken, issuer: &str) -> Value {
         "active": true,
         "scope": active.scopes().as_str(),
         "client_id": active.facts.client.as_str(),
-        "username": active.facts.username,
         "token_type": active.token_type(),
         "iat": active.token.issued_at.as_unix(),
         "nbf": active.token.issued_at.as_unix(),
@@ -37,6 +36,10 @@ fn describe(active: &ActiveToken, issuer: &str) -> Value {
         "iss": issuer,
         "jti": active.token.jti(),
     });
+    // A machine has none.
+    if !active.facts.username.is_empty() {
+        body["username"] = (*active.facts.username).into();
+    }
     if let Some(expiry) = active.token.expires_at() {
         body["exp"] = expiry.as_unix().into();
     }

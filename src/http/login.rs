@@ -8,7 +8,7 @@ use http::{StatusCode, Uri};
 use super::Context;
 use super::error::unavailable_page;
 use super::extract::{Form, SessionCookie};
-use super::{authorize, pages};
+use super::{authorize, device, pages};
 use crate::domain::parameters::Parameters;
 use crate::service::sign_in::SignedIn;
 use crate::service::{Service, Settings};
@@ -24,7 +24,8 @@ pub(super) async fn sign_in(State(service): State<Context>, Form(form): Form) ->
         Ok(Some(signed_in)) => {
             let request = form.get("request").unwrap_or_default();
             let cookie = session_cookie(&service.settings, &signed_in);
-            ([(SET_COOKIE, cookie)], pages::redirect(&format!("/authorize?{request}"))).into_response()
+            let next = device::continuation(request).unwrap_or_else(|| format!("/authorize?{request}"));
+            ([(SET_COOKIE, cookie)], pages::redirect(&next)).into_response()
         }
         Ok(None) => login_page(&service, form.get("request"), Some(username)).await,
         Err(error) => unavailable_page(&error),
@@ -47,8 +48,12 @@ async fn login_page(service: &Service, request: Option<&str>, refused: Option<&s
             "There is nothing to sign in to. Go back to the app and start again.",
         );
     };
+    // Which app it is, nobody is told who has not signed in.
+    if device::continuation(request).is_some() {
+        return pages::login("your device", None, request, refused);
+    }
     match service.authorization_target(request).await {
-        Ok((client, redirect_uri)) => pages::login(&client.name, &redirect_uri, request, refused),
+        Ok((client, redirect_uri)) => pages::login(&client.name, Some(&redirect_uri), request, refused),
         Err(failure) => authorize::failed(failure),
     }
 }

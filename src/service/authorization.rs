@@ -103,7 +103,7 @@ impl Service {
         };
         let Some(session) = session else { return Ok(AuthorizationStep::SignIn) };
         Ok(AuthorizationStep::Consent(Box::new(Consent {
-            ticket: self.ticket(&session, query),
+            ticket: self.ticket(self.effects.grant_id(), &session, query),
             client,
             username: session.session.username,
             redirect_uri: request.target.redirect_uri().to_owned(),
@@ -182,7 +182,7 @@ impl Service {
         AuthorizationFailure::Redirect(request.target.with_temporarily_unavailable(&self.settings.issuer))
     }
 
-    fn describe(&self, scope: &str) -> DescribedScope {
+    pub(super) fn describe(&self, scope: &str) -> DescribedScope {
         let description = self.settings.catalogue.get(scope).map_or(scope, String::as_str);
         DescribedScope { name: scope.to_owned(), description: description.to_owned() }
     }
@@ -200,8 +200,8 @@ impl Service {
     }
 
     /// Grant id and time, sealed together with the session and the request.
-    fn ticket(&self, session: &BrowserSession, query: &str) -> String {
-        let (grant, now) = (self.effects.grant_id(), self.effects.now());
+    pub(super) fn ticket(&self, grant: GrantId, session: &BrowserSession, query: &str) -> String {
+        let now = self.effects.now();
         let mut ticket = Vec::with_capacity(16 + 8 + TICKET_TAG);
         ticket.extend(grant.as_bytes());
         ticket.extend(now.as_unix().to_be_bytes());
@@ -210,7 +210,12 @@ impl Service {
         BASE64_URL_SAFE_NO_PAD.encode(ticket)
     }
 
-    fn open_ticket(&self, text: &str, session: &BrowserSession, query: &str) -> Result<GrantId, DecisionFailure> {
+    pub(super) fn open_ticket(
+        &self,
+        text: &str,
+        session: &BrowserSession,
+        query: &str,
+    ) -> Result<GrantId, DecisionFailure> {
         let ticket = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| DecisionFailure::Forged)?;
         let ticket: [u8; 16 + 8 + TICKET_TAG] = ticket.try_into().map_err(|_| DecisionFailure::Forged)?;
         let tag: [u8; TICKET_TAG] = std::array::from_fn(|i| ticket[24 + i]);

@@ -2,7 +2,8 @@
 
 use super::Service;
 use crate::domain::client::{
-    AuthenticationMethod, Client, ClientId, ClientMetadata, ClientType, Introspects, Registrar,
+    AuthenticationMethod, Client, ClientId, ClientMetadata, ClientType, GrantType, Introspects, RefreshTokenRotation,
+    Registrar,
 };
 use crate::domain::error::Unavailable;
 use crate::domain::redirect_uri::RedirectUri;
@@ -38,9 +39,20 @@ pub enum ClientError {
     AuthenticationMethod,
     #[error("a public client cannot introspect: anybody could pose as it")]
     PublicIntrospection,
+    #[error("a public client cannot use client_credentials: anybody could pose as it")]
+    PublicMachine,
+    #[error("the refresh token of a public client is always rotated")]
+    PublicKeep,
+    #[error("a client has at least one grant type")]
+    NoGrantType,
+    #[error("the lifetime of a token is 1 to {MAX_LIFETIME} seconds")]
+    Lifetime,
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
+
+/// A year, in seconds.
+const MAX_LIFETIME: u32 = 365 * 86_400;
 
 impl Service {
     /// Registers a client. The secret is shown this once.
@@ -50,6 +62,7 @@ impl Service {
         if new.public && new.introspects == Introspects::Any {
             return Err(ClientError::PublicIntrospection);
         }
+        check_metadata(&new.metadata, new.public)?;
         let (client_type, secret) = self.credentials(new.public, &new.metadata)?;
         let client = Client {
             id: self.new_client_id(),
@@ -82,6 +95,9 @@ impl Service {
         }
         if let Some(scopes) = &changes.scopes {
             self.check_scopes_known(scopes)?;
+        }
+        if let Some(metadata) = &changes.metadata {
+            check_metadata(metadata, !self.client(id.clone()).await?.is_confidential())?;
         }
         self.store.update_client(id.clone(), changes).await?;
         self.client(id).await
@@ -165,6 +181,28 @@ impl Service {
             Some(unknown) => Err(ClientError::UnknownScope(unknown.to_owned())),
             None => Ok(()),
         }
+    }
+}
+
+fn check_metadata(metadata: &ClientMetadata, public: bool) -> Result<(), ClientError> {
+    if metadata.grant_types.is_empty() {
+        return Err(ClientError::NoGrantType);
+    }
+    if public && metadata.grant_types.contains(&GrantType::ClientCredentials) {
+        return Err(ClientError::PublicMachine);
+    }
+    if public && metadata.refresh_token_rotation == RefreshTokenRotation::Keep {
+        return Err(ClientError::PublicKeep);
+    }
+    let lifetimes = [
+        metadata.access_token_lifetime,
+        metadata.refresh_token_idle_lifetime,
+        metadata.refresh_token_absolute_lifetime,
+    ];
+    if lifetimes.into_iter().flatten().all(|seconds| (1..=MAX_LIFETIME).contains(&seconds)) {
+        Ok(())
+    } else {
+        Err(ClientError::Lifetime)
     }
 }
 

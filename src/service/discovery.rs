@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::Service;
+use crate::domain::client::GrantType;
 use crate::domain::client_keys::SigningAlgorithm;
 use crate::domain::registration::Gate;
 
@@ -16,11 +17,13 @@ pub struct Metadata<'a> {
     introspection_endpoint: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     registration_endpoint: Option<String>,
+    /// RFC 8628 §4.
+    device_authorization_endpoint: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     scopes_supported: Vec<&'a str>,
     response_types_supported: [&'static str; 1],
     response_modes_supported: [&'static str; 1],
-    grant_types_supported: [&'static str; 2],
+    grant_types_supported: [&'static str; GrantType::ALL.len()],
     token_endpoint_auth_methods_supported: [&'static str; 4],
     token_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     revocation_endpoint_auth_methods_supported: [&'static str; 4],
@@ -44,10 +47,11 @@ impl Service {
             revocation_endpoint: format!("{issuer}/revoke"),
             introspection_endpoint: format!("{issuer}/introspect"),
             registration_endpoint: registers.then(|| format!("{issuer}/register")),
+            device_authorization_endpoint: format!("{issuer}/device_authorization"),
             scopes_supported: self.settings.catalogue.keys().map(String::as_str).collect(),
             response_types_supported: ["code"],
             response_modes_supported: ["query"],
-            grant_types_supported: ["authorization_code", "refresh_token"],
+            grant_types_supported: GrantType::ALL.map(GrantType::as_str),
             token_endpoint_auth_methods_supported: authentication,
             token_endpoint_auth_signing_alg_values_supported: SigningAlgorithm::NAMES,
             revocation_endpoint_auth_methods_supported: authentication,

@@ -1,23 +1,28 @@
-//! The token endpoint (RFC 6749 §3.2): a code, or a refresh token, for tokens.
+//! The token endpoint (RFC 6749 §3.2): a code, or a refresh token, for tokens. The other grants are in files of their own.
 
 use super::Service;
-use crate::domain::client::Client;
-use crate::domain::error::{Failure, InvalidGrant, InvalidScope, OAuthError};
-use crate::domain::grant::{Grant, GrantState, RefreshStanding, Rotation, VariantIndex};
+use crate::domain::client::{Client, GrantType, RefreshTokenRotation};
+use crate::domain::error::{Failure, InvalidGrant, InvalidScope, OAuthError, Unavailable};
+use crate::domain::grant::{Further, Grant, GrantState, RefreshStanding, Variant, VariantIndex};
 use crate::domain::parameters::Parameters;
 use crate::domain::pkce::CodeVerifier;
 use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::{Token, TokenKind, TokenText};
-use crate::store::{Redemption, Refresh};
+use crate::store::{Redemption, Refresh, Times};
+
+/// So often a variant is added anew after others were added meanwhile.
+const MAX_ADDITIONS: usize = 16;
 
 /// A successful token response (RFC 6749 §5.1).
 pub struct IssuedTokens {
     pub access_token: TokenText,
-    pub refresh_token: TokenText,
+    pub refresh_token: Option<TokenText>,
     /// Seconds.
     pub expires_in: u32,
     pub scope: ScopeSet,
+    /// RFC 8693 §2.2.1.
+    pub issued_token_type: Option<&'static str>,
 }
 
 impl Service {
@@ -25,10 +30,17 @@ impl Service {
         form.refuse_repeated()?;
         let client = self.authenticate_client(authorization, form).await?;
         self.can_sign()?;
-        let issued = match form.require("grant_type")? {
-            "authorization_code" => self.redeem_code(&client, form).await,
-            "refresh_token" => self.refresh(&client, form).await,
-            _ => Err(OAuthError::UnsupportedGrantType.into()),
+        let grant_type: GrantType =
+            form.require("grant_type")?.parse().map_err(|_| OAuthError::UnsupportedGrantType)?;
+        if !client.may_use(grant_type) {
+            return Err(OAuthError::UnauthorizedClient.into());
+        }
+        let issued = match grant_type {
+            GrantType::AuthorizationCode => self.redeem_code(&client, form).await,
+            GrantType::RefreshToken => self.refresh(&client, form).await,
+            GrantType::ClientCredentials => self.client_credentials(&client, form).await,
+            GrantType::DeviceCode => self.poll_for_device(&client, form).await,
+            GrantType::TokenExchange => self.exchange_token(&client, form).await,
         };
         if issued.is_ok() {
             self.note_client_use(&client).await;
@@ -52,12 +64,12 @@ impl Service {
             grant: code.grant,
             client: client.id.clone(),
             redirect_uri_parameter: form.get("redirect_uri").map(str::to_owned),
-            challenge: verifier.challenge(),
+            challenge: Some(verifier.challenge()),
             now,
-            expires_at: now.plus(self.settings.lifetimes.refresh_token_absolute),
+            times: self.times(client, now),
         };
         match self.store.redeem(redemption).await? {
-            Some(grant) => self.tokens_of(&grant).ok_or(InvalidGrant::Code.into()),
+            Some(grant) => self.tokens_of(client, &grant).ok_or(InvalidGrant::Code.into()),
             None => self.refuse_code(client, &code, now).await,
         }
     }
@@ -82,7 +94,7 @@ impl Service {
         }
     }
 
-    /// RFC 6749 §6, with rotation (RFC 9700 §4.14.2).
+    /// RFC 6749 §6, with rotation (RFC 9700 §4.14.2) unless the client's policy is another.
     async fn refresh(&self, client: &Client, form: &Parameters) -> Result<IssuedTokens, Failure> {
         let now = self.effects.now();
         let token = self
@@ -100,11 +112,26 @@ impl Service {
                 .ok_or(InvalidGrant::RefreshToken)?;
             match grant.refresh_standing(&token, &self.settings.lifetimes, now) {
                 RefreshStanding::Current(rotation) => {
-                    if let Some(rotated) = self.rotate(&grant, &rotation, requested.as_ref(), now).await? {
-                        return self.tokens_of(&rotated).ok_or(InvalidGrant::RefreshToken.into());
+                    let variant = self.narrow(&grant, requested.as_ref()).await?;
+                    let (id, times) = (grant.client.clone(), self.times(client, now));
+                    let refresh = Refresh { grant: grant.id, client: id, serial: rotation.serial, variant, now, times };
+                    let tokens = match client.rotation() {
+                        RefreshTokenRotation::Rotate => {
+                            self.store.rotate(refresh).await?.and_then(|rotated| self.tokens_of(client, &rotated))
+                        }
+                        RefreshTokenRotation::Keep => {
+                            let kept = self.store.keep(refresh).await?;
+                            let further = Further { variant, issued_at: now, lifetime: times.access_lifetime };
+                            kept.and_then(|kept| self.tokens_beside(&kept, &token, further))
+                        }
+                    };
+                    if let Some(tokens) = tokens {
+                        return Ok(tokens);
                     }
                 }
-                RefreshStanding::Repeated(_) => return self.tokens_of(&grant).ok_or(InvalidGrant::RefreshToken.into()),
+                RefreshStanding::Repeated(_) => {
+                    return self.tokens_of(client, &grant).ok_or(InvalidGrant::RefreshToken.into());
+                }
                 RefreshStanding::Replayed => {
                     tracing::warn!(client_id = %client.id, grant_id = %grant.id, "a refresh token was replayed: its grant is revoked");
                     self.revoke_grant(grant.id).await?;
@@ -116,47 +143,90 @@ impl Service {
         Err(InvalidGrant::RefreshToken.into())
     }
 
-    /// Replaces the current refresh token. The requested scopes narrow the access token alone (RFC 6749 §6).
-    async fn rotate(
-        &self,
-        grant: &Grant,
-        rotation: &Rotation,
-        requested: Option<&ScopeSet>,
-        now: Timestamp,
-    ) -> Result<Option<Grant>, Failure> {
+    /// The index of what a refresh asks for. The requested scopes narrow the access token alone (RFC 6749 §6).
+    async fn narrow(&self, grant: &Grant, requested: Option<&ScopeSet>) -> Result<u8, Failure> {
         let granted = grant.variants.first().ok_or(InvalidScope::NotGranted)?;
         let scopes = requested.unwrap_or(&granted.scopes);
         if !scopes.iter().all(|scope| self.settings.implications.satisfy(&granted.scopes, scope)) {
             return Err(InvalidScope::NotGranted.into());
         }
         let wanted = granted.with_scopes(scopes.clone());
-        let mut variants = grant.variants.clone();
-        let variant = match grant.index_of(&wanted).ok_or(InvalidScope::TooManyVariants)? {
-            VariantIndex::Known(variant) => variant,
-            VariantIndex::New(variant) => {
-                variants.push(wanted);
-                variant
+        self.index_of(grant, &wanted).await?.ok_or(InvalidGrant::RefreshToken.into())
+    }
+
+    /// The index of a variant in the list of a grant, which grows by it where it has to. `None` when the grant has ended.
+    pub(super) async fn index_of(&self, grant: &Grant, variant: &Variant) -> Result<Option<u8>, Failure> {
+        let mut grant = grant.clone();
+        for _ in 0..MAX_ADDITIONS {
+            match grant.index_of(variant).ok_or(InvalidScope::TooManyVariants)? {
+                VariantIndex::Known(index) => return Ok(Some(index)),
+                VariantIndex::New(index) => {
+                    if self.store.add_variant(grant.id, &grant.variants, variant).await? {
+                        return Ok(Some(index));
+                    }
+                }
             }
+            // Another request has added one, or the grant has ended.
+            let active = |grant: &Grant| matches!(grant.state, GrantState::Active(_));
+            let Some(again) = self.store.grant(grant.id).await?.filter(active) else { return Ok(None) };
+            grant = again;
+        }
+        let cause = "too many others add variants to the same grant at the same time".into();
+        Err(Unavailable { operation: "add a variant to a grant", cause }.into())
+    }
+
+    /// What the client's policy says now. Without refresh tokens, a grant ends with its access token.
+    pub(super) fn times(&self, client: &Client, now: Timestamp) -> Times {
+        let lifetimes = client.lifetimes(&self.settings.lifetimes);
+        let whole = if client.may_use(GrantType::RefreshToken) {
+            lifetimes.refresh_token_absolute
+        } else {
+            lifetimes.access_token
         };
-        let refresh =
-            Refresh { grant: grant.id, client: grant.client.clone(), serial: rotation.serial, variant, variants, now };
-        Ok(self.store.rotate(refresh).await?)
+        Times {
+            expires_at: now.plus(whole),
+            idle_until: now.plus(lifetimes.refresh_token_idle),
+            access_lifetime: lifetimes.access_token,
+        }
     }
 
     /// The tokens that belong to the current rotation of a grant: always the same bytes. `None` when it is not active.
-    fn tokens_of(&self, grant: &Grant) -> Option<IssuedTokens> {
+    pub(super) fn tokens_of(&self, client: &Client, grant: &Grant) -> Option<IssuedTokens> {
         let GrantState::Active(rotation) = grant.state else { return None };
-        let lifetimes = &self.settings.lifetimes;
-        let access_token = grant.access_token(&rotation, lifetimes);
+        let access_token = grant.access_token(&rotation);
+        let refresh_token = client.may_use(GrantType::RefreshToken).then(|| grant.refresh_token(&rotation));
         Some(IssuedTokens {
             access_token: self.token_keys.seal(&access_token),
-            refresh_token: self.token_keys.seal(&grant.refresh_token(&rotation, lifetimes)),
+            refresh_token: refresh_token.map(|token| self.token_keys.seal(&token)),
             expires_in: access_token.lifetime,
             scope: grant.variants.get(usize::from(rotation.variant))?.scopes.clone(),
+            issued_token_type: None,
         })
     }
 
-    fn presented(&self, text: &str, kind: TokenKind) -> Option<Token> {
+    /// Another access token, and the refresh token that stays. `None` when the grant is not active.
+    fn tokens_beside(&self, grant: &Grant, kept: &Token, mut further: Further) -> Option<IssuedTokens> {
+        let GrantState::Active(rotation) = grant.state else { return None };
+        further.lifetime = further.lifetime.min(rotation.expires_at.seconds_since(further.issued_at));
+        let scope = grant.variants.get(usize::from(further.variant))?.scopes.clone();
+        let tokens = self.further_access_token(grant, scope, further);
+        Some(IssuedTokens { refresh_token: Some(self.token_keys.seal(kept)), ..tokens })
+    }
+
+    /// An access token beside those of the rotations, for a variant whose scopes are `scope`. Each is another one, in the same
+    /// second, too.
+    pub(super) fn further_access_token(&self, grant: &Grant, scope: ScopeSet, further: Further) -> IssuedTokens {
+        let token = grant.further_access_token(further, self.effects.random_bytes());
+        IssuedTokens {
+            access_token: self.token_keys.seal(&token),
+            refresh_token: None,
+            expires_in: token.lifetime,
+            scope,
+            issued_token_type: None,
+        }
+    }
+
+    pub(super) fn presented(&self, text: &str, kind: TokenKind) -> Option<Token> {
         self.open(text).filter(|token| token.kind == kind)
     }
 }

@@ -61,6 +61,10 @@ pub enum Prunable {
     Log,
     /// The leases of servers that are gone.
     Leases,
+    /// Devices that waited for a user for too long, or need not any more.
+    Devices,
+    /// How many wrong codes users have entered, once it counts no more.
+    UserCodes,
     /// Sets of grants that were revoked at once, when no grant is left that is as old.
     Sets,
     /// Client assertions that have expired.
@@ -73,12 +77,14 @@ pub enum Prunable {
 
 impl Prunable {
     /// Sets and clients come last: they wait for the grants to go.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::ExpiredGrants,
         Self::RevokedGrants,
         Self::Sessions,
         Self::Log,
         Self::Leases,
+        Self::Devices,
+        Self::UserCodes,
         Self::Sets,
         Self::Assertions,
         Self::UnusedClients,
@@ -92,6 +98,8 @@ impl Prunable {
             Self::Sessions => "browser_sessions",
             Self::Log => "revocation_log",
             Self::Leases => "sidecar_leases",
+            Self::Devices => "device_requests",
+            Self::UserCodes => "user_code_attempts",
             Self::Sets => "revoked_sets",
             Self::Assertions => "used_assertions",
             Self::UnusedClients | Self::DeletedClients => "clients",
@@ -139,6 +147,8 @@ impl Prunable {
                 },
                 HOUR * 1_000,
             ),
+            Self::Devices => (delete!("device_requests", "id", "expires_at", "expires_at <= $1"), now - HOUR),
+            Self::UserCodes => (delete!("user_code_attempts", "subject_id", "since", "since <= $1"), now - HOUR),
             // A grant that is being inserted counts from a head that may have moved on, and cannot be seen yet. So what was
             // revoked lately stays.
             Self::Sets => (

@@ -23,11 +23,11 @@ pub(super) fn number<T: TryFrom<i64>>(value: i64) -> Result<T, sqlx::Error> {
     T::try_from(value).map_err(|_| corrupt(format!("{value} is out of range")))
 }
 
-fn corrupt(what: String) -> sqlx::Error {
+pub(super) fn corrupt(what: String) -> sqlx::Error {
     sqlx::Error::Decode(what.into())
 }
 
-fn bytes<const N: usize>(bytes: &[u8]) -> Result<[u8; N], sqlx::Error> {
+pub(super) fn bytes<const N: usize>(bytes: &[u8]) -> Result<[u8; N], sqlx::Error> {
     bytes.try_into().map_err(|_| corrupt(format!("{} bytes where there should be {N}", bytes.len())))
 }
 
@@ -126,6 +126,8 @@ pub(super) struct GrantRow {
     refresh_variant: i64,
     rotated_at: Option<i64>,
     expires_at: Option<i64>,
+    access_lifetime: i64,
+    idle_until: Option<i64>,
 }
 
 impl TryFrom<GrantRow> for Grant {
@@ -147,6 +149,8 @@ impl TryFrom<GrantRow> for Grant {
                     rotated_at: Timestamp::from_unix(rotated_at),
                     variant: number(row.refresh_variant)?,
                     expires_at: Timestamp::from_unix(expires_at),
+                    access_lifetime: number(row.access_lifetime)?,
+                    idle_until: Timestamp::from_unix(row.idle_until.unwrap_or(expires_at)),
                 }),
                 (state, ..) => return Err(corrupt(format!("a grant in state {state} lacks its times"))),
             },

@@ -45,6 +45,12 @@ const VERSIONS: &[Version] = &[
         sqlite: include_str!("migrations/sqlite/0005_registration.sql"),
         postgres: include_str!("migrations/postgres/0005_registration.sql"),
     },
+    Version {
+        number: 6,
+        name: "device",
+        sqlite: include_str!("migrations/sqlite/0006_device.sql"),
+        postgres: include_str!("migrations/postgres/0006_device.sql"),
+    },
 ];
 
 /// A database whose schema this program does not fit.

@@ -273,6 +273,21 @@ fn c15_clients_and_accounts_are_managed_on_the_database() {
 
     let shown = json(here, &[&["client", "show", id], &config[..]].concat());
     assert_eq!(shown.get("client_secret"), None, "c15: a secret is shown once");
+    let policy = ["--grant-type", "client_credentials", "--access-token-lifetime", "50"];
+    let machine = json(here, &[&["client", "update", id], &policy[..], &config[..]].concat());
+    assert_eq!(
+        (&machine["grant_types"], &machine["response_types"], &machine["access_token_lifetime"]),
+        (&serde_json::json!(["client_credentials"]), &serde_json::json!([]), &50.into())
+    );
+    let reset = ["client", "update", id, "--access-token-lifetime", "0", "--refresh-token-rotation", "keep"];
+    let reset = json(here, &[&reset, &config[..]].concat());
+    assert_eq!(
+        (reset.get("access_token_lifetime"), &reset["refresh_token_rotation"], &reset["grant_types"]),
+        (None, &"keep".into(), &machine["grant_types"])
+    );
+    let public_machine = ["client", "create", "--name", "X", "--public", "--grant-type", "client_credentials"];
+    fails(here, &[&public_machine, &config[..]].concat(), 1, "anybody could pose as it");
+    fails(here, &["client", "create", "--name", "X", "--grant-type", "password"], 2, "a grant type is");
     let updated =
         json(here, &[&["client", "update", id, "--name", "New", "--scope", "a", "--disable"], &config[..]].concat());
     assert_eq!(

@@ -17,7 +17,7 @@ use scopegate::effects::Effects;
 use scopegate::facts::Source;
 use scopegate::server::Backend;
 use scopegate::service::clients::NewClient;
-use scopegate::store::{NewGrant, Redemption};
+use scopegate::store::{NewGrant, Redemption, Times};
 
 use crate::harness::{VERIFIER, configuration};
 
@@ -106,9 +106,9 @@ fn a_cached_decision_is_the_uncached_one_and_the_one_that_the_rules_give() {
                 grant: id,
                 client: client.clone(),
                 redirect_uri_parameter: None,
-                challenge,
+                challenge: Some(challenge),
                 now,
-                expires_at: now.plus(10_000),
+                times: Times { expires_at: now.plus(10_000), idle_until: now.plus(10_000), access_lifetime: 600 },
             };
             assert!(backend.store.redeem(redemption).await.unwrap().is_some());
             if case.revoked {

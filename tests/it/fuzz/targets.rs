@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use scopegate::domain::authorization::{AuthorizationRequest, Rejection, client_id};
-use scopegate::domain::client::{Client, ClientMetadata, ClientType, Introspects};
-use scopegate::domain::credentials::ClientCredentials;
+use scopegate::domain::client::{Client, ClientMetadata, ClientType, Introspects, Registrar};
+use scopegate::domain::credentials::{ClientCredentials, Proof};
 use scopegate::domain::error::OAuthError;
 use scopegate::domain::parameters::{MAX_PARAMETERS, Parameters};
 use scopegate::domain::redirect_uri::RedirectUri;
@@ -99,15 +99,22 @@ pub fn parameters(data: &[u8]) {
 /// Credentials that are read are those that the same credentials, written anew, say.
 pub fn basic_header(data: &[u8]) {
     let Ok(credentials) = ClientCredentials::parse(&[data], &Parameters::default()) else { return };
-    let secret = credentials.secret.as_ref().map_or("", |secret| secret.expose());
+    let secret = secret_of(&credentials);
     let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let written = format!("Basic {}:{}", encode(credentials.id.as_str()), encode(secret));
     let (scheme, pair) = written.split_once(' ').expect("it was just written");
     let header = format!("{scheme} {}", BASE64_STANDARD.encode(pair));
     let again = ClientCredentials::parse(&[header.as_bytes()], &Parameters::default()).expect("they are good");
     assert_eq!(again.id, credentials.id);
-    assert_eq!(again.secret.as_ref().map_or("", |secret| secret.expose()), secret);
-    assert_ne!(again.secret.map(|secret| secret.expose().is_empty()), Some(true));
+    assert_eq!(secret_of(&again), secret);
+    assert_eq!(matches!(again.proof, Proof::None), secret.is_empty());
+}
+
+fn secret_of(credentials: &ClientCredentials) -> &str {
+    match &credentials.proof {
+        Proof::Secret { secret, .. } => secret.expose(),
+        _ => "",
+    }
 }
 
 /// What is registered leads nowhere dangerous, and what matches it goes to the same place as others read URIs.
@@ -183,6 +190,8 @@ pub fn authorization_request(data: &[u8]) {
         scopes: "a b".parse().expect("scopes"),
         introspects: Introspects::Own,
         metadata: ClientMetadata::default(),
+        registrar: Registrar::Operator,
+        last_used_at: None,
         created_at: Timestamp::from_unix(0),
         disabled_at: None,
     };
