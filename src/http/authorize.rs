@@ -6,7 +6,7 @@ use http::{StatusCode, Uri};
 
 use super::Context;
 use super::error::unavailable_page;
-use super::extract::{Form, FormText, SessionCookie};
+use super::extract::{FormText, PageForm, SessionCookie};
 use super::pages;
 use crate::domain::authorization::Fatal;
 use crate::service::authorization::{AuthorizationFailure, AuthorizationStep, DecisionFailure};
@@ -36,7 +36,11 @@ async fn authorize(service: &Context, query: &str, cookie: &SessionCookie) -> Re
     }
 }
 
-pub(super) async fn decide(State(service): State<Context>, cookie: SessionCookie, Form(form): Form) -> Response {
+pub(super) async fn decide(
+    State(service): State<Context>,
+    cookie: SessionCookie,
+    PageForm(form): PageForm,
+) -> Response {
     match service.decide(&form, cookie.value()).await {
         Ok(location) => pages::redirect(&location),
         Err(failure) => not_decided(failure),

@@ -7,7 +7,7 @@ use http::{StatusCode, Uri};
 use serde_json::json;
 
 use super::error::{OAuthFailure, no_store, unavailable_page};
-use super::extract::{AuthorizationHeaders, Form, SessionCookie};
+use super::extract::{AuthorizationHeaders, Form, PageForm, SessionCookie};
 use super::{Context, authorize, pages};
 use crate::domain::parameters::Parameters;
 use crate::service::device::{DeviceDecision, DeviceStep};
@@ -48,7 +48,11 @@ pub(super) async fn show(State(service): State<Context>, cookie: SessionCookie, 
     }
 }
 
-pub(super) async fn decide(State(service): State<Context>, cookie: SessionCookie, Form(form): Form) -> Response {
+pub(super) async fn decide(
+    State(service): State<Context>,
+    cookie: SessionCookie,
+    PageForm(form): PageForm,
+) -> Response {
     match service.decide_device(&form, cookie.value()).await {
         Ok(DeviceDecision::Connected) => {
             pages::notice("Your device is connected", "You can close this page and go on there.")

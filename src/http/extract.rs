@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::response::Response;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
 use http::request::Parts;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use std::convert::Infallible;
 
 use super::Context;
-use super::error::OAuthFailure;
+use super::error::{OAuthFailure, unreadable_page};
 use crate::domain::error::InvalidRequest;
 use crate::domain::parameters::Parameters;
 use crate::service::Settings;
@@ -25,7 +26,7 @@ const FORM_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAddress(pub IpAddr);
 
-/// The body of a request, as it came: `application/x-www-form-urlencoded`.
+/// The body of a browser's request, as it came: `application/x-www-form-urlencoded`.
 pub(super) struct FormText(pub(super) String);
 
 impl FormText {
@@ -66,14 +67,26 @@ async fn body(request: Request) -> Result<Bytes, InvalidRequest> {
 }
 
 impl FromRequest<Context> for FormText {
-    type Rejection = OAuthFailure;
+    type Rejection = Response;
 
-    async fn from_request(request: Request, _: &Context) -> Result<Self, OAuthFailure> {
-        Ok(Self::read(request).await?)
+    async fn from_request(request: Request, _: &Context) -> Result<Self, Response> {
+        Self::read(request).await.map_err(|error| unreadable_page(&error))
     }
 }
 
-/// The parameters of a form.
+/// The parameters of a page's form. Whoever sends another one is told on a page too.
+pub(super) struct PageForm(pub(super) Parameters);
+
+impl FromRequest<Context> for PageForm {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, _: &Context) -> Result<Self, Response> {
+        let read = async { Parameters::parse(FormText::read(request).await?.0.as_bytes()) };
+        read.await.map(Self).map_err(|error| unreadable_page(&error))
+    }
+}
+
+/// The parameters of a form that a client sends.
 pub(super) struct Form(pub(super) Parameters);
 
 impl FromRequest<Context> for Form {

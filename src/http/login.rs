@@ -7,7 +7,7 @@ use http::{StatusCode, Uri};
 
 use super::Context;
 use super::error::unavailable_page;
-use super::extract::{Form, SessionCookie};
+use super::extract::{PageForm, SessionCookie};
 use super::{authorize, device, pages};
 use crate::domain::parameters::Parameters;
 use crate::service::sign_in::SignedIn;
@@ -18,7 +18,7 @@ pub(super) async fn show(State(service): State<Context>, uri: Uri) -> Response {
     login_page(&service, parameters.get("request"), None).await
 }
 
-pub(super) async fn sign_in(State(service): State<Context>, Form(form): Form) -> Response {
+pub(super) async fn sign_in(State(service): State<Context>, PageForm(form): PageForm) -> Response {
     let (username, password) = (form.get("username").unwrap_or_default(), form.get("password").unwrap_or_default());
     match service.sign_in(username, password).await {
         Ok(Some(signed_in)) => {
@@ -33,7 +33,11 @@ pub(super) async fn sign_in(State(service): State<Context>, Form(form): Form) ->
 }
 
 /// Signs out, so that somebody else can sign in for the same request.
-pub(super) async fn sign_out(State(service): State<Context>, cookie: SessionCookie, Form(form): Form) -> Response {
+pub(super) async fn sign_out(
+    State(service): State<Context>,
+    cookie: SessionCookie,
+    PageForm(form): PageForm,
+) -> Response {
     match service.sign_out(cookie.value()).await {
         Ok(()) => pages::redirect(&pages::with_request("/login", form.get("request").unwrap_or_default())),
         Err(error) => unavailable_page(&error),

@@ -111,5 +111,5 @@ fn rg51_no_redirect_uri_keeps_the_parser_busy() {
             redirect_uri(format!("{uri}\0{uri}/").as_bytes());
         }
     }
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }

@@ -44,7 +44,9 @@ async fn x1_x3_t1_f19_the_log_tells_no_secret_and_cannot_be_forged() {
     };
     let second = refresh(&first.refresh).await;
     let mut grpc = TokenServiceClient::connect(format!("http://{}", dev["grpc"].as_str().unwrap())).await.unwrap();
-    let request = api::CheckScopesRequest { token: second.access.clone(), ..Default::default() };
+    let message = api::CheckScopesRequest { token: second.access.clone(), ..Default::default() };
+    let mut request = tonic::Request::new(message);
+    request.metadata_mut().insert("authorization", "Bearer callers-token".parse().unwrap());
     grpc.check_scopes(request).await.unwrap();
     post(&dev, "/introspect", &[("token", &second.refresh)]).await;
     // Secrets where they should not be, and all that the server refuses.
@@ -73,6 +75,7 @@ async fn x1_x3_t1_f19_the_log_tells_no_secret_and_cannot_be_forged() {
         ("wrong secret", "not-the-secret"),
         ("secret in a URI", "in-the-uri"),
         ("password", dev["account"]["password"].as_str().unwrap()),
+        ("token of a gRPC caller", "callers-token"),
         ("cookie", &cookie),
         ("code", &code),
         ("access token", &first.access),
