@@ -73,6 +73,7 @@ pub(super) fn failed(failure: AuthorizationFailure) -> Response {
     match failure {
         AuthorizationFailure::Page(fatal) => pages::error(StatusCode::BAD_REQUEST, &fatal.to_string()),
         AuthorizationFailure::Redirect(location) => pages::redirect(&location),
+        AuthorizationFailure::Return { client_name, location } => pages::return_to(&client_name, &location),
         AuthorizationFailure::Unavailable(error) => unavailable_page(&error),
     }
 }

@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode};
 use minijinja::{Environment, Value, context};
 use url::Url;
 
+use crate::domain::client::Registrar;
 use crate::service::authorization::{Consent, DescribedScope};
 use crate::service::device::DeviceConsent;
 
@@ -21,6 +22,7 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         ("device_consent.html", include_str!("templates/device_consent.html")),
         ("notice.html", include_str!("templates/notice.html")),
         ("error.html", include_str!("templates/error.html")),
+        ("return.html", include_str!("templates/return.html")),
     ] {
         templates.add_template(name, source).expect("the templates are part of the program, and the tests render each");
     }
@@ -43,6 +45,7 @@ pub(super) fn consent(consent: &Consent, request: &str) -> Response {
         username => &consent.username,
         destination => destination(&consent.redirect_uri),
         ticket => &consent.ticket,
+        unverified => matches!(consent.client.registrar, Registrar::Itself { .. }),
         scopes,
         request,
     };
@@ -79,6 +82,12 @@ pub(super) fn notice(heading: &str, message: &str) -> Response {
 /// A page that says what went wrong and what the user can do.
 pub(super) fn error(status: StatusCode, message: &str) -> Response {
     page(status, "error.html", context! { message }, None)
+}
+
+/// A page that leaves it to the user whether to go back to an app that nobody here knows.
+pub(super) fn return_to(client_name: &str, location: &str) -> Response {
+    let values = context! { client_name, location, destination => destination(location) };
+    page(StatusCode::BAD_REQUEST, "return.html", values, None)
 }
 
 /// 303, so that the browser never repeats a POST with credentials elsewhere (RFC 9700 §4.12).

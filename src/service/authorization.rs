@@ -10,7 +10,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use super::Service;
 use super::sign_in::BrowserSession;
 use crate::domain::authorization::{AuthorizationRequest, Fatal, Rejection, ResponseTarget, client_id};
-use crate::domain::client::Client;
+use crate::domain::client::{Client, Registrar};
 use crate::domain::error::{AccessDenied, OAuthError, Unavailable};
 use crate::domain::grant::SessionId;
 use crate::domain::parameters::Parameters;
@@ -53,6 +53,8 @@ pub enum AuthorizationFailure {
     Page(Fatal),
     /// Tell the client: go there.
     Redirect(String),
+    /// Tell the user, who may go there: nobody here knows the client (RFC 9700 §4.11.2).
+    Return { client_name: String, location: String },
     /// We cannot say anything about the request.
     Unavailable(Unavailable),
 }
@@ -168,7 +170,12 @@ impl Service {
             Err(Rejection::Page(fatal)) => Err(fatal.into()),
             Err(Rejection::Redirect { target, error }) => {
                 tracing::info!(client_id = %client.id, error = error.code(), cause = %error, "an authorization request was refused");
-                Err(self.redirect(&target, &error))
+                match (&client.registrar, self.redirect(&target, &error)) {
+                    (Registrar::Itself { .. }, AuthorizationFailure::Redirect(location)) => {
+                        Err(AuthorizationFailure::Return { client_name: client.name, location })
+                    }
+                    (_, failure) => Err(failure),
+                }
             }
         }
     }

@@ -23,7 +23,7 @@ async fn register(sidecar: &Sidecar, other: Value) -> Reply {
 }
 
 fn document(other: Value) -> Value {
-    let mut document = json!({ "redirect_uris": [REDIRECT_URI], "client_name": "Third", "scope": "a b" });
+    let mut document = json!({ "redirect_uris": [REDIRECT_URI], "client_name": "Third", "scope": "a b", "grant_types": ["authorization_code", "refresh_token"] });
     document.as_object_mut().unwrap().extend(other.as_object().unwrap().clone());
     document
 }
@@ -88,7 +88,7 @@ async fn n1_a_registration_is_answered_with_all_that_was_registered() {
             "client_name": "Third",
             "redirect_uris": [REDIRECT_URI],
             "response_types": ["code"],
-            "grant_types": ["authorization_code"],
+            "grant_types": ["authorization_code", "refresh_token"],
             "token_endpoint_auth_method": "client_secret_basic",
             "scope": "a b",
             "contacts": ["a@c"],
@@ -102,7 +102,7 @@ async fn n1_a_registration_is_answered_with_all_that_was_registered() {
 #[tokio::test]
 async fn n2_a_client_that_registered_itself_does_the_main_job_with_its_secret_alone() {
     let sidecar = Sidecar::with(OPEN).await;
-    let client = Client::register(&sidecar, json!({ "grant_types": ["authorization_code", "refresh_token"] })).await;
+    let client = Client::register(&sidecar, json!({})).await;
     let tokens = client.tokens(&sidecar).await;
     assert!(sidecar.is_active(&tokens.access).await);
     let secret = client.client.secret.clone();
@@ -205,7 +205,7 @@ async fn n5_a_client_that_gets_no_token_within_a_day_is_deleted() {
     let sidecar = Sidecar::with(OPEN).await;
     let (unused, used, late) = (
         Client::register(&sidecar, json!({})).await,
-        Client::register(&sidecar, json!({ "grant_types": ["authorization_code", "refresh_token"] })).await,
+        Client::register(&sidecar, json!({})).await,
         Client::register(&sidecar, json!({})).await,
     );
     let tokens = used.tokens(&sidecar).await;
@@ -321,4 +321,22 @@ async fn a_disabled_client_manages_nothing() {
     let client = Client::register(&sidecar, json!({})).await;
     sidecar.service.disable_client(client.client.id.parse().unwrap()).await.unwrap();
     client.send(&sidecar, Method::GET, &json!({})).await.assert_error(401, "invalid_token");
+}
+
+#[tokio::test]
+async fn a44_c21_people_are_told_that_nobody_knows_a_client_and_are_not_sent_to_it() {
+    let sidecar = Sidecar::with(OPEN).await;
+    let client = Client::register(&sidecar, json!({ "client_name": "<b>Third</b>" })).await;
+    let unverified = "registered itself";
+    let bad = [("client_id", client.client.id.as_str()), ("scope", "admin")];
+    let page = sidecar.http().get(&format!("/authorize?{}", sidecar.request(&bad))).await;
+    assert_eq!((page.status, page.header("location")), (StatusCode::BAD_REQUEST, None));
+    assert!(page.body.contains(unverified) && page.body.contains("error=invalid_scope"), "{}", page.body);
+    assert!(!page.body.contains("<b>") && page.header("content-security-policy").is_some(), "{}", page.body);
+    let known = sidecar.http().get(&format!("/authorize?{}", sidecar.request(&[("scope", "admin")]))).await;
+    assert_eq!(known.status, StatusCode::SEE_OTHER);
+
+    let request = sidecar.request(&[("client_id", &client.client.id)]);
+    assert!(sidecar.browser().consent_page(&request).await.body.contains(unverified));
+    assert!(!sidecar.browser().consent_page(&sidecar.request(&[])).await.body.contains(unverified));
 }
