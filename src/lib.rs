@@ -36,6 +36,12 @@
 //!    goes away, the rotation is whole or has not happened.
 //! 5. Both new tokens are derived from the row. So a repetition inside the grace window gets the same bytes, and no token is ever stored.
 //!
+//! # The other grants
+//!
+//! `client_credentials` reads one row and writes nothing: every token of a machine points to the grant that its first one made
+//! (`service::client_credentials`). A device's code points to the grant that its user will make, on a page of ours
+//! (`service::device`). Token exchange adds a narrower variant to the same grant (`service::token_exchange`).
+//!
 //! # A revocation
 //!
 //! 1. `service::revocation` hands it to `revocation::Revoker`, which writes the truth and the log in one transaction

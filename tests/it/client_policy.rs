@@ -86,7 +86,7 @@ async fn f4_a_policy_that_changes_does_not_change_what_a_repeated_refresh_gets()
 }
 
 #[tokio::test]
-async fn t4_a_client_uses_the_grant_types_alone_that_it_has() {
+async fn t17_a16_a_client_uses_the_grant_types_alone_that_it_has() {
     let sidecar = Sidecar::start().await;
     let tokens = sidecar.tokens().await;
     let machine = sidecar.register_for(&[GrantType::ClientCredentials]).await;

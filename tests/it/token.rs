@@ -59,7 +59,7 @@ async fn t1_t2_t3_t4_t17_t25_only_forms_in_a_post_body_count() {
     send(form_type, "").await.assert_error(400, "invalid_request");
     send(form_type, "grant_type=&x=y").await.assert_error(400, "invalid_request");
     send(form_type, "grant_type=password&username=x&password=y").await.assert_error(400, "unsupported_grant_type");
-    send(form_type, "grant_type=client_credentials").await.assert_error(400, "unsupported_grant_type");
+    send(form_type, "grant_type=client_credentials").await.assert_error(400, "unauthorized_client");
     send(form_type, "grant_type=authorization_code").await.assert_error(400, "invalid_request");
     send(form_type, "grant_type=refresh_token").await.assert_error(400, "invalid_request");
 }

@@ -150,11 +150,6 @@ async fn resources_and_the_key_can_be_narrowed_and_not_widened() {
     let variants = "a b\thttps://r https://s\tjkt:key";
     // As if they had been asked for.
     sidecar.database().await.run(format!("UPDATE grants SET variants = '{variants}'")).await;
-    sidecar
-        .service
-        .revoke_now(scopegate::domain::revocation::Target::Client(sidecar.app.id.parse().unwrap()))
-        .await
-        .unwrap();
     let narrow = exchange(&sidecar, &sidecar.shop, &tokens.access, &[("scope", "b"), ("resource", "https://s")]).await;
     let narrow = narrow.access_token();
     let kept = sidecar.service.introspect(&narrow).await.unwrap().active.unwrap();
