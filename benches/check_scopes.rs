@@ -27,7 +27,7 @@ use clap::Parser;
 use futures_util::stream::Empty;
 use prost::Message as _;
 use scopegate::config::{Config, Layers};
-use scopegate::domain::client::{Client, ClientMetadata, ClientType, Introspects};
+use scopegate::domain::client::{Client, ClientMetadata, ClientType, Introspects, Registrar};
 use scopegate::domain::scope::ScopeSet;
 use scopegate::domain::token::{GrantId, TOKEN_LENGTH, Token, TokenKind};
 use scopegate::effects::Effects;
@@ -216,6 +216,8 @@ async fn make_tokens(config: &Config, grants: usize) -> Outcome<Vec<TokenBytes>>
         metadata: ClientMetadata::default(),
         created_at: effects.now(),
         disabled_at: None,
+        registrar: Registrar::Operator,
+        last_used_at: None,
     };
     let store = Store::open(config.database.url.expose(), OperationCounter::default()).await?;
     store.migrate().await?;

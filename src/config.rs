@@ -4,6 +4,7 @@
 
 mod layers;
 mod listen;
+mod registration;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,6 +14,7 @@ use url::Url;
 
 pub use self::layers::{ConfigError, Environment, Layers};
 pub use self::listen::{ListenAddress, ListenAddresses};
+pub use self::registration::{Registration, RegistrationMode};
 use crate::domain::grant::Lifetimes;
 use crate::domain::resource::{self, ResourceCatalogue};
 use crate::domain::scope::{Implications, Scope};
@@ -46,6 +48,7 @@ pub struct Config {
     pub scopes: Scopes,
     pub resources: Resources,
     pub par: Par,
+    pub registration: Registration,
     pub telemetry: Telemetry,
 }
 
@@ -278,6 +281,7 @@ impl Default for Config {
             scopes: Scopes::default(),
             resources: Resources::default(),
             par: Par::default(),
+            registration: Registration::default(),
             telemetry: Telemetry::default(),
         }
     }
@@ -422,6 +426,7 @@ impl Config {
                 "this is no absolute URI without a fragment (RFC 8707 section 2)",
             );
         }
+        self.registration.validate(&self.scopes)?;
         self.token_keys().map(drop)
     }
 
@@ -509,6 +514,7 @@ impl Config {
                     .map(|(resource, scopes)| (resource.clone(), scopes.iter().cloned().collect())),
             ),
             answer_ttl: std::time::Duration::from_millis(self.cache.answer_ttl),
+            registration: self.registration.policy(&self.scopes),
         }
     }
 }

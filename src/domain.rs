@@ -5,6 +5,7 @@
 
 pub mod timestamp;
 mod hexadecimal;
+mod json;
 pub mod secret;
 pub mod error;
 pub mod parameters;
@@ -12,10 +13,14 @@ pub mod scope;
 pub mod pkce;
 pub mod redirect_uri;
 pub mod resource;
+pub mod client_keys;
 pub mod client;
+pub mod client_assertion;
 pub mod credentials;
+pub mod registration;
 pub mod authorization;
 pub mod token;
+pub mod user_code;
 pub mod grant;
 pub mod revocation;
 pub mod dpop;

@@ -69,14 +69,14 @@ impl Facts {
     }
 
     /// Looks the facts up and keeps them; `None` when there is no such grant. Callers that ask for the same grant at the
-    /// same time share one lookup. `epoch` is the history that the database is in: what Redis holds of another one is not seen.
-    pub async fn fetch(&self, grant: GrantId, depth: Depth, epoch: u64) -> Result<Option<Fetched>, Unavailable> {
+    /// same time share one lookup. `applied` is how far this server has followed the log.
+    pub async fn fetch(&self, grant: GrantId, depth: Depth, applied: u64) -> Result<Option<Fetched>, Unavailable> {
         let (flight, leads) = self.tiers.flights.join((grant, depth));
         if leads {
             // A task of its own: if this caller goes away, the others still get their answer.
             let tiers = self.tiers.clone();
             self.background.spawn(async move {
-                let fetched = tiers.fetch(grant, depth, epoch).await;
+                let fetched = tiers.fetch(grant, depth, applied).await;
                 if let Ok(Some(fetched)) = &fetched {
                     tiers.local.put(grant, fetched.facts.clone());
                 }
@@ -92,27 +92,28 @@ impl Facts {
 }
 
 impl Tiers {
-    async fn fetch(&self, grant: GrantId, depth: Depth, epoch: u64) -> Result<Option<Fetched>, Unavailable> {
-        let Some(shared) = &self.shared else { return self.read(grant).await };
-        let replacement = match depth {
-            Depth::Shared => match shared.get(grant, epoch).await {
-                Shared::Facts(facts) => {
-                    return Ok(Some(Fetched { facts: Arc::new(facts), source: Source::Shared }));
-                }
+    async fn fetch(&self, grant: GrantId, depth: Depth, applied: u64) -> Result<Option<Fetched>, Unavailable> {
+        // Facts may come from beyond what this server has read of the log. A failover can take that back without the server ever
+        // knowing, so they count for no more than it has read.
+        let usable = |facts: GrantFacts, source| {
+            let facts = GrantFacts { as_of: facts.as_of.min(applied), ..facts };
+            Fetched { facts: Arc::new(facts), source }
+        };
+        // The history that the database is in: each flush begins another.
+        let epoch = applied >> 32;
+        let replacement = match (&self.shared, depth) {
+            (Some(shared), Depth::Shared) => match shared.get(grant, epoch).await {
+                Shared::Facts(facts) => return Ok(Some(usable(facts, Source::Shared))),
                 Shared::Missing => Replacement::Keep,
                 Shared::Unusable => Replacement::Replace,
             },
-            Depth::Store => Replacement::Replace,
+            _ => Replacement::Replace,
         };
-        let fetched = self.read(grant).await?;
-        if let Some(fetched) = &fetched {
+        let Some(facts) = self.store.facts(grant).await? else { return Ok(None) };
+        let fetched = usable(facts, Source::Store);
+        if let Some(shared) = &self.shared {
             shared.put(grant, epoch, &fetched.facts, replacement);
         }
-        Ok(fetched)
-    }
-
-    async fn read(&self, grant: GrantId) -> Result<Option<Fetched>, Unavailable> {
-        let facts = self.store.facts(grant).await?;
-        Ok(facts.map(|facts| Fetched { facts: Arc::new(facts), source: Source::Store }))
+        Ok(Some(fetched))
     }
 }

@@ -4,6 +4,7 @@
 //! handlers; what it is, never here.
 
 mod authorize;
+mod device;
 mod discovery;
 mod error;
 mod extract;
@@ -12,6 +13,7 @@ mod login;
 mod pages;
 mod par;
 mod protected_resource;
+mod register;
 mod revoke;
 mod token;
 
@@ -29,6 +31,7 @@ use tower_http::csrf::CsrfLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
 
+pub use self::extract::ClientAddress;
 use crate::domain::resource::METADATA_PATH;
 use crate::service::Service;
 
@@ -55,6 +58,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/login", get(login::show).post(login::sign_in))
         .route("/logout", post(login::sign_out))
         .route("/consent", post(authorize::decide))
+        .route("/device", get(device::show).post(device::decide))
         .layer(same_origin);
     let https = service.settings.is_https();
     Router::new()
@@ -63,6 +67,9 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/par", post(par::push))
         .route("/revoke", post(revoke::revoke))
         .route("/introspect", post(introspect::introspect))
+        .route("/register", post(register::register))
+        .route("/register/{client_id}", get(register::show).put(register::change).delete(register::end))
+        .route("/device_authorization", post(device::authorize))
         .route("/.well-known/oauth-authorization-server", get(discovery::metadata))
         .route(METADATA_PATH, get(protected_resource::metadata))
         .route(&format!("{METADATA_PATH}/{{*path}}"), get(protected_resource::metadata))

@@ -36,11 +36,21 @@
 //!    goes away, the rotation is whole or has not happened.
 //! 5. Both new tokens are derived from the row. So a repetition inside the grace window gets the same bytes, and no token is ever stored.
 //!
+//! # The other grants
+//!
+//! `client_credentials` reads one row and writes nothing: every token of a machine points to the grant that its first one made
+//! (`service::client_credentials`). A device's code points to the grant that its user will make, on a page of ours
+//! (`service::device`). Token exchange adds a narrower variant to the same grant (`service::token_exchange`).
+//!
 //! # A revocation
 //!
-//! `service::revocation` has `store::revocations` write the truth and the log in one transaction, applies the entry to the
-//! index, and only then answers. What others write to the log, `revocation::Follower` applies, three times in a lease. A check that finds
-//! the lease ended (`revocation::lease`) has the log read first; if that fails, the answer is unknown.
+//! 1. `service::revocation` hands it to `revocation::Revoker`, which writes the truth and the log in one transaction
+//!    (`store::revocations`), together with all that came meanwhile, and applies the entries to the index before it answers.
+//! 2. `revocation::Hints` tells the other servers at once. What hints do not bring, `revocation::Follower` reads, three times in a lease.
+//! 3. A strict one waits until every server whose lease holds has said that it came as far (`store::leases`).
+//! 4. A check asks first whether the lease of its server holds. If not, the log is read; if that fails, the answer is unknown.
+//! 5. A log that is not the one that was followed so far (a failover lost some of it) is made whole again by those who know:
+//!    `revocation::Replica::lost_in`, `store::Store::write_again`.
 
 pub mod domain;
 pub mod effects;

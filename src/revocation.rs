@@ -11,12 +11,17 @@
 //! | `follower` | drives it: reads the log, keeps the lease, recovers when history changed |
 //! | `revoker` | writes this server's revocations, many in one transaction, and waits for the others where that is asked for |
 //! | `hints` | what servers tell each other at once, and may lose |
+//! | `model`, `simulator` | tests: every order of events in small worlds, and many random ones in larger worlds |
 
 mod follower;
 mod hints;
 mod index;
+#[cfg(test)]
+mod model;
 mod replica;
 mod revoker;
+#[cfg(test)]
+mod simulator;
 
 pub use self::follower::Follower;
 pub use self::hints::Hints;

@@ -5,7 +5,9 @@
 pub mod accounts;
 pub mod authorization;
 mod client_authentication;
+mod client_credentials;
 pub mod clients;
+pub mod device;
 pub mod discovery;
 pub mod introspection;
 pub mod passwords;
@@ -13,9 +15,12 @@ pub mod possession;
 pub mod protected_resources;
 pub mod pruning;
 pub mod pushed_requests;
+pub mod registration;
+mod registration_rate;
 pub mod revocation;
 pub mod sign_in;
 pub mod token_endpoint;
+mod token_exchange;
 pub mod watching;
 
 use std::collections::BTreeMap;
@@ -27,8 +32,10 @@ use tokio::sync::watch;
 use self::passwords::Passwords;
 use self::pruning::PruningMetrics;
 use self::pushed_requests::PushedRequests;
+use self::registration_rate::RegistrationRate;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::Lifetimes;
+use crate::domain::registration::RegistrationPolicy;
 use crate::domain::resource::ResourceCatalogue;
 use crate::domain::scope::Implications;
 use crate::domain::secret::MacKey;
@@ -54,6 +61,7 @@ pub struct Settings {
     pub pushed_requests: PushedRequests,
     /// How long a caller may keep a permission.
     pub answer_ttl: Duration,
+    pub registration: RegistrationPolicy,
 }
 
 impl Settings {
@@ -76,6 +84,7 @@ pub struct Service {
     form_key: MacKey,
     passwords: Passwords,
     pruning: PruningMetrics,
+    registrations: RegistrationRate,
     effects: Effects,
     stopping: watch::Sender<bool>,
 }
@@ -109,6 +118,7 @@ impl Service {
             form_key,
             passwords: Passwords::new(),
             pruning,
+            registrations: RegistrationRate::new(),
             effects,
             stopping: watch::Sender::new(false),
         }

@@ -9,8 +9,11 @@
 
 mod engine;
 mod accounts;
+mod assertions;
 mod clients;
+mod devices;
 mod grants;
+mod machines;
 mod revocations;
 mod log;
 mod proofs;
@@ -33,9 +36,11 @@ use tokio::runtime::Handle;
 
 pub use self::accounts::{Account, Session};
 pub use self::clients::ClientChanges;
+pub use self::devices::{DeviceApproval, DeviceRequest, DeviceState, NewDeviceRequest};
 use self::engine::{Engine, Pool, on_engine};
-pub use self::grants::{NewGrant, Redemption, Refresh};
+pub use self::grants::{NewGrant, Redemption, Refresh, Times};
 pub use self::leases::LiveLeases;
+pub use self::machines::NewMachineGrant;
 pub use self::pruning::Prunable;
 pub use self::pushed_requests::PushedRequest;
 pub use self::revocations::{Ending, PasswordHash};

@@ -32,6 +32,15 @@ if ! sha256sum --check --status $stamp 2>/dev/null; then
     sha256sum $requirements >$stamp # last, so that an install that broke off is done again
 fi
 
+step "Install the JavaScript clients, if they changed"
+# They need the fetch and crypto of Node.js 20, which the package of an older distribution may not have.
+node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' ||
+    { echo "Node.js 20 or newer is missing: apt-get install nodejs npm, or https://nodejs.org" >&2 && exit 1; }
+if ! cmp --silent tests/node/package-lock.json tests/node/node_modules/installed; then
+    npm ci --prefix tests/node --ignore-scripts --no-audit --no-fund
+    cp tests/node/package-lock.json tests/node/node_modules/installed
+fi
+
 step "Install PostgreSQL, if it is missing"
 ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null || install postgresql
 

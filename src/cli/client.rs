@@ -1,15 +1,21 @@
 //! `scopegate client`.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::{fs, io};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{CliError, ConfigSource, Output, OutputFormat, output};
-use crate::domain::client::{Client, ClientId, ClientMetadata, Introspects};
+use crate::domain::client::{
+    AuthenticationMethod, Client, ClientId, ClientMetadata, GrantType, Introspects, RefreshTokenRotation, Registrar,
+};
+use crate::domain::client_keys::ClientKeys;
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::scope::{Scope, ScopeSet};
 use crate::domain::secret::RandomSecret;
+use crate::domain::timestamp::Timestamp;
 use crate::service::Service;
 use crate::service::clients::NewClient;
 use crate::store::ClientChanges;
@@ -56,6 +62,11 @@ enum Verb {
         /// It may introspect the tokens of every client
         #[arg(long, conflicts_with = "public")]
         resource_server: bool,
+        /// It signs with keys of its own: a file with the public ones, as a JSON Web Key Set
+        #[arg(long, value_name = "FILE", conflicts_with = "public")]
+        jwks: Option<PathBuf>,
+        #[command(flatten)]
+        policy: Policy,
         #[command(flatten)]
         common: Common,
     },
@@ -81,6 +92,8 @@ enum Verb {
         /// Replaces all scopes; may be given several times
         #[arg(long)]
         scope: Vec<Scope>,
+        #[command(flatten)]
+        policy: Policy,
         /// Refuse it everything and revoke its grants
         #[arg(long, conflicts_with = "enable")]
         disable: bool,
@@ -90,9 +103,12 @@ enum Verb {
         #[command(flatten)]
         common: Common,
     },
-    /// Give a client a new secret, shown this once; the old one ends at once
+    /// Give a client a new secret, shown this once; the old one stays good for a while
     RotateSecret {
         client_id: ClientId,
+        /// For how long; 0: not at all
+        #[arg(long, value_name = "SECONDS", default_value_t = 86_400, value_parser = clap::value_parser!(u32).range(0..=30 * 86_400))]
+        overlap: u32,
         #[command(flatten)]
         common: Common,
     },
@@ -102,6 +118,58 @@ enum Verb {
         #[command(flatten)]
         source: ConfigSource,
     },
+}
+
+/// How a client comes by tokens, and how long they live.
+#[derive(Args)]
+struct Policy {
+    /// How it comes by tokens, all of it; may be given several times [default: `authorization_code` and `refresh_token`]
+    #[arg(long, value_name = "TYPE")]
+    grant_type: Vec<GrantType>,
+    /// 0: as configured for all
+    #[arg(long, value_name = "SECONDS")]
+    access_token_lifetime: Option<u32>,
+    /// 0: as configured for all
+    #[arg(long, value_name = "SECONDS")]
+    refresh_token_idle_lifetime: Option<u32>,
+    /// For grants from now on; 0: as configured for all
+    #[arg(long, value_name = "SECONDS")]
+    refresh_token_absolute_lifetime: Option<u32>,
+    /// Whether a refresh replaces the refresh token; a public client's is always replaced [default: rotate]
+    #[arg(long, value_name = "rotate|keep")]
+    refresh_token_rotation: Option<RefreshTokenRotation>,
+}
+
+impl Policy {
+    fn is_given(&self) -> bool {
+        !self.grant_type.is_empty()
+            || self.access_token_lifetime.is_some()
+            || self.refresh_token_idle_lifetime.is_some()
+            || self.refresh_token_absolute_lifetime.is_some()
+            || self.refresh_token_rotation.is_some()
+    }
+
+    /// What is not given stays.
+    fn over(self, mut metadata: ClientMetadata) -> ClientMetadata {
+        if !self.grant_type.is_empty() {
+            metadata.grant_types = self.grant_type;
+        }
+        for (given, lifetime) in [
+            (self.access_token_lifetime, &mut metadata.access_token_lifetime),
+            (self.refresh_token_idle_lifetime, &mut metadata.refresh_token_idle_lifetime),
+            (self.refresh_token_absolute_lifetime, &mut metadata.refresh_token_absolute_lifetime),
+        ] {
+            match given {
+                None => {}
+                Some(0) => *lifetime = None,
+                Some(seconds) => *lifetime = Some(seconds),
+            }
+        }
+        if let Some(rotation) = self.refresh_token_rotation {
+            metadata.refresh_token_rotation = rotation;
+        }
+        metadata
+    }
 }
 
 /// A client under the names of RFC 7591 §2 and §3.2.1.
@@ -117,13 +185,24 @@ struct ClientDocument<'a> {
     client_name: &'a str,
     redirect_uris: Vec<&'a str>,
     scope: &'a str,
-    grant_types: [&'static str; 2],
-    response_types: [&'static str; 1],
+    grant_types: Vec<&'static str>,
+    response_types: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token_lifetime: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token_idle_lifetime: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token_absolute_lifetime: Option<u32>,
+    refresh_token_rotation: &'static str,
     token_endpoint_auth_method: &'static str,
     disabled: bool,
     resource_server: bool,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     resources: &'a [Box<str>],
+    /// It registered itself (RFC 7591).
+    self_registered: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<i64>,
 }
 
 impl<'a> ClientDocument<'a> {
@@ -136,12 +215,18 @@ impl<'a> ClientDocument<'a> {
             client_name: &client.name,
             redirect_uris: client.redirect_uris.iter().map(RedirectUri::as_str).collect(),
             scope: client.scopes.as_str(),
-            grant_types: ["authorization_code", "refresh_token"],
-            response_types: ["code"],
-            token_endpoint_auth_method: if client.is_confidential() { "client_secret_basic" } else { "none" },
+            grant_types: client.metadata.grant_types.iter().map(|grant_type| grant_type.as_str()).collect(),
+            response_types: client.may_use(GrantType::AuthorizationCode).then_some("code").into_iter().collect(),
+            access_token_lifetime: client.metadata.access_token_lifetime,
+            refresh_token_idle_lifetime: client.metadata.refresh_token_idle_lifetime,
+            refresh_token_absolute_lifetime: client.metadata.refresh_token_absolute_lifetime,
+            refresh_token_rotation: client.rotation().as_str(),
+            token_endpoint_auth_method: client.authentication_method().as_str(),
             disabled: client.disabled_at.is_some(),
             resource_server: client.introspects == Introspects::Any,
             resources: &client.metadata.resources,
+            self_registered: matches!(client.registrar, Registrar::Itself { .. }),
+            last_used_at: client.last_used_at.map(Timestamp::as_unix),
         }
     }
 
@@ -155,13 +240,24 @@ impl<'a> ClientDocument<'a> {
             ("client_name", &self.client_name),
             ("redirect_uris", &self.redirect_uris.join(" ")),
             ("scope", &self.scope),
+            ("grant_types", &self.grant_types.join(" ")),
+            ("access_token_lifetime", &lifetime(self.access_token_lifetime)),
+            ("refresh_token_idle_lifetime", &lifetime(self.refresh_token_idle_lifetime)),
+            ("refresh_token_absolute_lifetime", &lifetime(self.refresh_token_absolute_lifetime)),
+            ("refresh_token_rotation", &self.refresh_token_rotation),
             ("token_endpoint_auth_method", &self.token_endpoint_auth_method),
             ("disabled", &self.disabled),
             ("resource_server", &self.resource_server),
             ("resources", &self.resources.join(" ")),
+            ("self_registered", &self.self_registered),
         ]);
         Ok(())
     }
+}
+
+/// Seconds; nothing where it is as configured for all.
+fn lifetime(seconds: Option<u32>) -> String {
+    seconds.map(|seconds| seconds.to_string()).unwrap_or_default()
 }
 
 pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliError> {
@@ -175,8 +271,16 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
             require_pushed_authorization_requests,
             dpop_bound_access_tokens,
             resource_server,
+            jwks,
+            policy,
             common,
         } => {
+            let metadata = ClientMetadata {
+                resources: resource,
+                require_pushed_authorization_requests,
+                dpop_bound_access_tokens,
+                ..jwks.as_deref().map(signing_metadata).transpose()?.unwrap_or_default()
+            };
             let service = common.source.open().await?.service;
             let new = NewClient {
                 name,
@@ -184,12 +288,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
                 scopes: scope.into_iter().collect(),
                 public,
                 introspects: if resource_server { Introspects::Any } else { Introspects::Own },
-                metadata: ClientMetadata {
-                    resources: resource,
-                    require_pushed_authorization_requests,
-                    dpop_bound_access_tokens,
-                    ..ClientMetadata::default()
-                },
+                metadata: policy.over(metadata),
             };
             let (client, secret) = service.create_client(new).await?;
             ClientDocument::new(&client, secret.as_ref()).print(&common.format)?;
@@ -199,27 +298,44 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
             let client = common.source.open().await?.service.client(client_id).await?;
             ClientDocument::new(&client, None).print(&common.format)?;
         }
-        Verb::Update { client_id, name, redirect_uri, scope, disable, enable, common } => {
+        Verb::Update { client_id, name, redirect_uri, scope, policy, disable, enable, common } => {
             let service = common.source.open().await?.service;
+            let metadata = if policy.is_given() {
+                Some(policy.over(service.client(client_id.clone()).await?.metadata))
+            } else {
+                None
+            };
             let changes = ClientChanges {
                 name,
                 redirect_uris: (!redirect_uri.is_empty()).then_some(redirect_uri),
                 scopes: (!scope.is_empty()).then(|| scope.into_iter().collect::<ScopeSet>()),
-                metadata: None,
-                secret: None,
+                metadata,
             };
             let client = update(&service, client_id, changes, disable, enable).await?;
             ClientDocument::new(&client, None).print(&common.format)?;
         }
-        Verb::RotateSecret { client_id, common } => {
+        Verb::RotateSecret { client_id, overlap, common } => {
             let service = common.source.open().await?.service;
-            let secret = service.rotate_client_secret(client_id.clone()).await?;
+            let secret = service.rotate_client_secret(client_id.clone(), overlap).await?;
             let client = service.client(client_id).await?;
             ClientDocument::new(&client, Some(&secret)).print(&common.format)?;
         }
         Verb::Delete { client_id, source } => source.open().await?.service.delete_client(client_id).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a client registers that signs with the keys in this file.
+fn signing_metadata(path: &Path) -> Result<ClientMetadata, CliError> {
+    let failed = |cause| CliError::File { path: path.to_owned(), cause };
+    let text = fs::read(path).map_err(failed)?;
+    let document = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
+    let keys = ClientKeys::parse(document).map_err(|error| failed(io::Error::other(error)))?;
+    Ok(ClientMetadata {
+        token_endpoint_auth_method: Some(AuthenticationMethod::PrivateKeyJwt),
+        jwks: Some(keys),
+        ..ClientMetadata::default()
+    })
 }
 
 async fn update(

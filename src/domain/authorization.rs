@@ -3,7 +3,7 @@
 //! A [`Fatal`] error is shown to the user, because the redirect URI cannot be trusted; a redirectable one goes back to
 //! the client. Which is which is decided here, by the order of the checks.
 
-use super::client::{Client, ClientId};
+use super::client::{Client, ClientId, GrantType};
 use super::dpop::Thumbprint;
 use super::error::{InvalidRequest, InvalidScope, OAuthError};
 use super::parameters::Parameters;
@@ -86,8 +86,8 @@ impl AuthorizationRequest {
         let redirect_uri = redirect_uri(parameters, client).map_err(Rejection::Page)?;
         let target =
             ResponseTarget { redirect_uri: redirect_uri.to_owned(), state: parameters.get("state").map(str::to_owned) };
-        let checked = refuse_unsupported(parameters).and_then(|()| {
-            let (scopes, challenge) = (scopes(parameters, client, rules)?, challenge(parameters)?);
+        let checked = refuse_unsupported(parameters).and_then(|()| may_ask(client)).and_then(|()| {
+            let (scopes, challenge) = (requested_scopes(parameters, client, rules)?, challenge(parameters)?);
             let resources = known.requested(parameters)?;
             let key: Option<Thumbprint> =
                 parameters.get("dpop_jkt").map(str::parse).transpose().map_err(InvalidRequest::from)?;
@@ -138,8 +138,17 @@ fn refuse_unsupported(parameters: &Parameters) -> Result<(), OAuthError> {
     Ok(())
 }
 
-/// RFC 6749 §3.3: without the parameter, everything that the client may ask for. The user decides on each.
-fn scopes(parameters: &Parameters, client: &Client, rules: &Implications) -> Result<ScopeSet, InvalidScope> {
+/// RFC 6749 §4.1.2.1: a client that comes by tokens in other ways alone has nothing to ask for here.
+fn may_ask(client: &Client) -> Result<(), OAuthError> {
+    if client.may_use(GrantType::AuthorizationCode) { Ok(()) } else { Err(OAuthError::UnauthorizedClient) }
+}
+
+/// RFC 6749 §3.3: without the parameter, everything that the client may ask for.
+pub fn requested_scopes(
+    parameters: &Parameters,
+    client: &Client,
+    rules: &Implications,
+) -> Result<ScopeSet, InvalidScope> {
     let Some(text) = parameters.get("scope") else {
         return Ok(client.scopes.clone());
     };
@@ -196,7 +205,7 @@ impl ResponseTarget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::client::{ClientMetadata, ClientType, Introspects};
+    use crate::domain::client::{ClientMetadata, ClientType, Introspects, Registrar};
     use crate::domain::resource::InvalidTarget;
     use crate::domain::timestamp::Timestamp;
 
@@ -213,6 +222,8 @@ mod tests {
             metadata: ClientMetadata::default(),
             created_at: Timestamp::from_unix(0),
             disabled_at: None,
+            registrar: Registrar::Operator,
+            last_used_at: None,
         }
     }
 
@@ -262,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a14_to_a31_everything_else_goes_back_to_the_client() {
+    fn a14_a15_a17_a21_a26_to_a31_a38_a51_everything_else_goes_back_to_the_client() {
         for (query, expected) in [
             (String::new(), InvalidRequest::Missing("response_type").into()),
             ("response_type=token".into(), OAuthError::UnsupportedResponseType),

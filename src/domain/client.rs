@@ -1,10 +1,12 @@
-//! Clients: the third-party apps and resource servers that an operator registered.
+//! Clients: the third-party apps and resource servers that an operator registered, or that registered themselves.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::client_keys::ClientKeys;
+use super::grant::Lifetimes;
 use super::redirect_uri::RedirectUri;
 use super::scope::ScopeSet;
 use super::secret::SecretHash;
@@ -50,7 +52,60 @@ pub enum ClientType {
     /// It cannot keep a secret: an app on a phone or in a browser.
     Public,
     /// It has a secret.
-    Confidential { secret: SecretHash },
+    Confidential { secret: SecretHash, previous: Option<PreviousSecret> },
+    /// It signs assertions with a key of its own (RFC 7523 §2.2); [`ClientMetadata::jwks`] has the public half.
+    Signing,
+}
+
+/// The secret that a client had before it was given the present one. It is good for a while, so that a client in many places
+/// can change over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreviousSecret {
+    pub secret: SecretHash,
+    pub until: Timestamp,
+}
+
+/// How a client authenticates (`token_endpoint_auth_method`, RFC 7591 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthenticationMethod {
+    ClientSecretBasic,
+    ClientSecretPost,
+    PrivateKeyJwt,
+    None,
+}
+
+impl AuthenticationMethod {
+    /// Its registered name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
+            Self::None => "none",
+        }
+    }
+}
+
+/// What kind of app it is (`application_type`, OpenID Connect Dynamic Client Registration §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ApplicationType {
+    Web,
+    Native,
+}
+
+/// Who made a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Registrar {
+    Operator,
+    /// It registered itself (RFC 7591).
+    Itself {
+        /// What it manages its registration with (RFC 7592 §3).
+        access_token: SecretHash,
+        /// It is deleted then, unless it gets tokens before.
+        unused_until: Option<Timestamp>,
+    },
 }
 
 /// Which tokens a client may introspect.
@@ -69,6 +124,79 @@ pub enum GrantType {
     AuthorizationCode,
     #[serde(rename = "refresh_token")]
     RefreshToken,
+    /// RFC 6749 §4.4.
+    #[serde(rename = "client_credentials")]
+    ClientCredentials,
+    /// RFC 8628 §3.4.
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:device_code")]
+    DeviceCode,
+    /// RFC 8693 §2.1.
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:token-exchange")]
+    TokenExchange,
+}
+
+/// Text that is no grant type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a grant type is authorization_code, refresh_token, client_credentials, urn:ietf:params:oauth:grant-type:device_code or \
+     urn:ietf:params:oauth:grant-type:token-exchange"
+)]
+pub struct UnknownGrantType;
+
+impl GrantType {
+    pub const ALL: [Self; 5] =
+        [Self::AuthorizationCode, Self::RefreshToken, Self::ClientCredentials, Self::DeviceCode, Self::TokenExchange];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AuthorizationCode => "authorization_code",
+            Self::RefreshToken => "refresh_token",
+            Self::ClientCredentials => "client_credentials",
+            Self::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
+            Self::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
+        }
+    }
+}
+
+impl FromStr for GrantType {
+    type Err = UnknownGrantType;
+
+    fn from_str(text: &str) -> Result<Self, UnknownGrantType> {
+        Self::ALL.into_iter().find(|grant_type| grant_type.as_str() == text).ok_or(UnknownGrantType)
+    }
+}
+
+/// What a refresh does to the refresh token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RefreshTokenRotation {
+    /// It is replaced by its successor (RFC 9700 §4.14.2).
+    #[default]
+    Rotate,
+    /// It stays. For confidential clients, whose secret a thief of the token lacks.
+    Keep,
+}
+
+/// Text that is no such policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is rotate or keep")]
+pub struct UnknownRotation;
+
+impl RefreshTokenRotation {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rotate => "rotate",
+            Self::Keep => "keep",
+        }
+    }
+}
+
+impl FromStr for RefreshTokenRotation {
+    type Err = UnknownRotation;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRotation> {
+        [Self::Rotate, Self::Keep].into_iter().find(|policy| policy.as_str() == text).ok_or(UnknownRotation)
+    }
 }
 
 /// What a client registered beside the rest: the names are those of RFC 7591 §2 and the extensions that add to it. Every member
@@ -79,11 +207,42 @@ pub struct ClientMetadata {
     pub grant_types: Vec<GrantType>,
     /// The resources that it is (RFC 8707): it may introspect the access tokens that are meant for them. For operators to say, never
     /// for the client itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<Box<str>>,
     /// It has to push its authorization requests (RFC 9126 §6).
     pub require_pushed_authorization_requests: bool,
     /// It gets tokens only with a DPoP proof (RFC 9449 §5.2).
     pub dpop_bound_access_tokens: bool,
+    /// The only method that it may authenticate by. `None`: by its secret, however it is sent, or, if public, not at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_endpoint_auth_method: Option<AuthenticationMethod>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub application_type: Option<ApplicationType>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_uri: Option<String>,
+    /// Never fetched from here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logo_uri: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tos_uri: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_uri: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub contacts: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub software_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub software_version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<ClientKeys>,
+    /// Lifetimes in seconds; `None`: as configured for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_token_lifetime: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token_idle_lifetime: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token_absolute_lifetime: Option<u32>,
+    pub refresh_token_rotation: RefreshTokenRotation,
 }
 
 impl Default for ClientMetadata {
@@ -93,6 +252,20 @@ impl Default for ClientMetadata {
             resources: Vec::new(),
             require_pushed_authorization_requests: false,
             dpop_bound_access_tokens: false,
+            token_endpoint_auth_method: None,
+            application_type: None,
+            client_uri: None,
+            logo_uri: None,
+            tos_uri: None,
+            policy_uri: None,
+            contacts: Vec::new(),
+            software_id: None,
+            software_version: None,
+            jwks: None,
+            access_token_lifetime: None,
+            refresh_token_idle_lifetime: None,
+            refresh_token_absolute_lifetime: None,
+            refresh_token_rotation: RefreshTokenRotation::Rotate,
         }
     }
 }
@@ -111,15 +284,48 @@ pub struct Client {
     pub metadata: ClientMetadata,
     pub created_at: Timestamp,
     pub disabled_at: Option<Timestamp>,
+    pub registrar: Registrar,
+    /// When it last got tokens, to the day.
+    pub last_used_at: Option<Timestamp>,
 }
 
 impl Client {
     pub fn is_confidential(&self) -> bool {
-        matches!(self.client_type, ClientType::Confidential { .. })
+        !matches!(self.client_type, ClientType::Public)
+    }
+
+    /// How it authenticates; for one that may send its secret either way, the better one.
+    pub fn authentication_method(&self) -> AuthenticationMethod {
+        match self.client_type {
+            ClientType::Public => AuthenticationMethod::None,
+            ClientType::Signing => AuthenticationMethod::PrivateKeyJwt,
+            ClientType::Confidential { .. } => {
+                self.metadata.token_endpoint_auth_method.unwrap_or(AuthenticationMethod::ClientSecretBasic)
+            }
+        }
     }
 
     /// Whether it may come by tokens this way.
     pub fn may_use(&self, grant_type: GrantType) -> bool {
         self.metadata.grant_types.contains(&grant_type)
+    }
+
+    /// How long its tokens live, where it has lifetimes of its own.
+    pub fn lifetimes(&self, configured: &Lifetimes) -> Lifetimes {
+        let ClientMetadata {
+            access_token_lifetime, refresh_token_idle_lifetime, refresh_token_absolute_lifetime, ..
+        } = self.metadata;
+        Lifetimes {
+            access_token: access_token_lifetime.unwrap_or(configured.access_token),
+            refresh_token_idle: refresh_token_idle_lifetime.unwrap_or(configured.refresh_token_idle),
+            refresh_token_absolute: refresh_token_absolute_lifetime.unwrap_or(configured.refresh_token_absolute),
+            ..*configured
+        }
+    }
+
+    /// What a refresh does to its refresh token. That of a public client is always replaced: nothing else tells that it was
+    /// stolen (RFC 9700 §2.2.2).
+    pub fn rotation(&self) -> RefreshTokenRotation {
+        if self.is_confidential() { self.metadata.refresh_token_rotation } else { RefreshTokenRotation::Rotate }
     }
 }

@@ -1,4 +1,4 @@
-//! How a client says who it is (RFC 6749 §2.3): what it presented, before anybody looks whether it is true.
+//! How a client says who it is (RFC 6749 §2.3, RFC 7521 §4.2): what it presented, before anybody looks whether it is true.
 
 use std::fmt;
 
@@ -6,15 +6,28 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
-use super::client::ClientId;
+use super::client::{AuthenticationMethod, ClientId};
+use super::client_assertion::{ASSERTION_TYPE, ClientAssertion, InvalidAssertion};
 use super::error::{InvalidClient, InvalidRequest, OAuthError};
 use super::parameters::Parameters;
 
 /// What a client presented.
 pub struct ClientCredentials {
     pub id: ClientId,
-    /// `None` where it only named itself, as public clients do.
-    pub secret: Option<PresentedSecret>,
+    pub proof: Proof,
+}
+
+/// By what it says that it is who it says.
+#[derive(Debug)]
+pub enum Proof {
+    /// It only named itself, as public clients do.
+    None,
+    Secret {
+        secret: PresentedSecret,
+        /// Basic or post.
+        sent_by: AuthenticationMethod,
+    },
+    Assertion(Box<ClientAssertion>),
 }
 
 /// A secret that may or may not be right.
@@ -37,23 +50,33 @@ impl ClientCredentials {
     pub fn parse(authorization: &[&[u8]], form: &Parameters) -> Result<Self, OAuthError> {
         let in_form = form.get("client_id");
         let form_secret = form.get("client_secret");
-        match authorization {
-            [] => Ok(Self {
-                id: client_id(in_form.ok_or(InvalidClient::Missing)?)?,
-                secret: form_secret.map(|secret| PresentedSecret(Zeroizing::new(secret.to_owned()))),
-            }),
-            [header] => {
-                let credentials = Self::basic(header)?;
-                if form_secret.is_some() {
-                    return Err(InvalidRequest::SeveralAuthentications.into());
-                }
-                if in_form.is_some_and(|id| id != credentials.id.as_str()) {
-                    return Err(InvalidRequest::ClientMismatch.into());
-                }
-                Ok(credentials)
+        let assertion = (form.get("client_assertion"), form.get("client_assertion_type"));
+        let credentials = match (authorization, form_secret, assertion) {
+            ([], None, (None, None)) => {
+                return Ok(Self { id: client_id(in_form.ok_or(InvalidClient::Missing)?)?, proof: Proof::None });
             }
-            _ => Err(InvalidRequest::SeveralAuthentications.into()),
+            ([], Some(secret), (None, None)) => Self {
+                id: client_id(in_form.ok_or(InvalidClient::Missing)?)?,
+                proof: Proof::Secret {
+                    secret: PresentedSecret(Zeroizing::new(secret.to_owned())),
+                    sent_by: AuthenticationMethod::ClientSecretPost,
+                },
+            },
+            ([header], None, (None, None)) => Self::basic(header)?,
+            ([], None, (Some(assertion), Some(ASSERTION_TYPE))) => Self::assertion(assertion)?,
+            ([], None, _) => return Err(InvalidClient::Assertion(InvalidAssertion::Type).into()),
+            _ => return Err(InvalidRequest::SeveralAuthentications.into()),
+        };
+        if in_form.is_some_and(|id| id != credentials.id.as_str()) {
+            return Err(InvalidRequest::ClientMismatch.into());
         }
+        Ok(credentials)
+    }
+
+    /// RFC 7521 §4.2: the assertion names the client, so `client_id` may be missing.
+    fn assertion(assertion: &str) -> Result<Self, InvalidClient> {
+        let assertion = ClientAssertion::parse(assertion)?;
+        Ok(Self { id: assertion.client().clone(), proof: Proof::Assertion(Box::new(assertion)) })
     }
 
     /// RFC 6749 §2.3.1: id and secret are form-urlencoded, then joined by a colon and put into base64 (RFC 7617). An
@@ -71,7 +94,11 @@ impl ClientCredentials {
         let secret = form_decode(secret).ok_or(malformed)?;
         Ok(Self {
             id: client_id(&form_decode(id).ok_or(malformed)?)?,
-            secret: (!secret.is_empty()).then_some(PresentedSecret(secret)),
+            proof: if secret.is_empty() {
+                Proof::None
+            } else {
+                Proof::Secret { secret: PresentedSecret(secret), sent_by: AuthenticationMethod::ClientSecretBasic }
+            },
         })
     }
 }
@@ -109,7 +136,11 @@ mod tests {
         let headers: Vec<&[u8]> = authorization.iter().map(|header| header.as_bytes()).collect();
         let form = Parameters::parse(form.as_bytes()).expect("few parameters");
         let credentials = ClientCredentials::parse(&headers, &form)?;
-        Ok((credentials.id.to_string(), credentials.secret.map(|secret| secret.expose().to_owned())))
+        let secret = match credentials.proof {
+            Proof::Secret { secret, .. } => Some(secret.expose().to_owned()),
+            Proof::None | Proof::Assertion(_) => None,
+        };
+        Ok((credentials.id.to_string(), secret))
     }
 
     fn basic(text: &str) -> String {
@@ -154,6 +185,26 @@ mod tests {
         assert_eq!(parse(&[&header, &header], ""), Err(InvalidRequest::SeveralAuthentications.into()));
         assert_eq!(parse(&[&header], "client_id=other"), Err(InvalidRequest::ClientMismatch.into()));
         assert!(parse(&[&header], "client_id=app").is_ok());
+        for form in ["client_assertion=x", "client_assertion_type=x", "client_assertion=x&client_secret=x"] {
+            assert_eq!(parse(&[&header], form), Err(InvalidRequest::SeveralAuthentications.into()), "{form}");
+        }
+        let both = "client_id=app&client_secret=x&client_assertion=x";
+        assert_eq!(parse(&[], both), Err(InvalidRequest::SeveralAuthentications.into()));
+    }
+
+    #[test]
+    fn t23_an_assertion_comes_with_its_type() {
+        for form in [
+            "client_assertion=x",
+            "client_assertion=x&client_assertion_type=x",
+            "client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            "client_assertion=x&client_assertion_type=urn:ietf:params:oauth:client-assertion-type:saml2-bearer",
+        ] {
+            assert_eq!(parse(&[], form), Err(InvalidClient::Assertion(InvalidAssertion::Type).into()), "{form}");
+        }
+        let malformed =
+            "client_assertion=x&client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+        assert_eq!(parse(&[], malformed), Err(InvalidClient::Assertion(InvalidAssertion::Malformed).into()));
     }
 
     #[test]

@@ -5,12 +5,13 @@
 
 use std::error::Error;
 
+use super::client_assertion::InvalidAssertion;
 use super::dpop::{InvalidProof, MalformedThumbprint};
 use super::pkce::{MalformedCodeChallenge, MalformedCodeVerifier};
 use super::resource::InvalidTarget;
 use super::scope::MalformedScope;
 
-/// An error of RFC 6749 §4.1.2.1 and §5.2. `Display` is the `error_description`: ASCII without `"` and `\`,
+/// An error of RFC 6749 §4.1.2.1 and §5.2, RFC 8628 §3.5 and RFC 8693 §2.2.2. `Display` is the `error_description`: ASCII without `"` and `\`,
 /// and never a value that the client sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OAuthError {
@@ -28,8 +29,16 @@ pub enum OAuthError {
     InvalidTarget(#[from] InvalidTarget),
     #[error(transparent)]
     AccessDenied(#[from] AccessDenied),
-    #[error("grant_type is authorization_code or refresh_token")]
+    #[error("the grant_type is not supported")]
     UnsupportedGrantType,
+    #[error("the client is not registered for this grant type")]
+    UnauthorizedClient,
+    #[error("the user has not decided yet")]
+    AuthorizationPending,
+    #[error("the user has not decided yet, and the device asks too often: wait 5 seconds longer from now on")]
+    SlowDown,
+    #[error("the device code has expired")]
+    ExpiredToken,
     #[error("response_type is code")]
     UnsupportedResponseType,
     #[error("request objects are not supported")]
@@ -50,6 +59,10 @@ impl OAuthError {
             Self::InvalidTarget(_) => "invalid_target",
             Self::AccessDenied(_) => "access_denied",
             Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::AuthorizationPending => "authorization_pending",
+            Self::SlowDown => "slow_down",
+            Self::ExpiredToken => "expired_token",
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::RequestNotSupported => "request_not_supported",
             Self::RequestUriNotSupported => "request_uri_not_supported",
@@ -66,6 +79,8 @@ pub enum InvalidRequest {
     Repeated,
     #[error("the body is not application/x-www-form-urlencoded")]
     NotAForm,
+    #[error("the body is not application/json")]
+    NotJson,
     #[error("the body could not be read")]
     Unreadable,
     #[error("the body is too large")]
@@ -94,6 +109,12 @@ pub enum InvalidRequest {
     NotPushed,
     #[error("dpop_jkt: {0}")]
     Thumbprint(#[from] MalformedThumbprint),
+    #[error("subject_token is invalid, expired, revoked or of another client")]
+    SubjectToken,
+    #[error("subject_token_type and requested_token_type are urn:ietf:params:oauth:token-type:access_token")]
+    TokenType,
+    #[error("there is no acting on behalf of others: actor_token is not supported")]
+    ActorToken,
 }
 
 /// Why a client is not authenticated. The same text whether the client is unknown or its secret is wrong.
@@ -105,6 +126,8 @@ pub enum InvalidClient {
     MalformedHeader,
     #[error("the client is unknown or its authentication is wrong")]
     Failed,
+    #[error(transparent)]
+    Assertion(#[from] InvalidAssertion),
 }
 
 /// Why a code or a refresh token is refused.
@@ -124,6 +147,8 @@ pub enum InvalidGrant {
     OtherKey,
     #[error("the grant is not bound to a key: authorize again with one")]
     Unbound,
+    #[error("the device code is invalid, used or of another client")]
+    DeviceCode,
 }
 
 /// Why a scope is refused.

@@ -181,6 +181,10 @@ pub struct Rotation {
     pub variant: u8,
     /// When the grant ends however often it is refreshed.
     pub expires_at: Timestamp,
+    /// The lifetime of the access token issued with it, as the policy was then, in seconds.
+    pub access_lifetime: u32,
+    /// When the refresh token ends if it is not used.
+    pub idle_until: Timestamp,
 }
 
 /// A grant, as the database holds it.
@@ -231,7 +235,7 @@ impl Grant {
         let GrantState::Active(rotation) = self.state else {
             return RefreshStanding::Dead;
         };
-        if now >= rotation.expires_at || token.serial > rotation.serial {
+        if now >= rotation.expires_at || now >= rotation.idle_until || token.serial > rotation.serial {
             RefreshStanding::Dead
         } else if token.serial == rotation.serial {
             RefreshStanding::Current(rotation)
@@ -249,8 +253,9 @@ impl Grant {
         self.variants.get(usize::from(rotation.variant)).is_some_and(|variant| variant.confirmation() == key)
     }
 
-    /// The access token that belongs to `rotation`.
-    pub fn access_token(&self, rotation: &Rotation, lifetimes: &Lifetimes) -> Token {
+    /// The access token that belongs to `rotation`: made from the row alone, so that it is the same again whatever the
+    /// configuration is by then.
+    pub fn access_token(&self, rotation: &Rotation) -> Token {
         Token {
             kind: TokenKind::AccessToken,
             variant: rotation.variant,
@@ -258,17 +263,33 @@ impl Grant {
             generation: self.generation,
             serial: rotation.serial,
             issued_at: rotation.rotated_at,
-            lifetime: lifetimes.access_token.min(rotation.remaining()),
+            lifetime: rotation.access_lifetime.min(rotation.remaining()),
         }
     }
 
-    /// The refresh token that belongs to `rotation`. It always stands for everything that was granted (RFC 6749 §6).
-    pub fn refresh_token(&self, rotation: &Rotation, lifetimes: &Lifetimes) -> Token {
+    /// The refresh token that belongs to `rotation`. It always stands for everything that was granted (RFC 6749 §6). That it
+    /// ends earlier if it is not used, the row says: where it is kept, each use puts that off.
+    pub fn refresh_token(&self, rotation: &Rotation) -> Token {
         Token {
             kind: TokenKind::RefreshToken,
             variant: 0,
-            lifetime: lifetimes.refresh_token_idle.min(rotation.remaining()),
-            ..self.access_token(rotation, lifetimes)
+            lifetime: rotation.remaining(),
+            ..self.access_token(rotation)
+        }
+    }
+
+    /// An access token beside those of the rotations, of which there may be any number. `random` tells it apart from others of the
+    /// same second.
+    pub fn further_access_token(&self, further: Further, random: [u8; 4]) -> Token {
+        Token {
+            kind: TokenKind::AccessToken,
+            variant: further.variant,
+            grant: self.id,
+            generation: self.generation,
+            serial: Token::FURTHER | u32::from_be_bytes(random),
+            issued_at: further.issued_at,
+            // 0 would mean that it does not expire.
+            lifetime: further.lifetime.max(1),
         }
     }
 
@@ -280,6 +301,15 @@ impl Grant {
             None => None,
         }
     }
+}
+
+/// What an access token beside those of the rotations is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Further {
+    pub variant: u8,
+    pub issued_at: Timestamp,
+    /// Seconds.
+    pub lifetime: u32,
 }
 
 /// The index of a variant in a grant's list.
@@ -353,17 +383,25 @@ mod tests {
     }
 
     fn rotation(serial: u32) -> Rotation {
-        Rotation { serial, rotated_at: Timestamp::from_unix(100), variant: 0, expires_at: Timestamp::from_unix(5_000) }
+        Rotation {
+            serial,
+            rotated_at: Timestamp::from_unix(100),
+            variant: 0,
+            expires_at: Timestamp::from_unix(5_000),
+            access_lifetime: 600,
+            idle_until: Timestamp::from_unix(1_100),
+        }
     }
 
     #[test]
     fn what_a_refresh_token_is_to_its_grant() {
         let active = grant(GrantState::Active(rotation(5)));
-        let presented = |serial| active.refresh_token(&rotation(serial), &LIFETIMES);
+        let presented = |serial| active.refresh_token(&rotation(serial));
         let at = Timestamp::from_unix;
         for (serial, now, expected) in [
             (5, 100, RefreshStanding::Current(rotation(5))),
-            (5, 4_999, RefreshStanding::Current(rotation(5))),
+            (5, 1_099, RefreshStanding::Current(rotation(5))),
+            (5, 1_100, RefreshStanding::Dead),
             (5, 5_000, RefreshStanding::Dead),
             (4, 100, RefreshStanding::Repeated(rotation(5))),
             (4, 109, RefreshStanding::Repeated(rotation(5))),
@@ -383,9 +421,9 @@ mod tests {
     fn no_token_outlives_its_grant() {
         let late = Rotation { rotated_at: Timestamp::from_unix(4_900), ..rotation(7) };
         let grant = grant(GrantState::Active(late));
-        assert_eq!(grant.access_token(&late, &LIFETIMES).expires_at(), Some(late.expires_at));
-        assert_eq!(grant.refresh_token(&late, &LIFETIMES).expires_at(), Some(late.expires_at));
-        assert_eq!(grant.refresh_token(&rotation(7), &LIFETIMES).lifetime, 1_000);
+        assert_eq!(grant.access_token(&late).expires_at(), Some(late.expires_at));
+        assert_eq!(grant.refresh_token(&late).expires_at(), Some(late.expires_at));
+        assert_eq!(grant.access_token(&rotation(7)).lifetime, 600);
     }
 
     #[test]

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn implication_rules_as_a_table() {
+    fn i16_implication_rules_as_a_table() {
         let none = Implications::default();
         let umbrella = Implications { umbrellas: vec!["read".into(), "write".into()], ..Implications::default() };
         let read = Implications { write_implies_read: true, ..Implications::default() };

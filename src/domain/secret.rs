@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_output_shows_no_secret() {
+    fn x2_debug_output_shows_no_secret() {
         let secret = RandomSecret::from_entropy(&[1; 32]);
         let shown = format!("{secret:?} {:?} {:?}", secret.hash(), MasterSecret(Zeroizing::new(vec![1; 32])));
         assert_eq!(shown, "RandomSecret(***) SecretHash(***) MasterSecret(***)");

@@ -1,7 +1,7 @@
 //! Tokens as signed pointers to grants.
 //!
 //! A code, an access token and a refresh token are never stored. Each is 55 bytes, big-endian, behind a prefix
-//! that names its kind (`sg_ac_`, `sg_at_`, `sg_rt_`), in base64url without padding: 80 characters.
+//! that names its kind (`sg_ac_`, `sg_at_`, `sg_rt_`, and `sg_dc_` for the code of a device), in base64url without padding: 80 characters.
 //!
 //! | offset | bytes | field | meaning |
 //! |---:|---:|---|---|
@@ -9,7 +9,7 @@
 //! | 1 | 1 | variant | index into the grant's list of scope subsets |
 //! | 2 | 16 | grant id | random |
 //! | 18 | 4 | generation | the grant's generation when the token was made |
-//! | 22 | 4 | serial | tells tokens of one grant apart |
+//! | 22 | 4 | serial | tells tokens of one grant apart: counts its rotations; with the first bit set, random |
 //! | 26 | 5 | issued at | Unix seconds |
 //! | 31 | 4 | lifetime | seconds; 0 means that it does not expire |
 //! | 35 | 20 | tag | HMAC-SHA-256 over prefix ‖ bytes 0 to 34, its first 160 bits |
@@ -47,16 +47,19 @@ pub enum TokenKind {
     AuthorizationCode,
     AccessToken,
     RefreshToken,
+    /// RFC 8628 §3.2.
+    DeviceCode,
 }
 
 impl TokenKind {
-    pub const ALL: [Self; 3] = [Self::AuthorizationCode, Self::AccessToken, Self::RefreshToken];
+    pub const ALL: [Self; 4] = [Self::AuthorizationCode, Self::AccessToken, Self::RefreshToken, Self::DeviceCode];
 
     pub const fn prefix(self) -> &'static str {
         match self {
             Self::AuthorizationCode => "sg_ac_",
             Self::AccessToken => "sg_at_",
             Self::RefreshToken => "sg_rt_",
+            Self::DeviceCode => "sg_dc_",
         }
     }
 }
@@ -76,6 +79,9 @@ pub struct Token {
 }
 
 impl Token {
+    /// Set in the serial of an access token beside those of the rotations: the rest of its serial is random.
+    pub const FURTHER: u32 = 1 << 31;
+
     /// When the token expires: at this second it is no longer valid (RFC 7519 §4.1.4).
     pub fn expires_at(&self) -> Option<Timestamp> {
         (self.lifetime != 0).then(|| self.issued_at.plus(self.lifetime))
@@ -87,7 +93,11 @@ impl Token {
 
     /// The token's own name (`jti`, RFC 7519 §4.1.7).
     pub fn jti(&self) -> String {
-        format!("{}.{}", self.grant, self.serial)
+        if self.serial & Self::FURTHER == 0 {
+            format!("{}.{}", self.grant, self.serial)
+        } else {
+            format!("{}.{}.{}", self.grant, self.serial, self.issued_at)
+        }
     }
 
     fn to_body(self, key_id: KeyId) -> [u8; BODY] {
@@ -280,8 +290,16 @@ mod tests {
     }
 
     fn any_token() -> impl Strategy<Value = Token> {
-        (0..3_usize, any::<u8>(), any::<[u8; 16]>(), any::<u32>(), any::<u32>(), 0..1_i64 << 40, any::<u32>()).prop_map(
-            |(kind, variant, grant, generation, serial, issued_at, lifetime)| Token {
+        (
+            0..TokenKind::ALL.len(),
+            any::<u8>(),
+            any::<[u8; 16]>(),
+            any::<u32>(),
+            any::<u32>(),
+            0..1_i64 << 40,
+            any::<u32>(),
+        )
+            .prop_map(|(kind, variant, grant, generation, serial, issued_at, lifetime)| Token {
                 kind: TokenKind::ALL[kind],
                 variant,
                 grant: GrantId::from_bytes(grant),
@@ -289,8 +307,7 @@ mod tests {
                 serial,
                 issued_at: Timestamp::from_unix(issued_at),
                 lifetime,
-            },
-        )
+            })
     }
 
     /// Master secret: 32 bytes of 7. Computed independently with Python's `hmac` and `base64`.
@@ -382,7 +399,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_of_the_right_shape_opens(text in "sg_(ac|at|rt)_[A-Za-z0-9_-]{74}") {
+        fn no_text_of_the_right_shape_opens(text in "sg_(ac|at|rt|dc)_[A-Za-z0-9_-]{74}") {
             prop_assert_eq!(keys().open(&text), None);
         }
     }

@@ -6,7 +6,7 @@ use http::{StatusCode, Uri};
 
 use super::Context;
 use super::error::unavailable_page;
-use super::extract::{Form, FormText, SessionCookie};
+use super::extract::{FormText, PageForm, SessionCookie};
 use super::pages;
 use crate::domain::authorization::Fatal;
 use crate::service::authorization::{AuthorizationFailure, AuthorizationStep, DecisionFailure};
@@ -36,24 +36,35 @@ async fn authorize(service: &Context, query: &str, cookie: &SessionCookie) -> Re
     }
 }
 
-pub(super) async fn decide(State(service): State<Context>, cookie: SessionCookie, Form(form): Form) -> Response {
+pub(super) async fn decide(
+    State(service): State<Context>,
+    cookie: SessionCookie,
+    PageForm(form): PageForm,
+) -> Response {
     match service.decide(&form, cookie.value()).await {
         Ok(location) => pages::redirect(&location),
-        Err(DecisionFailure::Forged) => pages::error(
+        Err(failure) => not_decided(failure),
+    }
+}
+
+/// What a form gets that does not decide anything.
+pub(super) fn not_decided(failure: DecisionFailure) -> Response {
+    match failure {
+        DecisionFailure::Forged => pages::error(
             StatusCode::FORBIDDEN,
             "This page was not made for you, or you signed in again since. Go back to the app and start again.",
         ),
-        Err(DecisionFailure::SignedOut) => {
+        DecisionFailure::SignedOut => {
             pages::error(StatusCode::FORBIDDEN, "You are not signed in any more. Go back to the app and start again.")
         }
-        Err(DecisionFailure::Expired) => {
+        DecisionFailure::Expired => {
             pages::error(StatusCode::GONE, "This page was open for too long. Go back to the app and start again.")
         }
-        Err(DecisionFailure::Used) => pages::error(
+        DecisionFailure::Used => pages::error(
             StatusCode::CONFLICT,
             "You have answered this already. If the app did not open, go back to it and start again.",
         ),
-        Err(DecisionFailure::Authorization(failure)) => failed(failure),
+        DecisionFailure::Authorization(failure) => failed(failure),
     }
 }
 
@@ -62,6 +73,7 @@ pub(super) fn failed(failure: AuthorizationFailure) -> Response {
     match failure {
         AuthorizationFailure::Page(fatal) => pages::error(StatusCode::BAD_REQUEST, &fatal.to_string()),
         AuthorizationFailure::Redirect(location) => pages::redirect(&location),
+        AuthorizationFailure::Return { client_name, location } => pages::return_to(&client_name, &location),
         AuthorizationFailure::Unavailable(error) => unavailable_page(&error),
     }
 }

@@ -42,14 +42,17 @@ fn refused(error: &OAuthError) -> Response {
     tracing::info!(error = error.code(), cause = %error, "a request was refused");
     let status = match error {
         OAuthError::InvalidClient(_) => StatusCode::UNAUTHORIZED,
-        OAuthError::InvalidRequest(InvalidRequest::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
-        OAuthError::InvalidRequest(_)
-        | OAuthError::InvalidGrant(_)
+        OAuthError::InvalidRequest(error) => invalid_request_status(*error),
+        OAuthError::InvalidGrant(_)
         | OAuthError::InvalidScope(_)
         | OAuthError::InvalidTarget(_)
         | OAuthError::InvalidDPoPProof(_)
         | OAuthError::AccessDenied(_)
         | OAuthError::UnsupportedGrantType
+        | OAuthError::UnauthorizedClient
+        | OAuthError::AuthorizationPending
+        | OAuthError::SlowDown
+        | OAuthError::ExpiredToken
         | OAuthError::UnsupportedResponseType
         | OAuthError::RequestNotSupported
         | OAuthError::RequestUriNotSupported => StatusCode::BAD_REQUEST,
@@ -76,6 +79,16 @@ pub(super) fn unavailable_page(error: &Unavailable) -> Response {
     let page =
         pages::error(StatusCode::SERVICE_UNAVAILABLE, "This did not work just now. Please try again in a moment.");
     ([(RETRY_AFTER, RETRY_AFTER_SECONDS)], page).into_response()
+}
+
+/// A form of a browser that cannot be read.
+pub(super) fn unreadable_page(error: &InvalidRequest) -> Response {
+    tracing::info!(cause = %error, "a form was refused");
+    pages::error(invalid_request_status(*error), "This form could not be read. Go back to the app and start again.")
+}
+
+fn invalid_request_status(error: InvalidRequest) -> StatusCode {
+    if error == InvalidRequest::TooLarge { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST }
 }
 
 fn log(error: &Unavailable) {

@@ -1,54 +1,92 @@
 //! What handlers take from a request.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::response::Response;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
 use http::request::Parts;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use std::convert::Infallible;
 
 use super::Context;
-use super::error::OAuthFailure;
+use super::error::{OAuthFailure, unreadable_page};
 use crate::domain::error::InvalidRequest;
 use crate::domain::parameters::Parameters;
 use crate::service::Settings;
 
-/// The largest form.
+/// The largest form or document.
 const MAX_FORM_BYTES: usize = 64 << 10;
 /// How long a client may take to send it.
 const FORM_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The body of a request, as it came: `application/x-www-form-urlencoded`.
+/// The address that a connection comes from: that of the proxy in front, if there is one.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientAddress(pub IpAddr);
+
+/// The body of a browser's request, as it came: `application/x-www-form-urlencoded`.
 pub(super) struct FormText(pub(super) String);
 
 impl FormText {
     async fn read(request: Request) -> Result<Self, InvalidRequest> {
-        let content_type =
-            request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let essence = content_type.split(';').next().unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        if !has_type(&request, "application/x-www-form-urlencoded") {
             return Err(InvalidRequest::NotAForm);
         }
-        let body = Limited::new(request.into_body(), MAX_FORM_BYTES).collect();
-        let bytes = match tokio::time::timeout(FORM_PATIENCE, body).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(InvalidRequest::TooLarge),
-            Ok(Err(_)) | Err(_) => return Err(InvalidRequest::Unreadable),
-        };
-        String::from_utf8(bytes.into()).map(Self).map_err(|_| InvalidRequest::NotAForm)
+        String::from_utf8(body(request).await?.into()).map(Self).map_err(|_| InvalidRequest::NotAForm)
+    }
+}
+
+/// The body of a request, as it came: `application/json`.
+pub(super) struct JsonText(pub(super) Bytes);
+
+impl FromRequest<Context> for JsonText {
+    type Rejection = OAuthFailure;
+
+    async fn from_request(request: Request, _: &Context) -> Result<Self, OAuthFailure> {
+        if !has_type(&request, "application/json") {
+            return Err(InvalidRequest::NotJson.into());
+        }
+        Ok(Self(body(request).await?))
+    }
+}
+
+fn has_type(request: &Request, expected: &str) -> bool {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(expected)
+}
+
+async fn body(request: Request) -> Result<Bytes, InvalidRequest> {
+    let body = Limited::new(request.into_body(), MAX_FORM_BYTES).collect();
+    match tokio::time::timeout(FORM_PATIENCE, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(InvalidRequest::TooLarge),
+        Ok(Err(_)) | Err(_) => Err(InvalidRequest::Unreadable),
     }
 }
 
 impl FromRequest<Context> for FormText {
-    type Rejection = OAuthFailure;
+    type Rejection = Response;
 
-    async fn from_request(request: Request, _: &Context) -> Result<Self, OAuthFailure> {
-        Ok(Self::read(request).await?)
+    async fn from_request(request: Request, _: &Context) -> Result<Self, Response> {
+        Self::read(request).await.map_err(|error| unreadable_page(&error))
     }
 }
 
-/// The parameters of a form.
+/// The parameters of a page's form. Whoever sends another one is told on a page too.
+pub(super) struct PageForm(pub(super) Parameters);
+
+impl FromRequest<Context> for PageForm {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, _: &Context) -> Result<Self, Response> {
+        let read = async { Parameters::parse(FormText::read(request).await?.0.as_bytes()) };
+        read.await.map(Self).map_err(|error| unreadable_page(&error))
+    }
+}
+
+/// The parameters of a form that a client sends.
 pub(super) struct Form(pub(super) Parameters);
 
 impl FromRequest<Context> for Form {

@@ -30,7 +30,6 @@ fn describe(active: &ActiveToken, issuer: &str) -> Value {
         "active": true,
         "scope": active.scopes().as_str(),
         "client_id": active.facts.client.as_str(),
-        "username": active.facts.username,
         "token_type": active.token_type(),
         "iat": active.token.issued_at.as_unix(),
         "nbf": active.token.issued_at.as_unix(),
@@ -38,6 +37,10 @@ fn describe(active: &ActiveToken, issuer: &str) -> Value {
         "iss": issuer,
         "jti": active.token.jti(),
     });
+    // A machine has none.
+    if !active.facts.username.is_empty() {
+        body["username"] = (*active.facts.username).into();
+    }
     if !active.variant().resources().is_empty() {
         body["aud"] = json!(active.variant().resources());
     }

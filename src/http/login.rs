@@ -7,8 +7,8 @@ use http::{StatusCode, Uri};
 
 use super::Context;
 use super::error::unavailable_page;
-use super::extract::{Form, SessionCookie};
-use super::{authorize, pages};
+use super::extract::{PageForm, SessionCookie};
+use super::{authorize, device, pages};
 use crate::domain::parameters::Parameters;
 use crate::service::sign_in::SignedIn;
 use crate::service::{Service, Settings};
@@ -18,13 +18,14 @@ pub(super) async fn show(State(service): State<Context>, uri: Uri) -> Response {
     login_page(&service, parameters.get("request"), None).await
 }
 
-pub(super) async fn sign_in(State(service): State<Context>, Form(form): Form) -> Response {
+pub(super) async fn sign_in(State(service): State<Context>, PageForm(form): PageForm) -> Response {
     let (username, password) = (form.get("username").unwrap_or_default(), form.get("password").unwrap_or_default());
     match service.sign_in(username, password).await {
         Ok(Some(signed_in)) => {
             let request = form.get("request").unwrap_or_default();
             let cookie = session_cookie(&service.settings, &signed_in);
-            ([(SET_COOKIE, cookie)], pages::redirect(&format!("/authorize?{request}"))).into_response()
+            let next = device::continuation(request).unwrap_or_else(|| format!("/authorize?{request}"));
+            ([(SET_COOKIE, cookie)], pages::redirect(&next)).into_response()
         }
         Ok(None) => login_page(&service, form.get("request"), Some(username)).await,
         Err(error) => unavailable_page(&error),
@@ -32,7 +33,11 @@ pub(super) async fn sign_in(State(service): State<Context>, Form(form): Form) ->
 }
 
 /// Signs out, so that somebody else can sign in for the same request.
-pub(super) async fn sign_out(State(service): State<Context>, cookie: SessionCookie, Form(form): Form) -> Response {
+pub(super) async fn sign_out(
+    State(service): State<Context>,
+    cookie: SessionCookie,
+    PageForm(form): PageForm,
+) -> Response {
     match service.sign_out(cookie.value()).await {
         Ok(()) => pages::redirect(&pages::with_request("/login", form.get("request").unwrap_or_default())),
         Err(error) => unavailable_page(&error),
@@ -47,8 +52,12 @@ async fn login_page(service: &Service, request: Option<&str>, refused: Option<&s
             "There is nothing to sign in to. Go back to the app and start again.",
         );
     };
+    // Which app it is, nobody is told who has not signed in.
+    if device::continuation(request).is_some() {
+        return pages::login("your device", None, request, refused);
+    }
     match service.authorization_target(request).await {
-        Ok((client, redirect_uri)) => pages::login(&client.name, &redirect_uri, request, refused),
+        Ok((client, redirect_uri)) => pages::login(&client.name, Some(&redirect_uri), request, refused),
         Err(failure) => authorize::failed(failure),
     }
 }

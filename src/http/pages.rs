@@ -8,7 +8,9 @@ use http::{HeaderValue, StatusCode};
 use minijinja::{Environment, Value, context};
 use url::Url;
 
-use crate::service::authorization::Consent;
+use crate::domain::client::Registrar;
+use crate::service::authorization::{Consent, DescribedScope};
+use crate::service::device::DeviceConsent;
 
 static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut templates = Environment::new();
@@ -16,42 +18,76 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         ("layout.html", include_str!("templates/layout.html")),
         ("login.html", include_str!("templates/login.html")),
         ("consent.html", include_str!("templates/consent.html")),
+        ("device.html", include_str!("templates/device.html")),
+        ("device_consent.html", include_str!("templates/device_consent.html")),
+        ("notice.html", include_str!("templates/notice.html")),
         ("error.html", include_str!("templates/error.html")),
+        ("return.html", include_str!("templates/return.html")),
     ] {
         templates.add_template(name, source).expect("the templates are part of the program, and the tests render each");
     }
     templates
 });
 
-/// The login page: which app asks, and with `refused` set that the last try failed.
-pub(super) fn login(client_name: &str, redirect_uri: &str, request: &str, refused: Option<&str>) -> Response {
+/// The login page: who asks, where that leads unless it is here, and with `refused` set that the last try failed.
+pub(super) fn login(client_name: &str, leads_to: Option<&str>, request: &str, refused: Option<&str>) -> Response {
     let status = if refused.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
     let values =
         context! { client_name, request, refused => refused.is_some(), username => refused.unwrap_or_default() };
-    page(status, "login.html", values, Some(redirect_uri))
+    page(status, "login.html", values, leads_to)
 }
 
 /// The consent page: who asks whom for what, and where the answer goes.
 pub(super) fn consent(consent: &Consent, request: &str) -> Response {
-    let scopes: Vec<Value> = consent
-        .scopes
-        .iter()
-        .map(|scope| context! { name => &scope.name, description => &scope.description })
-        .collect();
+    let scopes = described(&consent.scopes);
     let values = context! {
         client_name => &consent.client.name,
         username => &consent.username,
         destination => destination(&consent.redirect_uri),
         ticket => &consent.ticket,
+        unverified => matches!(consent.client.registrar, Registrar::Itself { .. }),
         scopes,
         request,
     };
     page(StatusCode::OK, "consent.html", values, Some(&consent.redirect_uri))
 }
 
+/// The page that asks for the code of a device.
+pub(super) fn device(status: StatusCode, alert: Option<&str>) -> Response {
+    page(status, "device.html", context! { alert }, None)
+}
+
+/// The consent page for a device: which app, which code, and what for.
+pub(super) fn device_consent(consent: &DeviceConsent) -> Response {
+    let scopes = described(&consent.scopes);
+    let values = context! {
+        client_name => &consent.client.name,
+        username => &consent.username,
+        user_code => consent.user_code.to_string(),
+        ticket => &consent.ticket,
+        scopes,
+    };
+    page(StatusCode::OK, "device_consent.html", values, None)
+}
+
+fn described(scopes: &[DescribedScope]) -> Vec<Value> {
+    scopes.iter().map(|scope| context! { name => &scope.name, description => &scope.description }).collect()
+}
+
+/// A page that says what came of it.
+pub(super) fn notice(heading: &str, message: &str) -> Response {
+    page(StatusCode::OK, "notice.html", context! { heading, message }, None)
+}
+
 /// A page that says what went wrong and what the user can do.
 pub(super) fn error(status: StatusCode, message: &str) -> Response {
     page(status, "error.html", context! { message }, None)
+}
+
+/// A page that leaves it to the user whether to go back to an app that nobody here knows.
+pub(super) fn return_to(client_name: &str, location: &str) -> Response {
+    let values = context! { client_name, location, destination => destination(location) };
+    page(StatusCode::BAD_REQUEST, "return.html", values, None)
 }
 
 /// 303, so that the browser never repeats a POST with credentials elsewhere (RFC 9700 §4.12).

@@ -16,12 +16,17 @@ pub(super) async fn issue(
     Form(form): Form,
 ) -> Result<Response, OAuthFailure> {
     let tokens = service.issue(&authorization.values(), &proofs.values(), &form).await?;
-    let body = json!({
+    let mut body = json!({
         "access_token": tokens.access_token.expose(),
         "token_type": tokens.token_type,
         "expires_in": tokens.expires_in,
-        "refresh_token": tokens.refresh_token.expose(),
         "scope": tokens.scope.as_str(),
     });
+    if let Some(refresh_token) = &tokens.refresh_token {
+        body["refresh_token"] = refresh_token.expose().into();
+    }
+    if let Some(issued_token_type) = tokens.issued_token_type {
+        body["issued_token_type"] = issued_token_type.into();
+    }
     Ok((no_store(), Json(body)).into_response())
 }

@@ -215,11 +215,23 @@ impl Follower {
     }
 }
 
-/// By when a lease has ended everywhere: clocks run by 1 % differently at most, and a thread may be late.
-fn bound(lease: Duration) -> Duration {
-    lease * 101 / 100 + Duration::from_millis(10)
+/// By when a lease has ended everywhere: one clock may run 1 % slow and another 1 % fast, and a thread may be late.
+pub(super) fn bound(lease: Duration) -> Duration {
+    lease * 103 / 100 + Duration::from_millis(10)
 }
 
 fn unavailable(cause: impl std::error::Error + Send + Sync + 'static) -> Unavailable {
     Unavailable { operation: "follow the revocation log", cause: Box::new(cause) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slowest_clock_ends_a_lease_before_the_fastest_has_waited_for_it() {
+        for lease in [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(30)] {
+            assert!(lease * 100 / 99 < bound(lease) * 100 / 101, "{lease:?}");
+        }
+    }
 }

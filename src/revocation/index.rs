@@ -46,11 +46,6 @@ impl RevocationIndex {
         self.applied.load(Ordering::Acquire)
     }
 
-    /// Which history of the log this is: each [`Target::Flush`] begins another.
-    pub fn epoch(&self) -> u64 {
-        self.applied() >> 32
-    }
-
     /// For how long a confirmation of the index is good.
     pub const fn lease(&self) -> Duration {
         self.lease

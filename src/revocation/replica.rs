@@ -5,7 +5,7 @@
 //! whole log. Before each such read it says in a committed transaction how far it has come, so that whoever revokes strictly can wait
 //! for it: either it is seen there to have come far enough, or its lease has ended, or its read saw the revocation.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::domain::client::ClientId;
@@ -43,6 +43,8 @@ pub struct Replica {
     confirmed: Option<Duration>,
     /// The applied entries of late, in order.
     journal: VecDeque<(LogEntry, Duration)>,
+    /// What was committed here or heard of and was not read in the log yet, and when. If it is not there, the log lost it.
+    ahead: BTreeMap<u64, (Target, Duration)>,
 }
 
 /// A round of following the log has begun.
@@ -178,6 +180,7 @@ impl Replica {
             lease,
             confirmed: None,
             journal: VecDeque::new(),
+            ahead: BTreeMap::new(),
         }
     }
 
@@ -245,6 +248,11 @@ impl Replica {
         now: Duration,
     ) -> Result<Progress, Divergence> {
         let progress = self.absorb(from, excerpt, now)?;
+        // What was known before the read was sent has to be in it.
+        let missing = |(seq, (_, known)): (&u64, &(Target, Duration))| *seq > excerpt.head && *known < round.sent;
+        if self.ahead.iter().any(missing) {
+            return Err(self.diverged(Divergence::Rewritten(excerpt.head)));
+        }
         if let Progress::CaughtUp { .. } = progress {
             // The time of sending: what is committed after that need not be in the excerpt.
             self.confirmed = self.confirmed.max(Some(round.sent));
@@ -264,13 +272,17 @@ impl Replica {
         let mut news = false;
         for entry in &excerpt.entries {
             // Others may have brought it here in the meantime.
-            if entry.revocation.seq <= self.position.seq {
+            let here = entry.revocation.seq <= self.position.seq;
+            if here && self.remembers(entry) {
                 continue;
             }
-            if !self.append(entry, now) {
+            if here || !self.append(entry, now) {
                 return Err(self.diverged(Divergence::Rewritten(entry.revocation.seq)));
             }
             news = true;
+        }
+        if let Some((&missing, _)) = self.ahead.first_key_value().filter(|(seq, _)| **seq <= self.position.seq) {
+            return Err(self.diverged(Divergence::Rewritten(missing)));
         }
         Ok(if self.position.seq >= excerpt.head { Progress::CaughtUp { news } } else { Progress::Behind })
     }
@@ -278,8 +290,9 @@ impl Replica {
     /// Applies an entry that this server has just committed, so that the next check knows. If others wrote before it, the
     /// position stays where it is until the log was read.
     pub fn commit(&mut self, entry: &LogEntry, now: Duration) {
-        if entry.revocation.seq > self.position.seq && !self.append(entry, now) {
-            self.ended.insert(&entry.revocation, now);
+        let applied = entry.revocation.seq <= self.position.seq && self.remembers(entry);
+        if !applied && !self.append(entry, now) {
+            self.learn(&entry.revocation, now);
         }
     }
 
@@ -287,16 +300,30 @@ impl Replica {
     pub fn hint(&mut self, revocation: &Revocation, now: Duration) -> bool {
         let news = revocation.seq > self.position.seq;
         if news {
-            self.ended.insert(revocation, now);
+            self.learn(revocation, now);
         }
         news
     }
 
+    /// Takes in an entry of which is not known what comes before it.
+    fn learn(&mut self, revocation: &Revocation, now: Duration) {
+        self.ended.insert(revocation, now);
+        self.ahead.entry(revocation.seq).or_insert_with(|| (revocation.target.clone(), now));
+    }
+
+    /// Applies the next entry; `false` if it is not the next one, or of another history.
     fn append(&mut self, entry: &LogEntry, now: Duration) -> bool {
         let revocation = &entry.revocation;
         let flush = revocation.target == Target::Flush;
-        if revocation.seq != self.position.seq + 1 && !flush {
+        let is_next = revocation.seq == self.position.seq + 1 || flush && revocation.seq > self.position.seq;
+        // The first entries of an old log have no chain.
+        let follows = entry.chain == self.position.chain.after(revocation)
+            || entry.chain == Chain::default() && self.position.chain == Chain::default();
+        if !is_next || !follows {
             return false;
+        }
+        if self.ahead.get(&revocation.seq).is_some_and(|(target, _)| *target == revocation.target) {
+            self.ahead.remove(&revocation.seq);
         }
         if flush {
             self.floor = self.floor.max(revocation.seq);
@@ -305,6 +332,14 @@ impl Replica {
         self.position = entry.position();
         self.journal.push_back((entry.clone(), now));
         true
+    }
+
+    /// Whether this entry was applied, as far as is remembered.
+    fn remembers(&self, entry: &LogEntry) -> bool {
+        let begin = self.journal.partition_point(|(applied, _)| applied.revocation.seq < entry.revocation.seq);
+        // What was applied before all that is remembered cannot be told.
+        begin == 0 && self.journal.front().is_none_or(|(first, _)| first.revocation.seq > entry.revocation.seq)
+            || self.journal.get(begin).is_some_and(|(applied, _)| applied.position() == entry.position())
     }
 
     /// Nothing is answered from here until the log is understood again.
@@ -321,7 +356,8 @@ impl Replica {
         remembered.then(|| self.journal.range(begin..).map(|(entry, _)| entry))
     }
 
-    /// Where the log as it is now, `log`, parts from what was applied here, and what was applied here and is not in it any more.
+    /// Where the log as it is now, `log`, parts from what was applied here, and what was applied here or heard of and is not in it any
+    /// more.
     pub fn lost_in(&self, log: &[LogEntry]) -> (Option<Position>, Vec<Target>) {
         let chains: HashMap<u64, Chain> = log.iter().map(|entry| (entry.revocation.seq, entry.chain)).collect();
         let common = |(entry, _): &(LogEntry, Duration)| chains.get(&entry.revocation.seq) == Some(&entry.chain);
@@ -332,10 +368,9 @@ impl Replica {
             .filter(|entry| fork.is_none_or(|fork| entry.revocation.seq > fork.seq))
             .map(|entry| &entry.revocation.target)
             .collect();
-        let lost: BTreeSet<Target> = self
-            .journal
-            .range(begin..)
-            .map(|(entry, _)| &entry.revocation.target)
+        let applied = self.journal.range(begin..).map(|(entry, _)| &entry.revocation.target);
+        let lost: BTreeSet<Target> = applied
+            .chain(self.ahead.values().map(|(target, _)| target))
             .filter(|target| **target != Target::Flush && !written_again.contains(target))
             .cloned()
             .collect();
@@ -346,6 +381,7 @@ impl Replica {
     pub fn resume_at(&mut self, position: Position) {
         self.confirmed = None;
         self.position = position;
+        self.ahead.clear();
         self.journal.retain(|(entry, _)| entry.revocation.seq <= position.seq);
     }
 
@@ -367,6 +403,49 @@ impl Replica {
         {
             self.journal.pop_front();
         }
+    }
+}
+
+/// For the model, which tells states apart by it. When an entry was applied is left out: it matters to pruning alone, and the model
+/// prunes at any time.
+#[cfg(test)]
+impl std::hash::Hash for Replica {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        fn sorted<K: Ord>(entries: &HashMap<K, Entry>) -> Vec<(&K, u64, u32)> {
+            let mut sorted: Vec<_> =
+                entries.iter().map(|(target, entry)| (target, entry.seq, entry.generation)).collect();
+            sorted.sort_unstable();
+            sorted
+        }
+        let Self { ended, position, floor, lease, confirmed, journal, ahead } = self;
+        let Ended { grants, clients, subjects, pairs, sessions, keys, len } = ended;
+        (position, floor, lease, confirmed, keys, len).hash(state);
+        (sorted(grants), sorted(clients), sorted(subjects), sorted(sessions)).hash(state);
+        for (client, subjects) in pairs.iter().collect::<BTreeMap<_, _>>() {
+            (client, sorted(subjects)).hash(state);
+        }
+        ahead.hash(state);
+        for (entry, _) in journal {
+            entry.position().hash(state);
+        }
+    }
+}
+
+#[cfg(test)]
+impl Replica {
+    /// Whether the entry of a target is here that was written at `seq` or later.
+    pub(super) fn holds(&self, target: &Target, seq: u64) -> bool {
+        let Ended { grants, clients, subjects, pairs, sessions, .. } = &self.ended;
+        let entry = match target {
+            Target::Grant { id, .. } => grants.get(id),
+            Target::Client(id) => clients.get(id),
+            Target::Subject(id) => subjects.get(id),
+            Target::SubjectClient(subject, client) => pairs.get(client).and_then(|pairs| pairs.get(subject)),
+            Target::Session(id) => sessions.get(id),
+            Target::Key(id) => return self.ended.keys.contains(*id),
+            Target::Flush => None,
+        };
+        entry.is_some_and(|entry| entry.seq >= seq)
     }
 }
 
@@ -592,6 +671,106 @@ mod tests {
             assert_eq!(replica.judge(&live, &facts(0, replica.position().seq)), Verdict::Alive);
             assert_eq!(replica.lost_in(&whole).1, [], "nothing is written a third time");
         }
+    }
+
+    #[test]
+    fn an_own_entry_of_another_history_is_not_the_next_one() {
+        // A failover has lost the third, others wrote another, and this server, which does not know, a fourth.
+        let before = log(&[grant(2), grant(3), grant(4)]);
+        let after = log(&[grant(2), grant(3), grant(1), grant(5)]);
+        let mut replica = following(&before);
+        replica.commit(&after[3], at(3));
+        assert_eq!(replica.position(), before[2].position(), "the third is not the one that is known");
+        let from = replica.position();
+        assert!(matches!(replica.absorb(from, &read(&after, from), at(4)), Err(Divergence::Rewritten(_))));
+    }
+
+    #[test]
+    fn an_own_entry_is_in_force_wherever_the_log_is() {
+        // As above, but this server knew more of the history that was lost.
+        let before = log(&[grant(2), grant(3), grant(4)]);
+        let mut replica = following(&before);
+        replica.commit(&log(&[grant(2), grant(1)])[1], at(3));
+        assert_eq!(replica.judge(&token(), &facts(0, 0)), Verdict::Dead);
+        assert_eq!(replica.position(), before[2].position());
+    }
+
+    #[test]
+    fn an_own_entry_that_was_lost_hides_none_that_was_read_meanwhile() {
+        // It is applied while a read is on its way that began after the failover.
+        let (before, after) = (log(&[grant(2)]), log(&[grant(1)]));
+        let mut replica = following(&[]);
+        let round = replica.begin(at(3)).acknowledged();
+        let (from, excerpt) = (replica.position(), read(&after, replica.position()));
+        replica.commit(&before[0], at(4));
+        assert_eq!(replica.conclude(round, from, &excerpt, at(5)), Err(Divergence::Rewritten(1)));
+    }
+
+    #[test]
+    fn an_own_entry_that_was_lost_before_it_was_applied_is_written_again() {
+        for after in [log(&[grant(2)]), log(&[grant(2), Target::Flush])] {
+            let mut replica = following(&after);
+            let own =
+                if after.len() == 1 { log(&[grant(1)])[0].clone() } else { log(&[grant(2), grant(1)])[1].clone() };
+            replica.commit(&own, at(3));
+            let from = replica.position();
+            assert!(matches!(replica.absorb(from, &read(&after, from), at(4)), Err(Divergence::Rewritten(_))));
+            assert_eq!(replica.lost_in(&after), (Some(from), vec![grant(1)]));
+            replica.commit(&after[0], at(5));
+            assert_eq!(replica.lost_in(&after).1, [grant(1)], "what was read already is not");
+        }
+    }
+
+    #[test]
+    fn what_was_heard_of_and_lost_is_noticed_and_written_again() {
+        let before = log(&[grant(2), grant(3), grant(1)]);
+        for (after, of_own) in [(1, true), (1, false), (2, true)] {
+            let mut replica = following(&before[..1]);
+            if of_own {
+                replica.commit(&before[2], at(3));
+            } else {
+                replica.hint(&before[2].revocation, at(3));
+            }
+            let (from, lost) = (replica.position(), read(&before[..after], replica.position()));
+            let early = replica.begin(at(2)).acknowledged();
+            assert!(replica.clone().conclude(early, from, &lost, at(4)).is_ok(), "it may be newer than the read");
+            let round = replica.begin(at(4)).acknowledged();
+            assert!(matches!(replica.conclude(round, from, &lost, at(5)), Err(Divergence::Rewritten(_))));
+            assert!(!replica.lease_holds(at(5)));
+            assert_eq!(replica.lost_in(&before[..after]).1, [grant(1)]);
+        }
+    }
+
+    #[test]
+    fn what_was_heard_of_and_is_not_in_the_log_where_it_was_is_written_again() {
+        let before = log(&[grant(2), grant(1)]);
+        for after in [log(&[grant(2), grant(3)]), log(&[grant(2), Target::Flush])] {
+            let mut replica = following(&before[..1]);
+            replica.hint(&before[1].revocation, at(3));
+            let from = replica.position();
+            assert!(matches!(replica.absorb(from, &read(&after, from), at(5)), Err(Divergence::Rewritten(_))));
+            let (fork, lost) = replica.lost_in(&after);
+            assert_eq!((fork, lost), (Some(after[1].position()), vec![grant(1)]));
+            replica.resume_at(after[1].position());
+            let from = replica.position();
+            let progress = replica.absorb(from, &read(&after, from), at(6));
+            assert_eq!(progress, Ok(Progress::CaughtUp { news: false }), "nothing is written a third time");
+        }
+        let mut replica = following(&before[..1]);
+        replica.hint(&before[1].revocation, at(3));
+        let from = replica.position();
+        let round = replica.begin(at(4)).acknowledged();
+        assert!(replica.conclude(round, from, &read(&before, from), at(5)).is_ok(), "it is where it was");
+    }
+
+    #[test]
+    fn entries_from_before_chains_were_kept_are_followed() {
+        let mut old = log(&[grant(2), grant(1), grant(3)]);
+        for entry in &mut old[..2] {
+            entry.chain = Chain::default();
+        }
+        old[2].chain = Chain::default().after(&old[2].revocation);
+        assert_eq!(following(&old).position(), old[2].position());
     }
 
     #[test]

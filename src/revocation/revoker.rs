@@ -56,8 +56,9 @@ impl Revoker {
         let (done, outcome) = oneshot::channel();
         self.queue.send(Job { ending, done }).await.map_err(unavailable)?;
         let seq = outcome.await.map_err(unavailable)?.map_err(unavailable)?;
-        // Others wrote to the log in between: the position that is answered covers theirs, too.
-        if seq.is_some_and(|seq| self.index.applied() < seq) {
+        // Others wrote to the log in between: the position that is answered covers theirs, too. Where there was nothing to end, another
+        // server may have ended it a moment ago, and this one not know yet.
+        if seq.is_none_or(|seq| self.index.applied() < seq) {
             self.follower.catch_up().await?;
         }
         Ok(seq)

@@ -1,11 +1,14 @@
 //! Connections: accepting them within limits, serving them, and ending them in good order.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -16,9 +19,11 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tower::ServiceExt as _;
 
 use super::bind::CoreListener;
 use crate::grpc::GrpcFront;
+use crate::http::ClientAddress;
 
 /// Connections at a time, over all listeners.
 const MAX_CONNECTIONS: usize = 4_096;
@@ -73,7 +78,7 @@ enum Listener {
 }
 
 enum Stream {
-    Tcp(TcpStream, Peer),
+    Tcp(TcpStream, SocketAddr),
     Unix(UnixStream),
 }
 
@@ -83,7 +88,6 @@ impl Listener {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                let peer = if peer.ip().to_canonical().is_loopback() { Peer::Local } else { Peer::Remote };
                 Ok(Stream::Tcp(stream, peer))
             }
             Self::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
@@ -152,20 +156,27 @@ async fn serve(stream: Stream, front: Front, permit: OwnedSemaphorePermit, mut d
     };
     if speaks {
         match stream {
-            Stream::Tcp(stream, peer) => serve_io(stream, peer, front, draining).await,
-            Stream::Unix(stream) => serve_io(stream, Peer::Local, front, draining).await,
+            Stream::Tcp(stream, peer) => serve_io(stream, Some(peer.ip()), front, draining).await,
+            Stream::Unix(stream) => serve_io(stream, None, front, draining).await,
         }
     }
     drop(permit);
 }
 
-async fn serve_io<S>(stream: S, peer: Peer, front: Front, draining: watch::Receiver<bool>)
+/// `address` is where a connection comes from that does not come through the Unix socket.
+async fn serve_io<S>(stream: S, address: Option<IpAddr>, front: Front, draining: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let io = TokioIo::new(stream);
     let ended = match front {
         Front::Http(router) => {
+            let router = router.map_request(move |mut request: Request<Incoming>| {
+                if let Some(address) = address {
+                    request.extensions_mut().insert(ClientAddress(address));
+                }
+                request
+            });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_PATIENCE)
@@ -175,6 +186,8 @@ where
             until_ended(connection, draining).await
         }
         Front::Grpc(front) => {
+            let local = address.is_none_or(|address| address.to_canonical().is_loopback());
+            let peer = if local { Peer::Local } else { Peer::Remote };
             let connection = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(MAX_STREAMS)

@@ -10,7 +10,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use super::sign_in::BrowserSession;
 use super::{Service, Settings};
 use crate::domain::authorization::{AuthorizationRequest, Fatal, Rejection, ResponseTarget, client_id};
-use crate::domain::client::Client;
+use crate::domain::client::{Client, Registrar};
 use crate::domain::error::{AccessDenied, InvalidRequest, OAuthError, Unavailable};
 use crate::domain::grant::{Confirmation, Restriction, SessionId, Variant};
 use crate::domain::parameters::Parameters;
@@ -53,6 +53,8 @@ pub enum AuthorizationFailure {
     Page(Fatal),
     /// Tell the client: go there.
     Redirect(String),
+    /// Tell the user, who may go there: nobody here knows the client (RFC 9700 §4.11.2).
+    Return { client_name: String, location: String },
     /// We cannot say anything about the request.
     Unavailable(Unavailable),
 }
@@ -103,7 +105,7 @@ impl Service {
         };
         let Some(session) = session else { return Ok(AuthorizationStep::SignIn) };
         Ok(AuthorizationStep::Consent(Box::new(Consent {
-            ticket: self.ticket(&session, query),
+            ticket: self.ticket(self.effects.grant_id(), &session, query),
             client,
             username: session.session.username,
             redirect_uri: request.target.redirect_uri().to_owned(),
@@ -185,7 +187,12 @@ impl Service {
             Err(Rejection::Page(fatal)) => Err(fatal.into()),
             Err(Rejection::Redirect { target, error }) => {
                 tracing::info!(client_id = %client.id, error = error.code(), cause = %error, "an authorization request was refused");
-                Err(self.redirect(&target, &error))
+                match (&client.registrar, self.redirect(&target, &error)) {
+                    (Registrar::Itself { .. }, AuthorizationFailure::Redirect(location)) => {
+                        Err(AuthorizationFailure::Return { client_name: client.name, location })
+                    }
+                    (_, failure) => Err(failure),
+                }
             }
         }
     }
@@ -199,7 +206,7 @@ impl Service {
         AuthorizationFailure::Redirect(request.target.with_temporarily_unavailable(&self.settings.issuer))
     }
 
-    fn describe(&self, scope: &str) -> DescribedScope {
+    pub(super) fn describe(&self, scope: &str) -> DescribedScope {
         let description = self.settings.catalogue.get(scope).map_or(scope, String::as_str);
         DescribedScope { name: scope.to_owned(), description: description.to_owned() }
     }
@@ -217,8 +224,8 @@ impl Service {
     }
 
     /// Grant id and time, sealed together with the session and the request.
-    fn ticket(&self, session: &BrowserSession, query: &str) -> String {
-        let (grant, now) = (self.effects.grant_id(), self.effects.now());
+    pub(super) fn ticket(&self, grant: GrantId, session: &BrowserSession, query: &str) -> String {
+        let now = self.effects.now();
         let mut ticket = Vec::with_capacity(16 + 8 + TICKET_TAG);
         ticket.extend(grant.as_bytes());
         ticket.extend(now.as_unix().to_be_bytes());
@@ -227,7 +234,12 @@ impl Service {
         BASE64_URL_SAFE_NO_PAD.encode(ticket)
     }
 
-    fn open_ticket(&self, text: &str, session: &BrowserSession, query: &str) -> Result<GrantId, DecisionFailure> {
+    pub(super) fn open_ticket(
+        &self,
+        text: &str,
+        session: &BrowserSession,
+        query: &str,
+    ) -> Result<GrantId, DecisionFailure> {
         let ticket = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| DecisionFailure::Forged)?;
         let ticket: [u8; 16 + 8 + TICKET_TAG] = ticket.try_into().map_err(|_| DecisionFailure::Forged)?;
         let tag: [u8; TICKET_TAG] = std::array::from_fn(|i| ticket[24 + i]);

@@ -1,11 +1,20 @@
-//! Client authentication (RFC 6749 §2.3): basic, post and none.
+//! Client authentication (RFC 6749 §2.3): basic, post, `private_key_jwt` (RFC 7523) and none.
 
 use super::Service;
-use crate::domain::client::{Client, ClientType};
-use crate::domain::credentials::ClientCredentials;
+use crate::domain::client::{AuthenticationMethod, Client, ClientMetadata, ClientType};
+use crate::domain::client_assertion::{AssertionUse, ClientAssertion};
+use crate::domain::credentials::{ClientCredentials, Proof};
 use crate::domain::error::{Failure, InvalidClient};
 use crate::domain::parameters::Parameters;
 use crate::domain::secret::SecretHash;
+use crate::domain::timestamp::Timestamp;
+
+/// A proof, as far as it can be looked at before the client is known.
+enum Examined {
+    None,
+    Secret(SecretHash, AuthenticationMethod),
+    Assertion(Box<ClientAssertion>, AssertionUse),
+}
 
 impl Service {
     /// The client that a request comes from. Unknown, disabled and wrongly authenticated clients get the same answer, and
@@ -15,19 +24,53 @@ impl Service {
         authorization: &[&[u8]],
         form: &Parameters,
     ) -> Result<Client, Failure> {
+        let now = self.effects.now();
         let credentials = ClientCredentials::parse(authorization, form)?;
-        let presented = credentials.secret.map(|secret| SecretHash::of(secret.expose()));
+        let examined = self.examine(credentials.proof, now)?;
         let client = self.store.client(credentials.id).await?;
-        client
-            .filter(|client| client.disabled_at.is_none() && proves(client, presented))
-            .ok_or(InvalidClient::Failed.into())
+        let client = client
+            .filter(|client| client.disabled_at.is_none() && proves(client, &examined, now))
+            .ok_or(InvalidClient::Failed)?;
+        // RFC 7523 §3: once, on whichever server. Only what the client did sign is remembered.
+        if let Examined::Assertion(_, once) = examined
+            && !self.store.use_assertion(once).await?
+        {
+            tracing::warn!(client_id = %client.id, "a client assertion was presented again");
+            return Err(InvalidClient::Failed.into());
+        }
+        Ok(client)
+    }
+
+    fn examine(&self, proof: Proof, now: Timestamp) -> Result<Examined, InvalidClient> {
+        Ok(match proof {
+            Proof::None => Examined::None,
+            Proof::Secret { secret, sent_by } => Examined::Secret(SecretHash::of(secret.expose()), sent_by),
+            Proof::Assertion(assertion) => {
+                let issuer = &self.settings.issuer;
+                // RFC 9126 §2 has its endpoint accepted, too.
+                let once = assertion.check(&[issuer, &format!("{issuer}/token"), &format!("{issuer}/par")], now)?;
+                Examined::Assertion(assertion, once)
+            }
+        })
     }
 }
 
 /// A public client has no secret, so it must not present one: whoever does takes it for another client.
-fn proves(client: &Client, presented: Option<SecretHash>) -> bool {
-    match &client.client_type {
-        ClientType::Public => presented.is_none(),
-        ClientType::Confidential { secret } => presented.is_some_and(|presented| presented == *secret),
+fn proves(client: &Client, proof: &Examined, now: Timestamp) -> bool {
+    match (&client.client_type, proof) {
+        (ClientType::Public, Examined::None) => true,
+        (ClientType::Confidential { secret, previous }, Examined::Secret(presented, sent_by)) => {
+            let is_previous = previous.as_ref().is_some_and(|old| now < old.until && old.secret == *presented);
+            (secret == presented || is_previous) && allows(&client.metadata, *sent_by)
+        }
+        (ClientType::Signing, Examined::Assertion(assertion, _)) => {
+            client.metadata.jwks.as_ref().is_some_and(|keys| assertion.is_signed_by(keys))
+        }
+        _ => false,
     }
+}
+
+/// A client that registered one method uses no other (RFC 7591 §2).
+fn allows(metadata: &ClientMetadata, method: AuthenticationMethod) -> bool {
+    metadata.token_endpoint_auth_method.is_none_or(|registered| registered == method)
 }

@@ -1,13 +1,19 @@
-//! Clients, as an operator manages them.
+//! Clients, as an operator manages them. Those that register themselves are in `registration`.
 
 use super::Service;
-use crate::domain::client::{Client, ClientId, ClientMetadata, ClientType, Introspects};
+use crate::domain::client::{
+    AuthenticationMethod, Client, ClientId, ClientMetadata, ClientType, GrantType, Introspects, RefreshTokenRotation,
+    Registrar,
+};
 use crate::domain::error::Unavailable;
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::resource;
 use crate::domain::scope::ScopeSet;
 use crate::domain::secret::RandomSecret;
 use crate::store::{ClientChanges, Ending};
+
+/// How often the use of a client is noted, in seconds.
+const DAY: u32 = 86_400;
 
 /// A client to be.
 pub struct NewClient {
@@ -28,15 +34,28 @@ pub enum ClientError {
     UnknownScope(String),
     #[error("the name of a client has 1 to 200 characters and no control characters")]
     Name,
-    #[error("a public client has no secret")]
-    Public,
+    #[error("this client has no secret")]
+    NoSecret,
+    #[error("a client that signs has keys, and one that is public neither signs nor has a secret")]
+    AuthenticationMethod,
     #[error("a public client cannot introspect: anybody could pose as it")]
     PublicIntrospection,
     #[error("a resource is an absolute URI without a fragment, one of [resources.catalogue] if there are any: {0}")]
     Resource(Box<str>),
+    #[error("a public client cannot use client_credentials: anybody could pose as it")]
+    PublicMachine,
+    #[error("the refresh token of a public client is always rotated")]
+    PublicKeep,
+    #[error("a client has at least one grant type")]
+    NoGrantType,
+    #[error("the lifetime of a token is 1 to {MAX_LIFETIME} seconds")]
+    Lifetime,
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
+
+/// A year, in seconds.
+const MAX_LIFETIME: u32 = 365 * 86_400;
 
 impl Service {
     /// Registers a client. The secret is shown this once.
@@ -47,20 +66,20 @@ impl Service {
         if new.public && (new.introspects == Introspects::Any || !new.metadata.resources.is_empty()) {
             return Err(ClientError::PublicIntrospection);
         }
-        let secret = (!new.public).then(|| self.effects.secret());
+        check_metadata(&new.metadata, new.public)?;
+        let (client_type, secret) = self.credentials(new.public, &new.metadata)?;
         let client = Client {
             id: self.new_client_id(),
             name: new.name,
-            client_type: match &secret {
-                None => ClientType::Public,
-                Some(secret) => ClientType::Confidential { secret: secret.hash() },
-            },
+            client_type,
             redirect_uris: new.redirect_uris,
             scopes: new.scopes,
             introspects: new.introspects,
             metadata: new.metadata,
             created_at: self.effects.now(),
             disabled_at: None,
+            registrar: Registrar::Operator,
+            last_used_at: None,
         };
         self.store.insert_client(client.clone()).await?;
         Ok((client, secret))
@@ -81,18 +100,37 @@ impl Service {
         if let Some(scopes) = &changes.scopes {
             self.check_scopes_known(scopes)?;
         }
+        if let Some(metadata) = &changes.metadata {
+            check_metadata(metadata, !self.client(id.clone()).await?.is_confidential())?;
+        }
         self.store.update_client(id.clone(), changes).await?;
         self.client(id).await
     }
 
-    /// Gives a confidential client a new secret, which is shown this once; the old one ends at once.
-    pub async fn rotate_client_secret(&self, id: ClientId) -> Result<RandomSecret, ClientError> {
-        if !self.client(id.clone()).await?.is_confidential() {
-            return Err(ClientError::Public);
+    /// Gives a client with a secret a new one, which is shown this once. The one that it had stays good for `overlap` seconds, 0 being
+    /// none; one before that ends at once, so there are never more than two.
+    pub async fn rotate_client_secret(&self, id: ClientId, overlap: u32) -> Result<RandomSecret, ClientError> {
+        if !matches!(self.client(id.clone()).await?.client_type, ClientType::Confidential { .. }) {
+            return Err(ClientError::NoSecret);
         }
         let secret = self.effects.secret();
-        self.store.update_client(id, ClientChanges { secret: Some(secret.hash()), ..ClientChanges::default() }).await?;
-        Ok(secret)
+        let previous_until = (overlap > 0).then(|| self.effects.now().plus(overlap));
+        if self.store.rotate_secret(id.clone(), secret.hash(), previous_until).await? {
+            Ok(secret)
+        } else {
+            Err(ClientError::Unknown(id))
+        }
+    }
+
+    /// Keeps, once a day, that a client got tokens. No answer depends on it.
+    pub(super) async fn note_client_use(&self, client: &Client) {
+        let now = self.effects.now();
+        if client.last_used_at.is_some_and(|at| now.seconds_since(at) < DAY) {
+            return;
+        }
+        if let Err(error) = self.store.note_client_use(client.id.clone(), now).await {
+            tracing::warn!(client_id = %client.id, error = %error, cause = %error.cause, "the use of a client could not be noted");
+        }
     }
 
     /// Refuses the client everything and revokes its grants.
@@ -117,7 +155,26 @@ impl Service {
         }
     }
 
-    fn new_client_id(&self) -> ClientId {
+    /// What it proves itself with, as it registered: nothing, keys or a secret.
+    fn credentials(
+        &self,
+        public: bool,
+        metadata: &ClientMetadata,
+    ) -> Result<(ClientType, Option<RandomSecret>), ClientError> {
+        match (public, metadata.token_endpoint_auth_method) {
+            (true, None | Some(AuthenticationMethod::None)) => Ok((ClientType::Public, None)),
+            (false, Some(AuthenticationMethod::PrivateKeyJwt)) if metadata.jwks.is_some() => {
+                Ok((ClientType::Signing, None))
+            }
+            (false, None | Some(AuthenticationMethod::ClientSecretBasic | AuthenticationMethod::ClientSecretPost)) => {
+                let secret = self.effects.secret();
+                Ok((ClientType::Confidential { secret: secret.hash(), previous: None }, Some(secret)))
+            }
+            _ => Err(ClientError::AuthenticationMethod),
+        }
+    }
+
+    pub(super) fn new_client_id(&self) -> ClientId {
         self.effects.random_name().parse().expect("hexadecimal digits are within the alphabet of client ids")
     }
 
@@ -136,6 +193,28 @@ impl Service {
             Some(unknown) => Err(ClientError::UnknownScope(unknown.to_owned())),
             None => Ok(()),
         }
+    }
+}
+
+fn check_metadata(metadata: &ClientMetadata, public: bool) -> Result<(), ClientError> {
+    if metadata.grant_types.is_empty() {
+        return Err(ClientError::NoGrantType);
+    }
+    if public && metadata.grant_types.contains(&GrantType::ClientCredentials) {
+        return Err(ClientError::PublicMachine);
+    }
+    if public && metadata.refresh_token_rotation == RefreshTokenRotation::Keep {
+        return Err(ClientError::PublicKeep);
+    }
+    let lifetimes = [
+        metadata.access_token_lifetime,
+        metadata.refresh_token_idle_lifetime,
+        metadata.refresh_token_absolute_lifetime,
+    ];
+    if lifetimes.into_iter().flatten().all(|seconds| (1..=MAX_LIFETIME).contains(&seconds)) {
+        Ok(())
+    } else {
+        Err(ClientError::Lifetime)
     }
 }
 

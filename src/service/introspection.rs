@@ -10,6 +10,7 @@ use crate::domain::error::{Failure, InvalidClient, OAuthError, Unavailable};
 use crate::domain::grant::{GrantFacts, GrantState, Variant};
 use crate::domain::parameters::Parameters;
 use crate::domain::scope::ScopeSet;
+use crate::domain::timestamp::Timestamp;
 use crate::domain::token::{Signed, Token, TokenKind};
 use crate::facts::{Depth, Source};
 use crate::revocation::Verdict;
@@ -43,7 +44,7 @@ impl ActiveToken {
     pub fn token_type(&self) -> &'static str {
         match self.token.kind {
             TokenKind::AccessToken => self.variant().token_type(),
-            TokenKind::RefreshToken | TokenKind::AuthorizationCode => "refresh_token",
+            TokenKind::RefreshToken | TokenKind::AuthorizationCode | TokenKind::DeviceCode => "refresh_token",
         }
     }
 }
@@ -61,7 +62,7 @@ impl Service {
         match self.token_keys.open(text).filter(|signed| !signed.token.is_expired(now)) {
             Some(signed) if signed.token.kind == TokenKind::AccessToken => self.access_token(signed).await,
             Some(signed) if signed.token.kind == TokenKind::RefreshToken && !self.index.is_revoked(signed.key) => {
-                self.refresh_token(signed.token).await
+                self.refresh_token(signed.token, now).await
             }
             Some(_) | None => Ok(Standing::inactive(Source::Nowhere)),
         }
@@ -128,7 +129,7 @@ impl Service {
         }
         // The database twice, because the first may share a read that began before what made the facts too old.
         for depth in [Depth::Shared, Depth::Store, Depth::Store] {
-            let Some(fetched) = self.facts.fetch(token.grant, depth, self.index.epoch()).await? else {
+            let Some(fetched) = self.facts.fetch(token.grant, depth, self.index.applied()).await? else {
                 return Ok(Standing::inactive(Source::Store));
             };
             if let Some(standing) = self.judge(token, fetched.facts, fetched.source) {
@@ -154,28 +155,33 @@ impl Service {
     }
 
     /// Which refresh token is good changes with every use, so it is never cached.
-    async fn refresh_token(&self, token: Token) -> Result<Standing, Unavailable> {
+    async fn refresh_token(&self, token: Token, now: Timestamp) -> Result<Standing, Unavailable> {
         let active = self.store.grant(token.grant).await?.and_then(|grant| match grant.state {
-            GrantState::Active(rotation) if rotation.serial == token.serial => Some(ActiveToken {
-                token,
-                facts: Arc::new(GrantFacts {
-                    client: grant.client,
-                    subject: grant.subject,
-                    username: grant.username.into(),
-                    session: grant.session,
-                    variants: grant.variants.into(),
-                    generation: grant.generation,
-                    created_seq: 0,
-                    as_of: 0,
-                }),
-            }),
+            GrantState::Active(rotation) if rotation.serial == token.serial && now < rotation.idle_until => {
+                Some(ActiveToken {
+                    token: Token {
+                        lifetime: token.lifetime.min(rotation.idle_until.seconds_since(token.issued_at)),
+                        ..token
+                    },
+                    facts: Arc::new(GrantFacts {
+                        client: grant.client,
+                        subject: grant.subject,
+                        username: grant.username.into(),
+                        session: grant.session,
+                        variants: grant.variants.into(),
+                        generation: grant.generation,
+                        created_seq: 0,
+                        as_of: 0,
+                    }),
+                })
+            }
             _ => None,
         });
         Ok(Standing { active, source: Source::Bypassed })
     }
 }
 
-fn may_see(caller: &Client, active: &ActiveToken) -> bool {
+pub(super) fn may_see(caller: &Client, active: &ActiveToken) -> bool {
     // Refresh tokens are for their client alone, so for the resource a token is meant for, it has to be an access token.
     let is_meant_for_caller = active.token.kind == TokenKind::AccessToken
         && active.variant().resources().iter().any(|resource| caller.metadata.resources.contains(resource));

@@ -1,26 +1,39 @@
-//! The token endpoint (RFC 6749 §3.2): a code, or a refresh token, for tokens.
+//! The token endpoint (RFC 6749 §3.2): a code, or a refresh token, for tokens. The other grants are in files of their own.
 
 use super::Service;
-use crate::domain::client::Client;
+use crate::domain::client::{Client, GrantType, RefreshTokenRotation};
 use crate::domain::dpop::{InvalidProof, Proof};
-use crate::domain::error::{Failure, InvalidGrant, InvalidScope, OAuthError};
-use crate::domain::grant::{Grant, GrantState, RefreshStanding, Restriction, Rotation, Variant, VariantIndex};
+use crate::domain::error::{Failure, InvalidGrant, InvalidScope, OAuthError, Unavailable};
+use crate::domain::grant::{
+    Confirmation, Further, Grant, GrantState, RefreshStanding, Restriction, Variant, VariantIndex,
+};
 use crate::domain::parameters::Parameters;
 use crate::domain::pkce::CodeVerifier;
 use crate::domain::resource::InvalidTarget;
 use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::{Token, TokenKind, TokenText};
-use crate::store::{Redemption, Refresh};
+use crate::store::{Redemption, Refresh, Times};
+
+/// So often a variant is added anew after others were added meanwhile.
+const MAX_ADDITIONS: usize = 16;
 
 /// A successful token response (RFC 6749 §5.1).
 pub struct IssuedTokens {
     pub access_token: TokenText,
     pub token_type: &'static str,
-    pub refresh_token: TokenText,
+    pub refresh_token: Option<TokenText>,
     /// Seconds.
     pub expires_in: u32,
     pub scope: ScopeSet,
+    /// RFC 8693 §2.2.1.
+    pub issued_token_type: Option<&'static str>,
+}
+
+/// What the first access token of a grant stands for, and the list that it is an index into.
+pub(super) struct FirstVariants {
+    pub(super) variant: u8,
+    pub(super) variants: Vec<Variant>,
 }
 
 impl Service {
@@ -34,15 +47,27 @@ impl Service {
         form.refuse_repeated()?;
         let client = self.authenticate_client(authorization, form).await?;
         self.can_sign()?;
+        let grant_type: GrantType =
+            form.require("grant_type")?.parse().map_err(|_| OAuthError::UnsupportedGrantType)?;
+        if !client.may_use(grant_type) {
+            return Err(OAuthError::UnauthorizedClient.into());
+        }
         let proof = self.proof_at("/token", proofs)?;
         if proof.is_none() && client.metadata.dpop_bound_access_tokens {
             return Err(InvalidProof::Required.into());
         }
-        match form.require("grant_type")? {
-            "authorization_code" => self.redeem_code(&client, proof.as_ref(), form).await,
-            "refresh_token" => self.refresh(&client, proof.as_ref(), form).await,
-            _ => Err(OAuthError::UnsupportedGrantType.into()),
+        let proof = proof.as_ref();
+        let issued = match grant_type {
+            GrantType::AuthorizationCode => self.redeem_code(&client, proof, form).await,
+            GrantType::RefreshToken => self.refresh(&client, proof, form).await,
+            GrantType::ClientCredentials => self.client_credentials(&client, proof, form).await,
+            GrantType::DeviceCode => self.poll_for_device(&client, proof, form).await,
+            GrantType::TokenExchange => self.exchange_token(&client, proof, form).await,
+        };
+        if issued.is_ok() {
+            self.note_client_use(&client).await;
         }
+        issued
     }
 
     /// RFC 6749 §4.1.3 and RFC 7636 §4.5. Client, redirect URI and verifier are checked in the statement that claims the code,
@@ -70,29 +95,19 @@ impl Service {
             return self.refuse_code(client, &code, now).await;
         }
         let key = self.claim_key(proof).await?;
-        let granted = pending.variants.first().ok_or(InvalidGrant::Code)?;
-        if granted.confirmation().is_some_and(|bound| key.as_ref() != Some(bound)) {
-            return Err(InvalidGrant::OtherKey.into());
-        }
-        // RFC 9449 §5: the refresh token of a public client is bound, too. A confidential one proves who it is anyhow.
-        let kept = granted.bound_to(key.clone().filter(|_| !client.is_confidential()));
-        let wanted = self.narrowed(granted, &granted.scopes, form)?.bound_to(key);
-        let mut variants = vec![kept];
-        if !variants.contains(&wanted) {
-            variants.push(wanted);
-        }
+        let FirstVariants { variant, variants } = self.first_variants(client, &pending, key, form)?;
         let redemption = Redemption {
             grant: code.grant,
             client: client.id.clone(),
             redirect_uri_parameter: form.get("redirect_uri").map(str::to_owned),
-            challenge: verifier.challenge(),
-            variant: u8::from(variants.len() > 1),
+            challenge: Some(verifier.challenge()),
+            variant,
             variants,
             now,
-            expires_at: now.plus(self.settings.lifetimes.refresh_token_absolute),
+            times: self.times(client, now),
         };
         match self.store.redeem(redemption).await? {
-            Some(grant) => self.tokens_of(&grant).ok_or(InvalidGrant::Code.into()),
+            Some(grant) => self.tokens_of(client, &grant).ok_or(InvalidGrant::Code.into()),
             None => self.refuse_code(client, &code, now).await,
         }
     }
@@ -117,7 +132,7 @@ impl Service {
         }
     }
 
-    /// RFC 6749 §6, with rotation (RFC 9700 §4.14.2).
+    /// RFC 6749 §6, with rotation (RFC 9700 §4.14.2) unless the client's policy is another.
     async fn refresh(
         &self,
         client: &Client,
@@ -149,16 +164,32 @@ impl Service {
             }
             match grant.refresh_standing(&token, &self.settings.lifetimes, now) {
                 RefreshStanding::Current(rotation) => {
+                    // What is wanted narrows the access token alone (RFC 6749 §6).
                     let scopes = requested.as_ref().unwrap_or(&granted.scopes);
                     let wanted = self.narrowed(granted, scopes, form)?.bound_to(key.clone());
-                    if let Some(rotated) = self.rotate(&grant, &rotation, wanted, now).await? {
-                        return self.tokens_of(&rotated).ok_or(InvalidGrant::RefreshToken.into());
+                    let variant = self.index_of(&grant, &wanted).await?.ok_or(InvalidGrant::RefreshToken)?;
+                    let (id, times) = (grant.client.clone(), self.times(client, now));
+                    let refresh = Refresh { grant: grant.id, client: id, serial: rotation.serial, variant, now, times };
+                    let tokens = match client.rotation() {
+                        RefreshTokenRotation::Rotate => {
+                            self.store.rotate(refresh).await?.and_then(|rotated| self.tokens_of(client, &rotated))
+                        }
+                        RefreshTokenRotation::Keep => {
+                            let kept = self.store.keep(refresh).await?;
+                            let further = Further { variant, issued_at: now, lifetime: times.access_lifetime };
+                            kept.and_then(|kept| self.tokens_beside(&kept, &token, further))
+                        }
+                    };
+                    if let Some(tokens) = tokens {
+                        return Ok(tokens);
                     }
                 }
                 RefreshStanding::Repeated(rotation) if !grant.is_bound(&rotation, key.as_ref()) => {
                     return Err(InvalidGrant::OtherKey.into());
                 }
-                RefreshStanding::Repeated(_) => return self.tokens_of(&grant).ok_or(InvalidGrant::RefreshToken.into()),
+                RefreshStanding::Repeated(_) => {
+                    return self.tokens_of(client, &grant).ok_or(InvalidGrant::RefreshToken.into());
+                }
                 RefreshStanding::Replayed => {
                     tracing::warn!(client_id = %client.id, grant_id = %grant.id, "a refresh token was replayed: its grant is revoked");
                     self.revoke_grant(grant.id).await?;
@@ -168,6 +199,28 @@ impl Service {
             }
         }
         Err(InvalidGrant::RefreshToken.into())
+    }
+
+    /// What a grant becomes when its code is redeemed with this key.
+    pub(super) fn first_variants(
+        &self,
+        client: &Client,
+        pending: &Grant,
+        key: Option<Confirmation>,
+        form: &Parameters,
+    ) -> Result<FirstVariants, Failure> {
+        let granted = pending.variants.first().ok_or(InvalidGrant::Code)?;
+        if granted.confirmation().is_some_and(|bound| key.as_ref() != Some(bound)) {
+            return Err(InvalidGrant::OtherKey.into());
+        }
+        // RFC 9449 §5: the refresh token of a public client is bound, too. A confidential one proves who it is anyhow.
+        let kept = granted.bound_to(key.clone().filter(|_| !client.is_confidential()));
+        let wanted = self.narrowed(granted, &granted.scopes, form)?.bound_to(key);
+        let mut variants = vec![kept];
+        if !variants.contains(&wanted) {
+            variants.push(wanted);
+        }
+        Ok(FirstVariants { variant: u8::from(variants.len() > 1), variants })
     }
 
     /// What an access token shall stand for: these scopes (RFC 6749 §6), at the resources that the request names (RFC 8707 §2.2).
@@ -186,43 +239,81 @@ impl Service {
         Ok(Variant::new(scopes, Restriction { resources, confirmation: granted.confirmation().cloned() }))
     }
 
-    /// Replaces the current refresh token. What is wanted narrows the access token alone (RFC 6749 §6).
-    async fn rotate(
-        &self,
-        grant: &Grant,
-        rotation: &Rotation,
-        wanted: Variant,
-        now: Timestamp,
-    ) -> Result<Option<Grant>, Failure> {
-        let mut variants = grant.variants.clone();
-        let variant = match grant.index_of(&wanted).ok_or(InvalidScope::TooManyVariants)? {
-            VariantIndex::Known(variant) => variant,
-            VariantIndex::New(variant) => {
-                variants.push(wanted);
-                variant
+    /// The index of a variant in the list of a grant, which grows by it where it has to. `None` when the grant has ended.
+    pub(super) async fn index_of(&self, grant: &Grant, variant: &Variant) -> Result<Option<u8>, Failure> {
+        let mut grant = grant.clone();
+        for _ in 0..MAX_ADDITIONS {
+            match grant.index_of(variant).ok_or(InvalidScope::TooManyVariants)? {
+                VariantIndex::Known(index) => return Ok(Some(index)),
+                VariantIndex::New(index) => {
+                    if self.store.add_variant(grant.id, &grant.variants, variant).await? {
+                        return Ok(Some(index));
+                    }
+                }
             }
+            // Another request has added one, or the grant has ended.
+            let active = |grant: &Grant| matches!(grant.state, GrantState::Active(_));
+            let Some(again) = self.store.grant(grant.id).await?.filter(active) else { return Ok(None) };
+            grant = again;
+        }
+        let cause = "too many others add variants to the same grant at the same time".into();
+        Err(Unavailable { operation: "add a variant to a grant", cause }.into())
+    }
+
+    /// What the client's policy says now. Without refresh tokens, a grant ends with its access token.
+    pub(super) fn times(&self, client: &Client, now: Timestamp) -> Times {
+        let lifetimes = client.lifetimes(&self.settings.lifetimes);
+        let whole = if client.may_use(GrantType::RefreshToken) {
+            lifetimes.refresh_token_absolute
+        } else {
+            lifetimes.access_token
         };
-        let refresh =
-            Refresh { grant: grant.id, client: grant.client.clone(), serial: rotation.serial, variant, variants, now };
-        Ok(self.store.rotate(refresh).await?)
+        Times {
+            expires_at: now.plus(whole),
+            idle_until: now.plus(lifetimes.refresh_token_idle),
+            access_lifetime: lifetimes.access_token,
+        }
     }
 
     /// The tokens that belong to the current rotation of a grant: always the same bytes. `None` when it is not active.
-    fn tokens_of(&self, grant: &Grant) -> Option<IssuedTokens> {
+    pub(super) fn tokens_of(&self, client: &Client, grant: &Grant) -> Option<IssuedTokens> {
         let GrantState::Active(rotation) = grant.state else { return None };
-        let lifetimes = &self.settings.lifetimes;
-        let access_token = grant.access_token(&rotation, lifetimes);
+        let access_token = grant.access_token(&rotation);
+        let refresh_token = client.may_use(GrantType::RefreshToken).then(|| grant.refresh_token(&rotation));
         let variant = grant.variants.get(usize::from(rotation.variant))?;
         Some(IssuedTokens {
             access_token: self.token_keys.seal(&access_token),
-            refresh_token: self.token_keys.seal(&grant.refresh_token(&rotation, lifetimes)),
             token_type: variant.token_type(),
+            refresh_token: refresh_token.map(|token| self.token_keys.seal(&token)),
             expires_in: access_token.lifetime,
             scope: variant.scopes.clone(),
+            issued_token_type: None,
         })
     }
 
-    fn presented(&self, text: &str, kind: TokenKind) -> Option<Token> {
+    /// Another access token, and the refresh token that stays. `None` when the grant is not active.
+    fn tokens_beside(&self, grant: &Grant, kept: &Token, mut further: Further) -> Option<IssuedTokens> {
+        let GrantState::Active(rotation) = grant.state else { return None };
+        further.lifetime = further.lifetime.min(rotation.expires_at.seconds_since(further.issued_at));
+        let variant = grant.variants.get(usize::from(further.variant))?;
+        let tokens = self.further_access_token(grant, variant, further);
+        Some(IssuedTokens { refresh_token: Some(self.token_keys.seal(kept)), ..tokens })
+    }
+
+    /// An access token beside those of the rotations; `variant` is what it stands for. Each is another one, in the same second, too.
+    pub(super) fn further_access_token(&self, grant: &Grant, variant: &Variant, further: Further) -> IssuedTokens {
+        let token = grant.further_access_token(further, self.effects.random_bytes());
+        IssuedTokens {
+            access_token: self.token_keys.seal(&token),
+            token_type: variant.token_type(),
+            refresh_token: None,
+            expires_in: token.lifetime,
+            scope: variant.scopes.clone(),
+            issued_token_type: None,
+        }
+    }
+
+    pub(super) fn presented(&self, text: &str, kind: TokenKind) -> Option<Token> {
         self.open(text).filter(|token| token.kind == kind)
     }
 }

@@ -3,16 +3,18 @@
 use super::Store;
 use super::engine::on_engine;
 use super::rows::{ClientRow, join_lines};
-use crate::domain::client::{Client, ClientId, ClientMetadata, ClientType, Introspects};
+use crate::domain::client::{Client, ClientId, ClientMetadata, ClientType, Introspects, Registrar};
 use crate::domain::error::Unavailable;
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::scope::ScopeSet;
 use crate::domain::secret::SecretHash;
+use crate::domain::timestamp::Timestamp;
 
 /// The columns of a [`ClientRow`].
 macro_rules! client_columns {
     () => {
-        "id, name, secret_hash, redirect_uris, scopes, introspects, metadata, created_at, disabled_at"
+        "id, name, secret_hash, previous_secret_hash, previous_secret_until, redirect_uris, scopes, introspects, metadata, \
+         created_at, disabled_at, registration_hash, unused_until, last_used_at"
     };
 }
 
@@ -23,23 +25,39 @@ pub struct ClientChanges {
     pub redirect_uris: Option<Vec<RedirectUri>>,
     pub scopes: Option<ScopeSet>,
     pub metadata: Option<ClientMetadata>,
-    /// A new secret; the old one ends at once.
-    pub secret: Option<SecretHash>,
 }
 
 impl Store {
     pub async fn insert_client(&self, client: Client) -> Result<(), Unavailable> {
+        self.insert(client, i64::MAX).await.map(drop)
+    }
+
+    /// Inserts a client that registers itself. `false` when `most` have done so already, those counted that are deleted and not gone
+    /// yet. Several that come at the same moment may each be the last.
+    pub async fn insert_registered_client(&self, client: Client, most: u32) -> Result<bool, Unavailable> {
+        self.insert(client, most.into()).await
+    }
+
+    async fn insert(&self, client: Client, most: i64) -> Result<bool, Unavailable> {
         let writer = self.writer.clone();
         self.run("insert a client", async move {
-            on_engine!(&writer, on => sqlx::query(
-                "INSERT INTO clients (id, name, secret_hash, redirect_uris, scopes, introspects, metadata, created_at, revoked_seq) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0)",
+            let (registration_hash, unused_until) = match client.registrar {
+                Registrar::Operator => (None, None),
+                Registrar::Itself { access_token, unused_until } => {
+                    (Some(access_token.as_bytes().to_vec()), unused_until.map(Timestamp::as_unix))
+                }
+            };
+            let inserted = on_engine!(&writer, on => sqlx::query(
+                "INSERT INTO clients (id, name, secret_hash, redirect_uris, scopes, introspects, metadata, created_at, revoked_seq, \
+                 registration_hash, unused_until) \
+                 SELECT $1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10 \
+                 WHERE (SELECT COUNT(*) FROM clients WHERE registration_hash IS NOT NULL) < $11",
             )
             .bind(client.id.to_string())
             .bind(client.name)
             .bind(match client.client_type {
-                ClientType::Public => None,
-                ClientType::Confidential { secret } => Some(secret.as_bytes().to_vec()),
+                ClientType::Public | ClientType::Signing => None,
+                ClientType::Confidential { secret, .. } => Some(secret.as_bytes().to_vec()),
             })
             .bind(join_lines(client.redirect_uris.iter().map(RedirectUri::as_str)))
             .bind(client.scopes.to_string())
@@ -49,7 +67,11 @@ impl Store {
             })
             .bind(json(&client.metadata)?)
             .bind(client.created_at.as_unix())
-            .execute(on).await.map(drop))
+            .bind(registration_hash)
+            .bind(unused_until)
+            .bind(most)
+            .execute(on).await?.rows_affected());
+            Ok(inserted == 1)
         })
         .await
     }
@@ -90,16 +112,51 @@ impl Store {
         self.run("update a client", async move {
             let updated = on_engine!(&writer, on => sqlx::query(
                 "UPDATE clients SET name = COALESCE($2, name), redirect_uris = COALESCE($3, redirect_uris), \
-                 scopes = COALESCE($4, scopes), secret_hash = COALESCE($5, secret_hash), metadata = COALESCE($6, metadata) WHERE id = $1 AND deleted_at IS NULL",
+                 scopes = COALESCE($4, scopes), metadata = COALESCE($5, metadata) WHERE id = $1 AND deleted_at IS NULL",
             )
             .bind(id.to_string())
             .bind(changes.name)
             .bind(changes.redirect_uris.map(|uris| join_lines(uris.iter().map(RedirectUri::as_str))))
             .bind(changes.scopes.map(|scopes| scopes.to_string()))
-            .bind(changes.secret.map(|hash| hash.as_bytes().to_vec()))
             .bind(changes.metadata.as_ref().map(json).transpose()?)
             .execute(on).await?.rows_affected());
             Ok(updated == 1)
+        })
+        .await
+    }
+
+    /// Gives a client another secret. The one that it had stays good until `previous_until`, or ends at once; one before it ends
+    /// anyhow. `false` when there is no such client, or it has no secret.
+    pub async fn rotate_secret(
+        &self,
+        id: ClientId,
+        secret: SecretHash,
+        previous_until: Option<Timestamp>,
+    ) -> Result<bool, Unavailable> {
+        let writer = self.writer.clone();
+        self.run("rotate a client's secret", async move {
+            let updated = on_engine!(&writer, on => sqlx::query(
+                "UPDATE clients SET secret_hash = $2, previous_secret_until = $3, \
+                 previous_secret_hash = CASE WHEN $3 IS NULL THEN NULL ELSE secret_hash END \
+                 WHERE id = $1 AND secret_hash IS NOT NULL AND deleted_at IS NULL",
+            )
+            .bind(id.to_string())
+            .bind(secret.as_bytes().to_vec())
+            .bind(previous_until.map(Timestamp::as_unix))
+            .execute(on).await?.rows_affected());
+            Ok(updated == 1)
+        })
+        .await
+    }
+
+    /// Keeps that a client got tokens, so it is not deleted as unused.
+    pub async fn note_client_use(&self, id: ClientId, now: Timestamp) -> Result<(), Unavailable> {
+        let writer = self.writer.clone();
+        self.run("note the use of a client", async move {
+            on_engine!(&writer, on => sqlx::query("UPDATE clients SET last_used_at = $2, unused_until = NULL WHERE id = $1")
+                .bind(id.to_string())
+                .bind(now.as_unix())
+                .execute(on).await.map(drop))
         })
         .await
     }

@@ -24,14 +24,17 @@ macro_rules! parties_alive {
              OR (kind = 'session' AND target = g.session_id)))"
     };
 }
+pub(super) use parties_alive;
 
 /// The columns of a [`GrantRow`] whose names are those of the grants table alone, so that they need no qualifier: SQLite
 /// takes none in `RETURNING`.
 macro_rules! grant_columns {
     () => {
-        "client_id, subject_id, session_id, variants, generation, refresh_serial, refresh_variant, rotated_at, expires_at"
+        "client_id, subject_id, session_id, variants, generation, refresh_serial, refresh_variant, rotated_at, expires_at, \
+         access_lifetime, idle_until"
     };
 }
+pub(super) use grant_columns;
 
 /// Grants as they are now.
 macro_rules! select_grants {
@@ -45,6 +48,7 @@ macro_rules! select_grants {
         )
     };
 }
+pub(super) use select_grants;
 
 /// What an update of grant `g` returns.
 macro_rules! returning_grant {
@@ -77,24 +81,35 @@ pub struct Redemption {
     pub grant: GrantId,
     pub client: ClientId,
     pub redirect_uri_parameter: Option<String>,
-    pub challenge: CodeChallenge,
+    /// None for a device, whose code proves enough.
+    pub challenge: Option<CodeChallenge>,
     /// What the first access token stands for, and the list that it is an index into.
     pub variant: u8,
     pub variants: Vec<Variant>,
     pub now: Timestamp,
-    /// When the grant will end.
-    pub expires_at: Timestamp,
+    pub times: Times,
 }
 
-/// The replacement of the refresh token `serial` by its successor.
+/// A use of the refresh token `serial`.
 pub struct Refresh {
     pub grant: GrantId,
     pub client: ClientId,
     pub serial: u32,
-    /// What the new access token stands for, and the list that it is an index into.
+    /// What the new access token stands for.
     pub variant: u8,
-    pub variants: Vec<Variant>,
     pub now: Timestamp,
+    pub times: Times,
+}
+
+/// What the policy of the client makes of a redemption or a refresh.
+#[derive(Clone, Copy)]
+pub struct Times {
+    /// When the grant will end; a refresh does not change it.
+    pub expires_at: Timestamp,
+    /// When the refresh token will end if it is not used.
+    pub idle_until: Timestamp,
+    /// The lifetime of the access token, in seconds.
+    pub access_lifetime: u32,
 }
 
 impl Store {
@@ -130,7 +145,8 @@ impl Store {
         let writer = self.writer.clone();
         self.run("redeem a code", async move {
             let row: Option<GrantRow> = on_engine!(&writer, on => sqlx::query_as(concat!(
-                "UPDATE grants AS g SET state = 'active', rotated_at = $5, expires_at = $6, refresh_variant = $7, variants = $8 \
+                "UPDATE grants AS g SET state = 'active', rotated_at = $5, expires_at = $6, access_lifetime = $7, idle_until = $8, \
+                 refresh_variant = $9, variants = $10 \
                  WHERE id = $1 AND state = 'pending' AND client_id = $2 AND redirect_uri = $3 AND code_challenge = $4 AND ",
                 parties_alive!(),
                 returning_grant!(),
@@ -138,9 +154,11 @@ impl Store {
             .bind(redemption.grant.as_bytes().to_vec())
             .bind(redemption.client.to_string())
             .bind(redemption.redirect_uri_parameter.unwrap_or_default())
-            .bind(redemption.challenge.as_str().to_owned())
+            .bind(redemption.challenge.map(|challenge| challenge.as_str().to_owned()).unwrap_or_default())
             .bind(redemption.now.as_unix())
-            .bind(redemption.expires_at.as_unix())
+            .bind(redemption.times.expires_at.as_unix())
+            .bind(i64::from(redemption.times.access_lifetime))
+            .bind(redemption.times.idle_until.as_unix())
             .bind(i64::from(redemption.variant))
             .bind(join_lines(redemption.variants.iter().map(ToString::to_string)))
             .fetch_optional(on).await?);
@@ -173,7 +191,7 @@ impl Store {
         let writer = self.writer.clone();
         self.run("rotate a refresh token", async move {
             let row: Option<GrantRow> = on_engine!(&writer, on => sqlx::query_as(concat!(
-                "UPDATE grants AS g SET refresh_serial = refresh_serial + 1, rotated_at = $4, refresh_variant = $5, variants = $6 \
+                "UPDATE grants AS g SET refresh_serial = refresh_serial + 1, rotated_at = $4, refresh_variant = $5, access_lifetime = $6, idle_until = $7 \
                  WHERE id = $1 AND state = 'active' AND client_id = $2 AND refresh_serial = $3 AND expires_at > $4 AND ",
                 parties_alive!(),
                 returning_grant!(),
@@ -183,9 +201,49 @@ impl Store {
             .bind(i64::from(refresh.serial))
             .bind(refresh.now.as_unix())
             .bind(i64::from(refresh.variant))
-            .bind(join_lines(refresh.variants.iter().map(ToString::to_string)))
+            .bind(i64::from(refresh.times.access_lifetime))
+            .bind(refresh.times.idle_until.as_unix())
             .fetch_optional(on).await?);
             row.map(Grant::try_from).transpose()
+        })
+        .await
+    }
+
+    /// Puts off the end of a refresh token that stays. `None` when it is not the current one of an active grant.
+    pub async fn keep(&self, refresh: Refresh) -> Result<Option<Grant>, Unavailable> {
+        let writer = self.writer.clone();
+        self.run("keep a refresh token", async move {
+            let row: Option<GrantRow> = on_engine!(&writer, on => sqlx::query_as(concat!(
+                "UPDATE grants AS g SET idle_until = $5 \
+                 WHERE id = $1 AND state = 'active' AND client_id = $2 AND refresh_serial = $3 AND expires_at > $4 AND ",
+                parties_alive!(),
+                returning_grant!(),
+            ))
+            .bind(refresh.grant.as_bytes().to_vec())
+            .bind(refresh.client.to_string())
+            .bind(i64::from(refresh.serial))
+            .bind(refresh.now.as_unix())
+            .bind(refresh.times.idle_until.as_unix())
+            .fetch_optional(on).await?);
+            row.map(Grant::try_from).transpose()
+        })
+        .await
+    }
+
+    /// Adds a variant to a grant's list, if it still is the one that was read: an index that was given out stays what it is.
+    pub async fn add_variant(&self, grant: GrantId, known: &[Variant], new: &Variant) -> Result<bool, Unavailable> {
+        let writer = self.writer.clone();
+        let lines = |variants: &mut dyn Iterator<Item = &Variant>| join_lines(variants.map(ToString::to_string));
+        let (before, after) = (lines(&mut known.iter()), lines(&mut known.iter().chain([new])));
+        self.run("add a variant to a grant", async move {
+            let added = on_engine!(&writer, on => sqlx::query(
+                "UPDATE grants SET variants = $3 WHERE id = $1 AND variants = $2 AND state = 'active'",
+            )
+            .bind(grant.as_bytes().to_vec())
+            .bind(before)
+            .bind(after)
+            .execute(on).await?.rows_affected());
+            Ok(added == 1)
         })
         .await
     }

@@ -61,17 +61,27 @@ pub enum Prunable {
     Log,
     /// The leases of servers that are gone.
     Leases,
+    /// Devices that waited for a user for too long, or need not any more.
+    Devices,
+    /// How many wrong codes users have entered, once it counts no more.
+    UserCodes,
     /// Sets of grants that were revoked at once, when no grant is left that is as old.
     Sets,
     /// Pushed requests that expired an hour ago: until then, a consent form may still be open.
     PushedRequests,
     /// DPoP proofs that are too old to be accepted, by any clock.
     Proofs,
+    /// Client assertions that have expired.
+    Assertions,
+    /// Clients that registered themselves and were not used in time. One that has a grant stays as long as that.
+    UnusedClients,
+    /// Clients that were deleted a day ago, when none of their grants is left.
+    DeletedClients,
 }
 
 impl Prunable {
-    /// Sets come last: they wait for the grants to go.
-    pub const ALL: [Self; 8] = [
+    /// Sets and clients come last: they wait for the grants to go.
+    pub const ALL: [Self; 13] = [
         Self::ExpiredGrants,
         Self::RevokedGrants,
         Self::Sessions,
@@ -79,7 +89,12 @@ impl Prunable {
         Self::Proofs,
         Self::Log,
         Self::Leases,
+        Self::Devices,
+        Self::UserCodes,
         Self::Sets,
+        Self::Assertions,
+        Self::UnusedClients,
+        Self::DeletedClients,
     ];
 
     /// The table in which they are.
@@ -89,9 +104,13 @@ impl Prunable {
             Self::Sessions => "browser_sessions",
             Self::Log => "revocation_log",
             Self::Leases => "sidecar_leases",
+            Self::Devices => "device_requests",
+            Self::UserCodes => "user_code_attempts",
             Self::Sets => "revoked_sets",
             Self::PushedRequests => "pushed_requests",
             Self::Proofs => "dpop_proofs",
+            Self::Assertions => "used_assertions",
+            Self::UnusedClients | Self::DeletedClients => "clients",
         }
     }
 
@@ -140,6 +159,8 @@ impl Prunable {
                 },
                 HOUR * 1_000,
             ),
+            Self::Devices => (delete!("device_requests", "id", "expires_at", "expires_at <= $1"), now - HOUR),
+            Self::UserCodes => (delete!("user_code_attempts", "subject_id", "since", "since <= $1"), now - HOUR),
             // A grant that is being inserted counts from a head that may have moved on, and cannot be seen yet. So what was
             // revoked lately stays.
             Self::Sets => (
@@ -151,6 +172,27 @@ impl Prunable {
                      AND NOT EXISTS (SELECT 1 FROM revocation_log WHERE seq = revoked_seq AND at > $1)"
                 ),
                 now - HOUR,
+            ),
+            Self::Assertions => (delete!("used_assertions", "key", "expires_at", "expires_at <= $1"), now - HOUR),
+            // Its use makes the time NULL, so one that is used meanwhile is not what was found. Whoever grants it something
+            // meanwhile holds its row: then the foreign key refuses, and the next turn finds the grant.
+            Self::UnusedClients => (
+                delete!(
+                    "clients",
+                    "id",
+                    "unused_until",
+                    "unused_until <= $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE client_id = clients.id)"
+                ),
+                now,
+            ),
+            Self::DeletedClients => (
+                delete!(
+                    "clients",
+                    "id",
+                    "deleted_at",
+                    "deleted_at <= $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE client_id = clients.id)"
+                ),
+                now - DAY,
             ),
         }
     }

@@ -6,7 +6,9 @@ use std::str::FromStr;
 
 use sqlx::FromRow;
 
-use crate::domain::client::{Client, ClientType, Introspects};
+use crate::domain::client::{
+    AuthenticationMethod, Client, ClientMetadata, ClientType, Introspects, PreviousSecret, Registrar,
+};
 use crate::domain::grant::{Grant, GrantFacts, GrantState, Rotation, SessionId, SubjectId};
 use crate::domain::secret::SecretHash;
 use crate::domain::timestamp::Timestamp;
@@ -21,11 +23,11 @@ pub(super) fn number<T: TryFrom<i64>>(value: i64) -> Result<T, sqlx::Error> {
     T::try_from(value).map_err(|_| corrupt(format!("{value} is out of range")))
 }
 
-fn corrupt(what: String) -> sqlx::Error {
+pub(super) fn corrupt(what: String) -> sqlx::Error {
     sqlx::Error::Decode(what.into())
 }
 
-fn bytes<const N: usize>(bytes: &[u8]) -> Result<[u8; N], sqlx::Error> {
+pub(super) fn bytes<const N: usize>(bytes: &[u8]) -> Result<[u8; N], sqlx::Error> {
     bytes.try_into().map_err(|_| corrupt(format!("{} bytes where there should be {N}", bytes.len())))
 }
 
@@ -48,24 +50,41 @@ pub(super) struct ClientRow {
     id: String,
     name: String,
     secret_hash: Option<Vec<u8>>,
+    previous_secret_hash: Option<Vec<u8>>,
+    previous_secret_until: Option<i64>,
     redirect_uris: String,
     scopes: String,
     introspects: String,
     metadata: String,
     created_at: i64,
     disabled_at: Option<i64>,
+    registration_hash: Option<Vec<u8>>,
+    unused_until: Option<i64>,
+    last_used_at: Option<i64>,
 }
 
 impl TryFrom<ClientRow> for Client {
     type Error = sqlx::Error;
 
     fn try_from(row: ClientRow) -> Result<Self, sqlx::Error> {
+        let metadata: ClientMetadata =
+            serde_json::from_str(&row.metadata).map_err(|error| sqlx::Error::Decode(error.into()))?;
         Ok(Self {
             id: parse(&row.id)?,
             name: row.name,
-            client_type: match row.secret_hash {
-                None => ClientType::Public,
-                Some(hash) => ClientType::Confidential { secret: SecretHash::from_bytes(bytes(&hash)?) },
+            client_type: match (row.secret_hash, metadata.token_endpoint_auth_method) {
+                (Some(hash), _) => ClientType::Confidential {
+                    secret: SecretHash::from_bytes(bytes(&hash)?),
+                    previous: match (row.previous_secret_hash, row.previous_secret_until) {
+                        (Some(hash), Some(until)) => Some(PreviousSecret {
+                            secret: SecretHash::from_bytes(bytes(&hash)?),
+                            until: Timestamp::from_unix(until),
+                        }),
+                        _ => None,
+                    },
+                },
+                (None, Some(AuthenticationMethod::PrivateKeyJwt)) => ClientType::Signing,
+                (None, _) => ClientType::Public,
             },
             redirect_uris: match row.redirect_uris.as_str() {
                 "" => Vec::new(),
@@ -77,9 +96,17 @@ impl TryFrom<ClientRow> for Client {
                 "any" => Introspects::Any,
                 other => return Err(corrupt(format!("{other} is not what a client introspects"))),
             },
-            metadata: serde_json::from_str(&row.metadata).map_err(|error| sqlx::Error::Decode(error.into()))?,
+            metadata,
             created_at: Timestamp::from_unix(row.created_at),
             disabled_at: row.disabled_at.map(Timestamp::from_unix),
+            registrar: match row.registration_hash {
+                None => Registrar::Operator,
+                Some(hash) => Registrar::Itself {
+                    access_token: SecretHash::from_bytes(bytes(&hash)?),
+                    unused_until: row.unused_until.map(Timestamp::from_unix),
+                },
+            },
+            last_used_at: row.last_used_at.map(Timestamp::from_unix),
         })
     }
 }
@@ -99,6 +126,8 @@ pub(super) struct GrantRow {
     refresh_variant: i64,
     rotated_at: Option<i64>,
     expires_at: Option<i64>,
+    access_lifetime: i64,
+    idle_until: Option<i64>,
 }
 
 impl TryFrom<GrantRow> for Grant {
@@ -120,6 +149,8 @@ impl TryFrom<GrantRow> for Grant {
                     rotated_at: Timestamp::from_unix(rotated_at),
                     variant: number(row.refresh_variant)?,
                     expires_at: Timestamp::from_unix(expires_at),
+                    access_lifetime: number(row.access_lifetime)?,
+                    idle_until: Timestamp::from_unix(row.idle_until.unwrap_or(expires_at)),
                 }),
                 (state, ..) => return Err(corrupt(format!("a grant in state {state} lacks its times"))),
             },

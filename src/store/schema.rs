@@ -40,6 +40,18 @@ const VERSIONS: &[Version] = &[
         postgres: include_str!("migrations/postgres/0004_client_metadata.sql"),
     },
     Version {
+        number: 5,
+        name: "registration",
+        sqlite: include_str!("migrations/sqlite/0005_registration.sql"),
+        postgres: include_str!("migrations/postgres/0005_registration.sql"),
+    },
+    Version {
+        number: 6,
+        name: "device",
+        sqlite: include_str!("migrations/sqlite/0006_device.sql"),
+        postgres: include_str!("migrations/postgres/0006_device.sql"),
+    },
+    Version {
         number: 7,
         name: "pushed requests and proofs",
         sqlite: include_str!("migrations/sqlite/0007_par.sql"),

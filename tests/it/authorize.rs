@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 use crate::harness::{PASSWORD, REDIRECT_URI, Sidecar, USERNAME, encode, form, hidden_fields, query_of, ticked_scopes};
 
 #[tokio::test]
-async fn a_user_signs_in_allows_and_the_app_gets_a_code_with_state_and_issuer() {
+async fn a18_a20_a_user_signs_in_allows_and_the_app_gets_a_code_with_state_and_issuer() {
     let sidecar = Sidecar::start().await;
     let location = sidecar.browser().approve(&sidecar.request(&[("state", "a&b=c ä/\"")])).await;
     assert!(location.starts_with(&format!("{REDIRECT_URI}?code=sg_ac_")), "{location}");
@@ -24,7 +24,7 @@ async fn a18_a_state_of_two_kibibytes_comes_back_and_a19_none_stays_none() {
 }
 
 #[tokio::test]
-async fn a1_to_a6_a_request_that_cannot_be_trusted_gets_a_page_and_no_redirect() {
+async fn a1_a2_a3_a6_a21_a_request_that_cannot_be_trusted_gets_a_page_and_no_redirect() {
     let sidecar = Sidecar::start().await;
     for (name, value) in [
         ("client_id", "unknown"),
@@ -53,17 +53,22 @@ async fn a8_a_native_app_may_use_any_loopback_port_and_the_code_is_bound_to_it()
 }
 
 #[tokio::test]
-async fn a14_to_a31_other_errors_go_back_to_the_client_with_state_and_issuer() {
+async fn a14_a15_a17_a20_a26_to_a31_a38_a51_other_errors_go_back_to_the_client_with_state_and_issuer() {
     let sidecar = Sidecar::start().await;
     for (name, value, error) in [
         ("response_type", "", "invalid_request"),
         ("response_type", "token", "unsupported_response_type"),
+        ("response_type", "id_token", "unsupported_response_type"),
+        ("response_type", "code token", "unsupported_response_type"),
         ("scope", "a unknown", "invalid_scope"),
         ("scope", "a \"", "invalid_scope"),
         ("code_challenge", "", "invalid_request"),
         ("code_challenge", "short", "invalid_request"),
+        ("code_challenge", &"a".repeat(129), "invalid_request"),
+        ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw+cM", "invalid_request"),
         ("code_challenge_method", "", "invalid_request"),
         ("code_challenge_method", "plain", "invalid_request"),
+        ("code_challenge_method", "S512", "invalid_request"),
         ("request", "eyJ", "request_not_supported"),
         ("request_uri", "http://127.0.0.1:1/", "request_uri_not_supported"),
         ("response_mode", "fragment", "invalid_request"),
@@ -79,7 +84,7 @@ async fn a14_to_a31_other_errors_go_back_to_the_client_with_state_and_issuer() {
 }
 
 #[tokio::test]
-async fn a23_unknown_parameters_are_ignored_and_a24_a_form_works_as_a_query() {
+async fn a23_a24_a25_unknown_parameters_are_ignored_and_a_form_works_as_a_query() {
     let sidecar = Sidecar::start().await;
     let request = sidecar.request(&[("colour", "blue")]);
     let reply = sidecar.http().post_text("/authorize", &[], &request).await;

@@ -234,7 +234,7 @@ async fn a_server_that_is_cut_off_from_the_database_says_that_it_does_not_know()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_with_a_million_grants_is_revoked_in_the_time_of_one() {
+async fn r16_a_client_with_a_million_grants_is_revoked_in_the_time_of_one() {
     let sidecar = Sidecar::start().await;
     let tokens = sidecar.tokens().await;
     let mut database = sidecar.database().await;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 
-use crate::harness::{Browser, Http, SECRET, encode, form, hidden_fields, query_of, ticked_scopes};
+use crate::harness::{Browser, Http, Registered, Reply, SECRET, encode, form, hidden_fields, query_of, ticked_scopes};
 
 const PORTS: [(&str, &str); 3] = [
     ("SCOPEGATE_HTTP__LISTEN", "127.0.0.1:0"),
@@ -57,6 +57,7 @@ async fn start(directory: &Path, arguments: &[&str]) -> (Child, String) {
     (child, line)
 }
 
+/// A running `dev`, and what it printed. A second one on the same directory has other ports.
 pub async fn start_dev(directory: &Path) -> (Child, Value) {
     let (child, line) = start(directory, &["dev", "--output", "json"]).await;
     (child, serde_json::from_str(&line).unwrap())
@@ -69,18 +70,20 @@ async fn terminate(mut child: Child) -> bool {
     child.wait().await.unwrap().success()
 }
 
-/// Tokens through the pages that `dev` serves.
-async fn tokens(dev: &Value) -> Value {
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+/// A code through the pages that `dev` serves, and the cookie of the browser that got it.
+pub async fn code(dev: &Value) -> (String, String) {
     let (client, account) = (&dev["client"], &dev["account"]);
-    let http = Http::new(&text(&dev["http"]));
     let request = form(&[
         ("response_type", "code"),
         ("client_id", &text(&client["client_id"])),
         ("code_challenge", crate::harness::CHALLENGE),
         ("code_challenge_method", "S256"),
     ]);
-    let mut browser = Browser::new(http.clone());
+    let mut browser = Browser::new(Http::new(&text(&dev["http"])));
     let login = form(&[
         ("username", &text(&account["username"])),
         ("password", &text(&account["password"])),
@@ -93,10 +96,23 @@ async fn tokens(dev: &Value) -> Value {
     );
     let reply = browser.post("/consent", &decision).await;
     let code = query_of(reply.header("location").unwrap(), "code").unwrap();
-    let shop = crate::harness::Registered { id: text(&client["client_id"]), secret: text(&client["client_secret"]) };
-    let body =
-        [("grant_type", "authorization_code"), ("code", code.as_str()), ("code_verifier", crate::harness::VERIFIER)];
-    http.post_as(&shop, "/token", &body).await.json()
+    (code, browser.cookies.values().next().unwrap().clone())
+}
+
+/// Asks an endpoint of `dev` as its client.
+pub async fn post(dev: &Value, path: &str, parameters: &[(&str, &str)]) -> Reply {
+    let (id, secret) = (text(&dev["client"]["client_id"]), text(&dev["client"]["client_secret"]));
+    Http::new(&text(&dev["http"])).post_as(&Registered { id, secret }, path, parameters).await
+}
+
+pub async fn redeem(dev: &Value, code: &str) -> Reply {
+    let body = [("grant_type", "authorization_code"), ("code", code), ("code_verifier", crate::harness::VERIFIER)];
+    post(dev, "/token", &body).await
+}
+
+/// Tokens through the pages that `dev` serves.
+async fn tokens(dev: &Value) -> Value {
+    redeem(dev, &code(dev).await.0).await.json()
 }
 
 #[tokio::test]
@@ -159,7 +175,7 @@ fn json_of(output: &Output) -> Value {
 }
 
 #[tokio::test]
-async fn serve_names_what_it_bound_and_ends_on_sigterm() {
+async fn d3_serve_names_what_it_bound_and_ends_on_sigterm() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();
     std::fs::write(here.join("secret"), format!("{SECRET}\n")).unwrap();
@@ -182,7 +198,9 @@ async fn serve_names_what_it_bound_and_ends_on_sigterm() {
         assert_ne!(port, "0");
     }
     let http = Http::new(&format!("http://{}", parts[1].strip_prefix("http=").unwrap()));
-    assert_eq!(http.get("/.well-known/oauth-authorization-server").await.status, 200);
+    let metadata = http.get("/.well-known/oauth-authorization-server").await;
+    assert_eq!((metadata.status.as_u16(), metadata.header("content-type")), (200, Some("application/json")));
+    assert_eq!(metadata.json().get("scopes_supported"), None, "there is no catalogue");
     assert!(terminate(child).await);
 }
 
@@ -218,7 +236,7 @@ fn bad_configuration_is_status_78_and_names_the_key() {
 }
 
 #[test]
-fn clients_and_accounts_are_managed_on_the_database() {
+fn c15_clients_and_accounts_are_managed_on_the_database() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();
     let config = format!(
@@ -255,6 +273,21 @@ fn clients_and_accounts_are_managed_on_the_database() {
 
     let shown = json(here, &[&["client", "show", id], &config[..]].concat());
     assert_eq!(shown.get("client_secret"), None, "c15: a secret is shown once");
+    let policy = ["--grant-type", "client_credentials", "--access-token-lifetime", "50"];
+    let machine = json(here, &[&["client", "update", id], &policy[..], &config[..]].concat());
+    assert_eq!(
+        (&machine["grant_types"], &machine["response_types"], &machine["access_token_lifetime"]),
+        (&serde_json::json!(["client_credentials"]), &serde_json::json!([]), &50.into())
+    );
+    let reset = ["client", "update", id, "--access-token-lifetime", "0", "--refresh-token-rotation", "keep"];
+    let reset = json(here, &[&reset, &config[..]].concat());
+    assert_eq!(
+        (reset.get("access_token_lifetime"), &reset["refresh_token_rotation"], &reset["grant_types"]),
+        (None, &"keep".into(), &machine["grant_types"])
+    );
+    let public_machine = ["client", "create", "--name", "X", "--public", "--grant-type", "client_credentials"];
+    fails(here, &[&public_machine, &config[..]].concat(), 1, "anybody could pose as it");
+    fails(here, &["client", "create", "--name", "X", "--grant-type", "password"], 2, "a grant type is");
     let updated =
         json(here, &[&["client", "update", id, "--name", "New", "--scope", "a", "--disable"], &config[..]].concat());
     assert_eq!(

@@ -16,14 +16,14 @@ use crate::harness::{REDIRECT_URI, Registered, Reply, Sidecar, VERIFIER, basic, 
 const ADDRESS: &str = "https://api.example/orders";
 
 /// A key of a client.
-struct Key(EcdsaKeyPair);
+pub(crate) struct Key(EcdsaKeyPair);
 
 fn encode(bytes: impl AsRef<[u8]>) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
 
 impl Key {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
     }
 
@@ -33,7 +33,7 @@ impl Key {
     }
 
     /// RFC 7638 §3.
-    fn thumbprint(&self) -> String {
+    pub(crate) fn thumbprint(&self) -> String {
         let (x, y) = self.coordinates();
         encode(Sha256::digest(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)))
     }
@@ -48,7 +48,7 @@ impl Key {
     }
 
     /// A proof for an endpoint of a server.
-    fn proof(&self, sidecar: &Sidecar, path: &str) -> String {
+    pub(crate) fn proof(&self, sidecar: &Sidecar, path: &str) -> String {
         self.sign(&claims(sidecar, "POST", &format!("http://{}{path}", sidecar.addresses.http)))
     }
 
@@ -66,7 +66,13 @@ fn claims(sidecar: &Sidecar, method: &str, uri: &str) -> Value {
 }
 
 /// A token request, with these proofs.
-async fn post(sidecar: &Sidecar, client: &Registered, path: &str, proofs: &[&str], more: &[(&str, &str)]) -> Reply {
+pub(crate) async fn post(
+    sidecar: &Sidecar,
+    client: &Registered,
+    path: &str,
+    proofs: &[&str],
+    more: &[(&str, &str)],
+) -> Reply {
     let authorization = basic(&client.id, &client.secret);
     let mut headers: Vec<(&str, &str)> = proofs.iter().map(|proof| ("dpop", *proof)).collect();
     let mut parameters = more.to_vec();

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use scopegate::config::{Config, Layers, ListenAddress};
-use scopegate::domain::client::{Client, ClientMetadata, Introspects};
+use scopegate::domain::client::{Client, ClientMetadata, GrantType, Introspects};
 use scopegate::domain::timestamp::Timestamp;
 use scopegate::effects::{Clock, Effects, Entropy};
 use scopegate::facts::redis::SharedCache;
@@ -22,6 +22,7 @@ use scopegate::proto::scopegate::v1::token_service_client::TokenServiceClient;
 use scopegate::server::{Addresses, Server};
 use scopegate::service::Service;
 use scopegate::service::clients::NewClient;
+use scopegate::store::ClientChanges;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tonic::transport::Channel;
@@ -151,6 +152,35 @@ impl Sidecar {
         drop(self.stop.take());
         let thread = self.thread.take().unwrap();
         tokio::task::spawn_blocking(move || thread.join().unwrap()).await.unwrap();
+    }
+
+    /// Another client, with the scopes `a`, `b` and `c`.
+    pub async fn register(&self, public: bool, introspects: Introspects, metadata: ClientMetadata) -> Registered {
+        let new = NewClient {
+            name: "Another".into(),
+            redirect_uris: vec![REDIRECT_URI.parse().unwrap()],
+            scopes: "a b c".parse().unwrap(),
+            public,
+            introspects,
+            metadata,
+        };
+        let (client, secret) = self.service.create_client(new).await.unwrap();
+        Registered {
+            id: client.id.to_string(),
+            secret: secret.map(|secret| secret.expose().to_owned()).unwrap_or_default(),
+        }
+    }
+
+    /// A confidential client that comes by tokens in these ways alone.
+    pub async fn register_for(&self, grant_types: &[GrantType]) -> Registered {
+        let metadata = ClientMetadata { grant_types: grant_types.to_vec(), ..ClientMetadata::default() };
+        self.register(false, Introspects::Own, metadata).await
+    }
+
+    /// Gives a client other metadata.
+    pub async fn change(&self, client: &Registered, metadata: ClientMetadata) {
+        let changes = ClientChanges { metadata: Some(metadata), ..ClientChanges::default() };
+        self.service.update_client(client.id.parse().unwrap(), changes).await.unwrap();
     }
 
     pub fn http(&self) -> Http {

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::harness::{Registered, Sidecar, USERNAME, basic};
 
 #[tokio::test]
-async fn i6_i7_an_active_token_is_described_the_same_way_over_both_fronts() {
+async fn i6_i7_i8_i9_an_active_token_is_described_the_same_way_over_both_fronts() {
     let sidecar = Sidecar::start().await;
     let tokens = sidecar.tokens().await;
     let http = sidecar.http().post_as(&sidecar.shop, "/introspect", &[("token", &tokens.access)]).await;
@@ -101,7 +101,7 @@ async fn i5_a_wrong_hint_does_no_harm() {
 }
 
 #[tokio::test]
-async fn the_metadata_names_every_endpoint_and_each_answers() {
+async fn a20_d2_the_metadata_names_every_endpoint_and_each_answers() {
     let sidecar = Sidecar::start().await;
     let reply = sidecar.http().get("/.well-known/oauth-authorization-server").await;
     assert_eq!((reply.status, reply.header("content-type")), (StatusCode::OK, Some("application/json")));
@@ -109,10 +109,21 @@ async fn the_metadata_names_every_endpoint_and_each_answers() {
     let issuer = format!("http://{}", sidecar.addresses.http);
     assert_eq!(metadata["issuer"], issuer);
     assert_eq!(metadata["code_challenge_methods_supported"], json!(["S256"]));
-    assert_eq!(metadata["grant_types_supported"], json!(["authorization_code", "refresh_token"]));
+    let urn = "urn:ietf:params:oauth:grant-type";
+    let (device_code, exchange) = (format!("{urn}:device_code"), format!("{urn}:token-exchange"));
+    assert_eq!(
+        metadata["grant_types_supported"],
+        json!(["authorization_code", "refresh_token", "client_credentials", device_code, exchange])
+    );
     assert_eq!(metadata["authorization_response_iss_parameter_supported"], true);
     assert_eq!(metadata["scopes_supported"], json!(["a", "b", "c"]));
-    for endpoint in ["authorization_endpoint", "token_endpoint", "revocation_endpoint", "introspection_endpoint"] {
+    for endpoint in [
+        "authorization_endpoint",
+        "token_endpoint",
+        "revocation_endpoint",
+        "introspection_endpoint",
+        "device_authorization_endpoint",
+    ] {
         let path = metadata[endpoint].as_str().unwrap().strip_prefix(&issuer).unwrap();
         let reply = sidecar.http().post(path, &[]).await;
         assert!([400, 401].contains(&reply.status.as_u16()), "{endpoint}: {}", reply.status);

@@ -131,6 +131,18 @@ async fn x10_what_is_not_there_is_told_in_the_form_that_was_asked_for() {
     let page = http.send(http::Method::GET, "/nowhere", &[("accept", "text/html,*/*")], "").await;
     assert_eq!(page.status, StatusCode::NOT_FOUND);
     assert!(page.body.starts_with("<!doctype html>"));
+    for path in ["/authorize", "/login", "/consent", "/logout"] {
+        for (content_type, body, status) in [
+            ("application/json", "{}".to_owned(), StatusCode::BAD_REQUEST),
+            ("application/x-www-form-urlencoded", "x".repeat(70_000), StatusCode::PAYLOAD_TOO_LARGE),
+        ] {
+            let headers = [("accept", "text/html,*/*"), ("content-type", content_type)];
+            let page = http.send(http::Method::POST, path, &headers, &body).await;
+            assert_eq!(page.status, status, "{path}");
+            assert!(page.body.starts_with("<!doctype html>"), "{path}: {}", page.body);
+            assert_eq!(page.header("cache-control"), Some("no-store"));
+        }
+    }
     let style = Browser::new(http).get("/assets/scopegate.css").await;
     assert_eq!(style.header("content-type"), Some("text/css; charset=utf-8"));
 }

@@ -18,7 +18,7 @@ use scopegate::facts::Source;
 use scopegate::server::Backend;
 use scopegate::service::clients::NewClient;
 use scopegate::service::possession::Shown;
-use scopegate::store::{NewGrant, Redemption};
+use scopegate::store::{NewGrant, Redemption, Times};
 
 use crate::harness::{VERIFIER, configuration};
 
@@ -107,11 +107,11 @@ fn a_cached_decision_is_the_uncached_one_and_the_one_that_the_rules_give() {
                 grant: id,
                 client: client.clone(),
                 redirect_uri_parameter: None,
-                challenge,
+                challenge: Some(challenge),
                 variant: 0,
                 variants: vec![scopes.clone().into()],
                 now,
-                expires_at: now.plus(10_000),
+                times: Times { expires_at: now.plus(10_000), idle_until: now.plus(10_000), access_lifetime: 600 },
             };
             assert!(backend.store.redeem(redemption).await.unwrap().is_some());
             if case.revoked {

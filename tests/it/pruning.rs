@@ -248,7 +248,7 @@ async fn a_turn_that_a_wrong_clock_claimed_does_not_end_pruning() {
 }
 
 #[tokio::test]
-async fn a_pruned_grant_is_as_dead_as_it_was() {
+async fn k4_a_pruned_grant_is_as_dead_as_it_was() {
     let sidecar = settled(Sidecar::start().await).await;
     let (code, tokens) = (sidecar.code().await, sidecar.tokens().await);
     let redeemed = sidecar.code().await;

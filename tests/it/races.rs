@@ -76,7 +76,7 @@ impl Pair {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fill_that_races_with_a_revocation_revives_nothing() {
+async fn rg7_a_fill_that_races_with_a_revocation_revives_nothing() {
     let pair = pair().await;
     let tokens = Arc::new(pair.one.many_tokens(ROUNDS).await);
     race(move |number, delay| {
@@ -113,7 +113,7 @@ async fn f13_a_refresh_that_races_with_a_revocation_revives_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_code_that_is_redeemed_while_its_grant_is_revoked_gives_no_live_token() {
+async fn r14_a_code_that_is_redeemed_while_its_grant_is_revoked_gives_no_live_token() {
     let pair = pair().await;
     race(move |_, delay| {
         let pair = pair.clone();
@@ -165,7 +165,7 @@ async fn r15_revoking_all_while_more_is_granted_ends_what_was_before_and_nothing
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_requests_that_are_dropped_leave_nothing_half_done() {
+async fn rg75_ten_thousand_requests_that_are_dropped_leave_nothing_half_done() {
     const REQUESTS: usize = 10_000;
     const GRANTS: usize = 8;
     let sidecar = Arc::new(Sidecar::start().await);

@@ -132,7 +132,7 @@ async fn what_one_server_has_looked_up_another_gets_from_redis() {
 }
 
 #[tokio::test]
-async fn a_user_with_few_permissions_is_enough() {
+async fn rg90_a_user_with_few_permissions_is_enough() {
     let permissions = "on >s3cret resetchannels ~test:* &test:* -@all +get +set +publish +subscribe +ping";
     let user: Vec<&str> = ["--user", "scopegate"].into_iter().chain(permissions.split(' ')).collect();
     let redis = Redis::start_with(&user).await;
@@ -208,7 +208,7 @@ async fn what_redis_lost_or_brings_back_is_only_a_miss() {
 }
 
 #[tokio::test]
-async fn garbage_in_redis_is_only_a_miss_and_is_replaced() {
+async fn rg10_garbage_in_redis_is_only_a_miss_and_is_replaced() {
     let redis = Redis::start().await;
     let configuration = configuration(&redis.url());
     let one = connected(&configuration).await;
@@ -219,6 +219,8 @@ async fn garbage_in_redis_is_only_a_miss_and_is_replaced() {
         let () = redis::cmd("SET").arg(key).arg(value).query_async(&mut connection).await.unwrap();
     };
     for spoil in ["flip", "truncate", "extend", "swap", "list", "random", "empty", "large"] {
+        // What the servers still write of the round before is written within their budget, or not at all.
+        tokio::time::sleep(Duration::from_millis(200)).await;
         let () = redis.ask(&["FLUSHALL"]).await;
         let (live, revoked) = (known_token(&one).await, known_token(&one).await);
         redis.holds(2).await;
@@ -268,7 +270,7 @@ async fn garbage_in_redis_is_only_a_miss_and_is_replaced() {
 }
 
 #[tokio::test]
-async fn without_redis_every_check_is_still_answered_and_quickly() {
+async fn rg77_without_redis_every_check_is_still_answered_and_quickly() {
     let mut redis = Redis::start().await;
     let configuration = configuration(&redis.url());
     let one = connected(&configuration).await;

@@ -147,7 +147,7 @@ async fn f20_refreshing_adds_no_row() {
 }
 
 #[tokio::test]
-async fn a_junk_parameter_in_a_refresh_is_ignored() {
+async fn t5_a_junk_parameter_in_a_refresh_is_ignored() {
     let sidecar = Sidecar::start().await;
     let code = sidecar.code().await;
     let body = [

@@ -122,7 +122,7 @@ async fn r12_a_revocation_survives_a_restart() {
 }
 
 #[tokio::test]
-async fn t27_i20_disabling_ends_what_was_granted_and_enabling_does_not_bring_it_back() {
+async fn t27_i20_f12_r15_disabling_ends_what_was_granted_and_enabling_does_not_bring_it_back() {
     let sidecar = Sidecar::start().await;
     let id = || sidecar.shop.id.parse().unwrap();
     let tokens = sidecar.tokens().await;

@@ -50,6 +50,23 @@ async fn a_strict_revocation_waits_until_every_other_server_denies_the_token() {
 }
 
 #[tokio::test]
+async fn a_strict_revocation_of_what_another_server_has_just_ended_holds_everywhere_too() {
+    // Nobody is told, and the log is read seldom.
+    let seldom = "[cache]\nlease = 6000\n[database]\nnotify = false";
+    let one = Sidecar::with(seldom).await;
+    let (other, third) = (one.beside_with(seldom).await, one.beside_with(seldom).await);
+    let shared = one.database().await.is_shared();
+    for _ in 0..3 {
+        let tokens = one.tokens().await;
+        assert!(other.is_active(&tokens.access).await && third.is_active(&tokens.access).await);
+        one.revoke(&tokens.access, api::RevocationMode::Bounded).await;
+        other.revoke(&tokens.access, api::RevocationMode::Strict).await;
+        assert!(!other.is_active(&tokens.access).await);
+        assert!(!shared || !third.is_active(&tokens.access).await);
+    }
+}
+
+#[tokio::test]
 async fn a_strict_revocation_waits_for_a_server_that_is_silent_until_its_lease_has_ended() {
     let one = Sidecar::start().await;
     let mut database = one.database().await;
@@ -117,7 +134,7 @@ async fn a_server_that_cannot_read_the_log_says_so_after_the_lease_and_recovers(
 }
 
 #[tokio::test]
-async fn what_a_failover_loses_is_revoked_again_and_everything_goes_on() {
+async fn r17_what_a_failover_loses_is_revoked_again_and_everything_goes_on() {
     let one = Sidecar::start().await;
     let other = Sidecar::beside(&one).await;
     let (early, lost, kept) = (one.tokens().await, one.tokens().await, one.tokens().await);

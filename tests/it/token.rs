@@ -14,7 +14,7 @@ fn redemption(code: &str) -> Vec<(&str, &str)> {
 }
 
 #[tokio::test]
-async fn k1_a_code_is_exchanged_for_tokens() {
+async fn k1_t19_t20_a_code_is_exchanged_for_tokens() {
     let sidecar = Sidecar::start().await;
     let reply = sidecar.redeem(&sidecar.code().await).await;
     assert_eq!(reply.status, StatusCode::OK);
@@ -40,7 +40,7 @@ async fn a_public_client_exchanges_its_code_with_its_proof_alone() {
 }
 
 #[tokio::test]
-async fn t1_t2_t3_t25_only_forms_in_a_post_body_count() {
+async fn t1_t2_t3_t4_t17_t25_only_forms_in_a_post_body_count() {
     let sidecar = Sidecar::start().await;
     let http = sidecar.http();
     assert_eq!(http.get("/token").await.status, StatusCode::METHOD_NOT_ALLOWED);
@@ -51,6 +51,7 @@ async fn t1_t2_t3_t25_only_forms_in_a_post_body_count() {
     };
     send("application/json", "{}").await.assert_error(400, "invalid_request");
     send("multipart/form-data; boundary=x", "--x--").await.assert_error(400, "invalid_request");
+    send("", "grant_type=authorization_code").await.assert_error(400, "invalid_request");
     let form_type = "application/x-www-form-urlencoded; charset=utf-8";
     send(form_type, &"x".repeat(70_000)).await.assert_error(413, "invalid_request");
     send(form_type, &"a=1&".repeat(1_000)).await.assert_error(400, "invalid_request");
@@ -58,7 +59,7 @@ async fn t1_t2_t3_t25_only_forms_in_a_post_body_count() {
     send(form_type, "").await.assert_error(400, "invalid_request");
     send(form_type, "grant_type=&x=y").await.assert_error(400, "invalid_request");
     send(form_type, "grant_type=password&username=x&password=y").await.assert_error(400, "unsupported_grant_type");
-    send(form_type, "grant_type=client_credentials").await.assert_error(400, "unsupported_grant_type");
+    send(form_type, "grant_type=client_credentials").await.assert_error(400, "unauthorized_client");
     send(form_type, "grant_type=authorization_code").await.assert_error(400, "invalid_request");
     send(form_type, "grant_type=refresh_token").await.assert_error(400, "invalid_request");
 }
@@ -74,7 +75,7 @@ async fn t6_parameters_in_the_uri_do_not_count() {
 }
 
 #[tokio::test]
-async fn t8_to_t15_who_does_not_prove_to_be_the_client_is_refused_and_the_code_stays_good() {
+async fn t8_to_t13_t15_who_does_not_prove_to_be_the_client_is_refused_and_the_code_stays_good() {
     let sidecar = Sidecar::start().await;
     let http = sidecar.http();
     let code = sidecar.code().await;
@@ -136,7 +137,7 @@ async fn k5_a_code_in_the_hands_of_another_client_is_worth_nothing_and_stays_goo
 }
 
 #[tokio::test]
-async fn k6_to_k13_a_wrong_proof_does_not_burn_the_code_and_five_do() {
+async fn k6_k8_k10_to_k13_a_wrong_proof_does_not_burn_the_code_and_five_do() {
     let sidecar = Sidecar::start().await;
     let code = sidecar.code().await;
     let attempt = async |code: &str, other: &[(&str, &str)]| {
@@ -211,7 +212,7 @@ async fn k16_a_user_or_a_client_that_is_disabled_before_the_exchange_gets_nothin
 #[tokio::test]
 async fn t26_a_rotated_secret_replaces_the_old_one() {
     let sidecar = Sidecar::start().await;
-    let secret = sidecar.service.rotate_client_secret(sidecar.shop.id.parse().unwrap()).await.unwrap();
+    let secret = sidecar.service.rotate_client_secret(sidecar.shop.id.parse().unwrap(), 0).await.unwrap();
     let code = sidecar.code().await;
     sidecar.redeem(&code).await.assert_error(401, "invalid_client");
     let rotated = Registered { id: sidecar.shop.id.clone(), secret: secret.expose().into() };

@@ -62,9 +62,14 @@ impl Codec {
         put_number(&mut value, facts.generation.into());
         put_number(&mut value, facts.created_seq);
         put_number(&mut value, facts.as_of);
-        let tag: [u8; TAG] = self.keys.values.tag(&[key.as_bytes(), &value]);
-        value.extend_from_slice(&tag);
-        value
+        self.seal(key, value)
+    }
+
+    /// A payload with its tag.
+    pub(super) fn seal(&self, key: &str, mut payload: Vec<u8>) -> Vec<u8> {
+        let tag: [u8; TAG] = self.keys.values.tag(&[key.as_bytes(), &payload]);
+        payload.extend_from_slice(&tag);
+        payload
     }
 
     /// The facts, if one of us wrote them under this name.
@@ -187,7 +192,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_is_read_and_nothing_else_is(
+        fn rg5_rg10_what_was_written_is_read_and_nothing_else_is(
             facts in facts(),
             position in any::<proptest::sample::Index>(),
             bit in 0..8_u8,
@@ -211,13 +216,12 @@ mod tests {
         }
 
         #[test]
-        fn nothing_that_carries_a_right_tag_makes_the_reader_fail(
+        fn rg9_rg70_nothing_that_carries_a_right_tag_makes_the_reader_fail(
             payload in proptest::collection::vec(any::<u8>(), 0..200),
         ) {
             let codec = codec("p:");
             let payload = [&[VERSION][..], &payload].concat();
-            let tag: [u8; TAG] = codec.keys.values.tag(&[b"key", &payload]);
-            if let Some(facts) = codec.decode("key", &[&payload[..], &tag].concat()) {
+            if let Some(facts) = codec.decode("key", &codec.seal("key", payload)) {
                 prop_assert!(facts.variants.len() <= MAX_VARIANTS);
             }
         }
@@ -226,10 +230,7 @@ mod tests {
     #[test]
     fn another_version_and_trailing_bytes_are_not_read() {
         let codec = codec("p:");
-        let signed = |payload: &[u8]| {
-            let tag: [u8; TAG] = codec.keys.values.tag(&[b"key", payload]);
-            codec.decode("key", &[payload, &tag].concat())
-        };
+        let signed = |payload: &[u8]| codec.decode("key", &codec.seal("key", payload.to_vec()));
         let good = [VERSION, 1, b'c', 0, 0, 0, 0, 0, 0, 0];
         assert!(signed(&good).is_some());
         assert_eq!(signed(&[&[2], &good[1..]].concat()), None);
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_tells_nothing_about_its_grant() {
+    fn rg91_a_name_tells_nothing_about_its_grant() {
         let key = codec("p:").key(GrantId::from_bytes([1; 16]), 0);
         assert_eq!(key.len(), "p:f:".len() + 22);
         assert_ne!(key, codec("p:").key(GrantId::from_bytes([1; 16]), 1));

@@ -93,6 +93,66 @@ impl Database {
         }
     }
 
+    /// Everything that is stored, a line for each row.
+    pub async fn dump(&mut self) -> String {
+        let mut lines = Vec::new();
+        for table in self.tables().await {
+            match self {
+                Self::Sqlite(connection) => {
+                    let rows = AssertSqlSafe(format!("SELECT * FROM \"{table}\""));
+                    for row in sqlx::query(rows).fetch_all(connection).await.unwrap() {
+                        let values: Vec<String> = (0..row.len())
+                            .map(|column| {
+                                let bytes: Option<Vec<u8>> = row.try_get_unchecked(column).unwrap();
+                                String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
+                            })
+                            .collect();
+                        lines.push(format!("{table}: {}", values.join(" ")));
+                    }
+                }
+                Self::Postgres(connection) => {
+                    let rows = AssertSqlSafe(format!("SELECT t::text FROM \"{table}\" t"));
+                    for row in sqlx::query(rows).fetch_all(connection).await.unwrap() {
+                        lines.push(format!("{table}: {}", row.get::<String, _>(0)));
+                    }
+                }
+            }
+        }
+        lines.join("\n")
+    }
+
+    async fn tables(&mut self) -> Vec<String> {
+        match self {
+            Self::Sqlite(connection) => {
+                let names = sqlx::query("SELECT name FROM sqlite_master WHERE type = 'table'");
+                names.fetch_all(connection).await.unwrap().iter().map(|row| row.get(0)).collect()
+            }
+            Self::Postgres(connection) => {
+                let names = sqlx::query("SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()");
+                names.fetch_all(connection).await.unwrap().iter().map(|row| row.get(0)).collect()
+            }
+        }
+    }
+
+    /// How many rows there are in the tables that grow with clients, users and what they do.
+    pub async fn rows(&mut self) -> i64 {
+        let mut rows = 0;
+        for table in [
+            "clients",
+            "subjects",
+            "accounts",
+            "grants",
+            "browser_sessions",
+            "revocation_log",
+            "revoked_sets",
+            "device_requests",
+            "user_code_attempts",
+        ] {
+            rows += self.count(table).await;
+        }
+        rows
+    }
+
     /// Makes every write to grants wait until `COMMIT`.
     pub async fn hold_writes(&mut self) {
         match self {

@@ -88,6 +88,14 @@ impl Reply {
         Tokens { access: member("access_token"), refresh: member("refresh_token"), scope: member("scope") }
     }
 
+    /// The access token of a token response without a refresh token.
+    pub fn access_token(&self) -> String {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.body);
+        let json = self.json();
+        assert_eq!(json.get("refresh_token"), None);
+        json["access_token"].as_str().unwrap_or_else(|| panic!("no access_token: {json}")).to_owned()
+    }
+
     /// Asserts an error answer of RFC 6749 §5.2, in its form.
     #[track_caller]
     pub fn assert_error(&self, status: u16, error: &str) {

@@ -1,7 +1,7 @@
 -- Authorization requests that clients pushed (RFC 9126). id_hash: of the last part of the request_uri; request: its parameters as a form.
 CREATE TABLE pushed_requests (
     id_hash    BYTEA  NOT NULL PRIMARY KEY,
-    client_id  TEXT   NOT NULL REFERENCES clients (id),
+    client_id  TEXT   NOT NULL REFERENCES clients (id) ON DELETE CASCADE,
     request    TEXT   NOT NULL,
     expires_at BIGINT NOT NULL,
     used_at    BIGINT

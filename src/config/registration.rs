@@ -1,0 +1,103 @@
+//! The section `[registration]`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, Scopes, Secret};
+use crate::domain::registration::{Gate, RegistrationPolicy};
+use crate::domain::scope::{Scope, ScopeSet};
+use crate::domain::secret::SecretHash;
+
+/// The shortest initial access token.
+const MIN_TOKEN_LENGTH: usize = 32;
+
+/// Clients that register themselves (RFC 7591).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Registration {
+    /// `off`; `token`, for those who have the initial access token; or `open`, for everybody.
+    pub mode: RegistrationMode,
+    /// What they present with `token`: 32 random characters or more.
+    pub initial_access_token: Secret,
+    /// What they may ask for. Empty: all of `scopes.catalogue`.
+    pub scopes: Vec<String>,
+    /// With `open`, how many may be registered from one address in an hour, by each server. Behind a proxy, all come from its address.
+    pub per_hour: u32,
+    /// How many there may be.
+    pub max_clients: u32,
+    /// One that gets no token for so long after its registration is deleted, in seconds.
+    pub unused_lifetime: u32,
+}
+
+/// Who may register a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RegistrationMode {
+    Off,
+    Token,
+    Open,
+}
+
+impl Default for Registration {
+    fn default() -> Self {
+        Self {
+            mode: RegistrationMode::Off,
+            initial_access_token: Secret::default(),
+            scopes: Vec::new(),
+            per_hour: 20,
+            max_clients: 1_000,
+            unused_lifetime: 86_400,
+        }
+    }
+}
+
+impl Registration {
+    pub(super) fn validate(&self, scopes: &Scopes) -> Result<(), ConfigError> {
+        let wrong = |key: &str, why: &str| Err(ConfigError::new(&format!("registration.{key}"), why));
+        if self.mode == RegistrationMode::Token && self.initial_access_token.expose().len() < MIN_TOKEN_LENGTH {
+            return wrong(
+                "initial_access_token",
+                "this has 32 characters or more; `openssl rand -base64 32` makes one",
+            );
+        }
+        let unknown = |scope: &&String| !scopes.catalogue.is_empty() && !scopes.catalogue.contains_key(*scope);
+        if self.scopes.iter().any(|scope| !Scope::is_well_formed(scope))
+            || self.scopes.iter().any(|scope| unknown(&scope))
+        {
+            return wrong("scopes", "these are scopes of scopes.catalogue");
+        }
+        if self.mode != RegistrationMode::Off && self.scopes.is_empty() && scopes.catalogue.is_empty() {
+            return wrong(
+                "scopes",
+                "what clients may ask for that register themselves has to be said, here or in scopes.catalogue",
+            );
+        }
+        for (key, number, most) in [
+            ("per_hour", self.per_hour, 3_600),
+            ("max_clients", self.max_clients, 1_000_000),
+            ("unused_lifetime", self.unused_lifetime, 86_400 * 365),
+        ] {
+            if !(1..=most).contains(&number) {
+                return wrong(key, &format!("this is a number from 1 to {most}"));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn policy(&self, scopes: &Scopes) -> RegistrationPolicy {
+        let names: Vec<&str> = if self.scopes.is_empty() {
+            scopes.catalogue.keys().map(String::as_str).collect()
+        } else {
+            self.scopes.iter().map(String::as_str).collect()
+        };
+        RegistrationPolicy {
+            gate: match self.mode {
+                RegistrationMode::Off => Gate::Nobody,
+                RegistrationMode::Token => Gate::Token(SecretHash::of(self.initial_access_token.expose())),
+                RegistrationMode::Open => Gate::Everybody { per_hour: self.per_hour },
+            },
+            scopes: names.join(" ").parse::<ScopeSet>().unwrap_or_default(),
+            max_clients: self.max_clients,
+            unused_lifetime: self.unused_lifetime,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! `POST /device_authorization` and `GET|POST /device` (RFC 8628 §3.1 and §3.3).
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::{StatusCode, Uri};
+use serde_json::json;
+
+use super::error::{OAuthFailure, no_store, unavailable_page};
+use super::extract::{AuthorizationHeaders, Form, PageForm, SessionCookie};
+use super::{Context, authorize, pages};
+use crate::domain::parameters::Parameters;
+use crate::service::device::{DeviceDecision, DeviceStep};
+
+pub(super) async fn authorize(
+    State(service): State<Context>,
+    authorization: AuthorizationHeaders,
+    Form(form): Form,
+) -> Result<Response, OAuthFailure> {
+    let answer = service.authorize_device(&authorization.values(), &form).await?;
+    let body = json!({
+        "device_code": answer.device_code.expose(),
+        "user_code": answer.user_code.to_string(),
+        "verification_uri": answer.verification_uri,
+        "verification_uri_complete": answer.verification_uri_complete,
+        "expires_in": answer.expires_in,
+        "interval": answer.interval,
+    });
+    Ok((no_store(), Json(body)).into_response())
+}
+
+pub(super) async fn show(State(service): State<Context>, cookie: SessionCookie, uri: Uri) -> Response {
+    let query = uri.query().unwrap_or_default();
+    let parameters = Parameters::parse(query.as_bytes()).unwrap_or_default();
+    match service.device_step(parameters.get("user_code"), cookie.value()).await {
+        Ok(DeviceStep::SignIn) => pages::redirect(&pages::with_request("/login", &format!("{PATH}{query}"))),
+        Ok(DeviceStep::EnterCode) => pages::device(StatusCode::OK, None),
+        Ok(DeviceStep::UnknownCode) => pages::device(
+            StatusCode::NOT_FOUND,
+            Some("No device waits with this code. Check it, or have your device show a new one."),
+        ),
+        Ok(DeviceStep::TooManyCodes) => pages::device(
+            StatusCode::TOO_MANY_REQUESTS,
+            Some("These were too many wrong codes. Please wait ten minutes and try again."),
+        ),
+        Ok(DeviceStep::Confirm(consent)) => pages::device_consent(&consent),
+        Err(error) => unavailable_page(&error),
+    }
+}
+
+pub(super) async fn decide(
+    State(service): State<Context>,
+    cookie: SessionCookie,
+    PageForm(form): PageForm,
+) -> Response {
+    match service.decide_device(&form, cookie.value()).await {
+        Ok(DeviceDecision::Connected) => {
+            pages::notice("Your device is connected", "You can close this page and go on there.")
+        }
+        Ok(DeviceDecision::Denied) => pages::notice("Your device is not connected", "You can close this page."),
+        Err(failure) => authorize::not_decided(failure),
+    }
+}
+
+/// How an authorization request that waits for a sign-in differs from a device that does: no query begins like this.
+const PATH: &str = "/device?";
+
+/// Where a sign-in leads if it is for a device.
+pub(super) fn continuation(request: &str) -> Option<String> {
+    request.strip_prefix(PATH).map(|query| format!("{PATH}{query}"))
+}

@@ -1,0 +1,265 @@
+//! The device flow (RFC 8628): a device without a browser shows a code, and its user enters it here.
+//!
+//! The device code is a signed pointer to the request, and the request has the id of the grant to be. Who enters user codes is signed in,
+//! and may enter few that are none: a code is short, so it is not there to be guessed at (RFC 8628 §5.1).
+
+use super::Service;
+use super::authorization::{DecisionFailure, DescribedScope};
+use super::sign_in::BrowserSession;
+use super::token_endpoint::{FirstVariants, IssuedTokens};
+use crate::domain::authorization::{Fatal, requested_scopes};
+use crate::domain::client::{Client, GrantType};
+use crate::domain::dpop::{Proof, Thumbprint};
+use crate::domain::error::{AccessDenied, Failure, InvalidGrant, InvalidRequest, OAuthError, Unavailable};
+use crate::domain::grant::{Confirmation, GrantState, Restriction, SessionId, Variant};
+use crate::domain::parameters::Parameters;
+use crate::domain::scope::ScopeSet;
+use crate::domain::timestamp::Timestamp;
+use crate::domain::token::{GrantId, Token, TokenKind, TokenText};
+use crate::domain::user_code::UserCode;
+use crate::store::{DeviceApproval, DeviceRequest, DeviceState, NewDeviceRequest, Redemption};
+
+/// How long a user has to enter the code and to decide, in seconds.
+const LIFETIME: u32 = 600;
+/// How long a device waits between two requests, in seconds (RFC 8628 §3.2).
+const INTERVAL: u32 = 5;
+/// So many codes that are none may a user enter in ten minutes.
+const MAX_WRONG_CODES: u32 = 5;
+/// So often another user code is drawn where one is taken.
+const DRAWS: usize = 3;
+
+/// The answer to a device (RFC 8628 §3.2).
+pub struct DeviceAuthorization {
+    pub device_code: TokenText,
+    pub user_code: UserCode,
+    pub verification_uri: String,
+    pub verification_uri_complete: String,
+    /// Seconds.
+    pub expires_in: u32,
+    /// Seconds.
+    pub interval: u32,
+}
+
+/// What to show to a user who connects a device.
+pub enum DeviceStep {
+    /// Nobody is signed in.
+    SignIn,
+    /// Ask for the code.
+    EnterCode,
+    /// The code is none, or none any more.
+    UnknownCode,
+    /// Too many were none.
+    TooManyCodes,
+    /// Show the code, and ask whether it is that of the user's own device.
+    Confirm(Box<DeviceConsent>),
+}
+
+/// What the page that asks for consent says, and what its form carries.
+pub struct DeviceConsent {
+    pub client: Client,
+    pub username: String,
+    pub user_code: UserCode,
+    pub scopes: Vec<DescribedScope>,
+    pub ticket: String,
+}
+
+/// What the user decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceDecision {
+    Connected,
+    Denied,
+}
+
+impl Service {
+    /// RFC 8628 §3.1. What `resource` (RFC 8707) and `dpop_jkt` (RFC 9449 §10) say holds for the grant, as it does at `/authorize`.
+    pub async fn authorize_device(
+        &self,
+        authorization: &[&[u8]],
+        form: &Parameters,
+    ) -> Result<DeviceAuthorization, Failure> {
+        form.refuse_repeated()?;
+        let client = self.authenticate_client(authorization, form).await?;
+        if !client.may_use(GrantType::DeviceCode) {
+            return Err(OAuthError::UnauthorizedClient.into());
+        }
+        let scopes = requested_scopes(form, &client, &self.settings.implications)?;
+        let resources = self.settings.resources.requested(form)?;
+        let scopes = self.settings.resources.scopes_at(&resources, &scopes)?;
+        let key: Option<Thumbprint> = form.get("dpop_jkt").map(str::parse).transpose().map_err(InvalidRequest::from)?;
+        let confirmation = key.map(|key| Confirmation::Jkt(key.as_str().into()));
+        let variant = Variant::new(scopes, Restriction { resources, confirmation });
+        self.can_sign()?;
+        let now = self.effects.now();
+        for _ in 0..DRAWS {
+            let user_code = UserCode::from_entropy(self.effects.random_bytes());
+            let id = self.effects.grant_id();
+            let request = NewDeviceRequest {
+                id,
+                client: client.id.clone(),
+                user_code: self.user_code_tag(user_code),
+                variant: variant.clone(),
+                interval: INTERVAL,
+                now,
+                expires_at: now.plus(LIFETIME),
+            };
+            if self.store.insert_device_request(request).await? {
+                let verification_uri = format!("{}/device", self.settings.issuer);
+                return Ok(DeviceAuthorization {
+                    device_code: self.device_code(id, now),
+                    user_code,
+                    verification_uri_complete: format!("{verification_uri}?user_code={user_code}"),
+                    verification_uri,
+                    expires_in: LIFETIME,
+                    interval: INTERVAL,
+                });
+            }
+        }
+        let cause = "too many devices of this client wait for a user".into();
+        Err(Unavailable { operation: "insert a device request", cause }.into())
+    }
+
+    /// RFC 8628 §3.4. Only the device comes here, so a code that is used again was not stolen on the way, and nothing is revoked.
+    pub(super) async fn poll_for_device(
+        &self,
+        client: &Client,
+        proof: Option<&Proof>,
+        form: &Parameters,
+    ) -> Result<IssuedTokens, Failure> {
+        let now = self.effects.now();
+        let code =
+            self.presented(form.require("device_code")?, TokenKind::DeviceCode).ok_or(InvalidGrant::DeviceCode)?;
+        if code.is_expired(now) {
+            return Err(OAuthError::ExpiredToken.into());
+        }
+        let state = self.store.poll_device(code.grant, client.id.clone(), now).await?;
+        match state.ok_or(InvalidGrant::DeviceCode)? {
+            DeviceState::Pending => Err(OAuthError::AuthorizationPending.into()),
+            DeviceState::Hasty => Err(OAuthError::SlowDown.into()),
+            DeviceState::Denied => Err(AccessDenied::ByUser.into()),
+            DeviceState::Approved => {
+                // What the grant says does not change before it is redeemed.
+                let pending = self.store.grant(code.grant).await?.filter(|grant| grant.state == GrantState::Pending);
+                let pending = pending.filter(|grant| grant.client == client.id).ok_or(InvalidGrant::DeviceCode)?;
+                let key = self.claim_key(proof).await?;
+                let FirstVariants { variant, variants } = self.first_variants(client, &pending, key, form)?;
+                let redemption = Redemption {
+                    grant: code.grant,
+                    client: client.id.clone(),
+                    redirect_uri_parameter: None,
+                    challenge: None,
+                    variant,
+                    variants,
+                    now,
+                    times: self.times(client, now),
+                };
+                let grant = self.store.redeem(redemption).await?.ok_or(InvalidGrant::DeviceCode)?;
+                self.tokens_of(client, &grant).ok_or(InvalidGrant::DeviceCode.into())
+            }
+        }
+    }
+
+    /// `user_code` is what the user entered, or what the device put into the link (RFC 8628 §3.3.1).
+    pub async fn device_step(&self, user_code: Option<&str>, cookie: Option<&str>) -> Result<DeviceStep, Unavailable> {
+        let Some(session) = self.browser_session(cookie).await? else { return Ok(DeviceStep::SignIn) };
+        let Some(text) = user_code else { return Ok(DeviceStep::EnterCode) };
+        let Ok(user_code) = text.parse() else { return Ok(DeviceStep::UnknownCode) };
+        let now = self.effects.now();
+        let subject = &session.session.subject;
+        if self.store.count_user_code(subject.clone(), now).await? > MAX_WRONG_CODES {
+            tracing::warn!(sub = subject.as_str(), "a user entered too many codes that are none");
+            return Ok(DeviceStep::TooManyCodes);
+        }
+        let Some((request, client)) = self.waiting_device(user_code, now).await? else {
+            return Ok(DeviceStep::UnknownCode);
+        };
+        self.store.forgive_user_code(subject.clone()).await?;
+        Ok(DeviceStep::Confirm(Box::new(DeviceConsent {
+            ticket: self.ticket(request.id, &session, &sealed_with(user_code)),
+            client,
+            username: session.session.username,
+            user_code,
+            scopes: request.variant.scopes.iter().map(|scope| self.describe(scope)).collect(),
+        })))
+    }
+
+    /// Takes the user's decision from the form.
+    pub async fn decide_device(
+        &self,
+        form: &Parameters,
+        cookie: Option<&str>,
+    ) -> Result<DeviceDecision, DecisionFailure> {
+        let session = self.browser_session(cookie).await?.ok_or(DecisionFailure::SignedOut)?;
+        let user_code: UserCode =
+            form.get("user_code").and_then(|text| text.parse().ok()).ok_or(DecisionFailure::Forged)?;
+        let ticket = form.get("ticket").ok_or(DecisionFailure::Forged)?;
+        let id = self.open_ticket(ticket, &session, &sealed_with(user_code))?;
+        let now = self.effects.now();
+        let waiting = self.waiting_device(user_code, now).await?.filter(|(request, _)| request.id == id);
+        let (request, _) = waiting.ok_or(DecisionFailure::Used)?;
+        let kept = request.variant.scopes.filter(|scope| form.all("scope").any(|kept| kept == scope));
+        let approved = match form.get("decision") {
+            Some("approve") => !kept.is_empty(),
+            Some("deny") => false,
+            _ => return Err(Fatal::Malformed.into()),
+        };
+        if !approved {
+            let denied = self.store.deny_device(id, now).await?;
+            return if denied { Ok(DeviceDecision::Denied) } else { Err(DecisionFailure::Used) };
+        }
+        self.approve_device(request, &session, kept, now).await
+    }
+
+    async fn approve_device(
+        &self,
+        request: DeviceRequest,
+        session: &BrowserSession,
+        kept: ScopeSet,
+        now: Timestamp,
+    ) -> Result<DeviceDecision, DecisionFailure> {
+        let approval = DeviceApproval {
+            id: request.id,
+            subject: session.session.subject.clone(),
+            session: SessionId::of(&session.id),
+            variant: request.variant.with_scopes(kept),
+            now,
+        };
+        let approved = self.store.approve_device(approval).await?;
+        if approved { Ok(DeviceDecision::Connected) } else { Err(DecisionFailure::Used) }
+    }
+
+    /// The request with this code that nobody has decided yet, and the client that makes it.
+    async fn waiting_device(
+        &self,
+        user_code: UserCode,
+        now: Timestamp,
+    ) -> Result<Option<(DeviceRequest, Client)>, Unavailable> {
+        let Some(request) = self.store.device_request(self.user_code_tag(user_code), now).await? else {
+            return Ok(None);
+        };
+        let client = self.store.client(request.client.clone()).await?;
+        let client = client.filter(|client| client.disabled_at.is_none() && client.may_use(GrantType::DeviceCode));
+        Ok(client.map(|client| (request, client)))
+    }
+
+    fn device_code(&self, id: GrantId, now: Timestamp) -> TokenText {
+        self.token_keys.seal(&Token {
+            kind: TokenKind::DeviceCode,
+            variant: 0,
+            grant: id,
+            generation: 0,
+            serial: 0,
+            issued_at: now,
+            lifetime: LIFETIME,
+        })
+    }
+
+    /// What a user code is found by. Whoever reads the database cannot enter it.
+    fn user_code_tag(&self, user_code: UserCode) -> [u8; 16] {
+        self.form_key.tag(&[b"user code", user_code.as_bytes()])
+    }
+}
+
+/// What takes the place of the authorization request in a ticket. None of those is like this: they name a client.
+fn sealed_with(user_code: UserCode) -> String {
+    format!("/device?{user_code}")
+}

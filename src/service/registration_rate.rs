@@ -1,0 +1,78 @@
+//! How often an address may register a client. In this process alone, and in bounded memory: addresses share a bucket where they fall
+//! into the same one, so however many there are, none is forgotten and nothing grows.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
+use std::sync::Mutex;
+
+use crate::domain::timestamp::Timestamp;
+
+const BUCKETS: usize = 4_096;
+/// What a full bucket lasts for, in seconds.
+const HOUR: i64 = 3_600;
+
+/// The generic cell rate algorithm: of each bucket, when it will be full again.
+pub(super) struct RegistrationRate {
+    /// Nobody outside can tell which addresses share a bucket.
+    hasher: RandomState,
+    full_at: Mutex<Box<[i64]>>,
+}
+
+impl RegistrationRate {
+    pub(super) fn new() -> Self {
+        Self { hasher: RandomState::new(), full_at: Mutex::new(vec![0; BUCKETS].into_boxed_slice()) }
+    }
+
+    /// Whether one more may be registered from an address, `per_hour` being allowed.
+    pub(super) fn admits(&self, address: Option<IpAddr>, per_hour: u32, now: Timestamp) -> bool {
+        let hash = self.hasher.hash_one(address.map(network));
+        let bucket = usize::try_from(hash % BUCKETS as u64).unwrap_or_default();
+        let now = now.as_unix();
+        // A panic elsewhere does not open the gate.
+        let Ok(mut full_at) = self.full_at.lock() else { return false };
+        // A clock that was set back must not close it for longer than an hour.
+        full_at[bucket] = full_at[bucket].clamp(now, now + HOUR);
+        let next = full_at[bucket] + HOUR / i64::from(per_hour.max(1));
+        if next > now + HOUR {
+            return false;
+        }
+        full_at[bucket] = next;
+        true
+    }
+}
+
+/// An address, or of IPv6 the 64 bits of the network: the rest is the host's to choose.
+fn network(address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => u64::try_from(address.to_bits() >> 64).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn n5_an_address_has_so_many_an_hour_and_others_have_their_own() {
+        let rate = RegistrationRate::new();
+        let [one, same_network]: [IpAddr; 2] =
+            ["2001:db8::1", "2001:db8::2"].map(|text| text.parse().expect("an address"));
+        let now = Timestamp::from_unix(1_000_000);
+        assert_eq!((0..9).filter(|_| rate.admits(Some(one), 4, now)).count(), 4);
+        assert!(!rate.admits(Some(same_network), 4, now));
+        assert!(!rate.admits(Some(one), 4, now.plus(899)));
+        assert!(rate.admits(Some(one), 4, now.plus(900)) && !rate.admits(Some(one), 4, now.plus(900)));
+        assert!(rate.admits(Some(one), 4, Timestamp::from_unix(1_000_000 + 2 * HOUR)));
+        let others = (0..100_u32).filter(|number| rate.admits(Some(IpAddr::V4((*number).into())), 1, now)).count();
+        assert!(others > 80, "{others}");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_closes_it_for_an_hour_at_most() {
+        let rate = RegistrationRate::new();
+        assert!(rate.admits(None, 1, Timestamp::from_unix(1_000_000)));
+        assert!(!rate.admits(None, 1, Timestamp::from_unix(1_000)));
+        assert!(rate.admits(None, 1, Timestamp::from_unix(1_000 + HOUR)));
+    }
+}
