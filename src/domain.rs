@@ -19,5 +19,7 @@ pub mod token;
 pub mod grant;
 pub mod revocation;
 pub mod dpop;
+pub mod certificate;
+pub mod network;
 pub mod decision;
 pub mod challenge;

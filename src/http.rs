@@ -15,6 +15,8 @@ mod protected_resource;
 mod revoke;
 mod token;
 
+pub use self::extract::PeerAddress;
+
 use std::sync::Arc;
 
 use axum::Router;

@@ -84,6 +84,8 @@ pub struct ClientMetadata {
     pub require_pushed_authorization_requests: bool,
     /// It gets tokens only with a DPoP proof (RFC 9449 §5.2).
     pub dpop_bound_access_tokens: bool,
+    /// It gets tokens only with its certificate, and bound to it (RFC 8705 §3.4).
+    pub tls_client_certificate_bound_access_tokens: bool,
 }
 
 impl Default for ClientMetadata {
@@ -93,6 +95,7 @@ impl Default for ClientMetadata {
             resources: Vec::new(),
             require_pushed_authorization_requests: false,
             dpop_bound_access_tokens: false,
+            tls_client_certificate_bound_access_tokens: false,
         }
     }
 }

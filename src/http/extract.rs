@@ -1,5 +1,6 @@
 //! What handlers take from a request.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -13,6 +14,7 @@ use super::error::OAuthFailure;
 use crate::domain::error::InvalidRequest;
 use crate::domain::parameters::Parameters;
 use crate::service::Settings;
+use crate::service::possession::ShownKeys;
 
 /// The largest form.
 const MAX_FORM_BYTES: usize = 64 << 10;
@@ -77,20 +79,23 @@ impl FromRequestParts<Context> for AuthorizationHeaders {
     }
 }
 
-/// Every `DPoP` header, for the same reason (RFC 9449 §4.3).
-pub(super) struct ProofHeaders(Vec<Vec<u8>>);
+/// Where a connection comes from: an extension of its requests.
+#[derive(Clone, Copy)]
+pub struct PeerAddress(pub IpAddr);
 
-impl ProofHeaders {
-    pub(super) fn values(&self) -> Vec<&[u8]> {
-        self.0.iter().map(Vec::as_slice).collect()
-    }
-}
+/// Every `DPoP` header, for the same reason (RFC 9449 §4.3), and the client's certificate.
+pub(super) struct Keys(pub(super) ShownKeys);
 
-impl FromRequestParts<Context> for ProofHeaders {
+impl FromRequestParts<Context> for Keys {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Context) -> Result<Self, Infallible> {
-        Ok(Self(parts.headers.get_all("dpop").iter().map(|value| value.as_bytes().to_vec()).collect()))
+    async fn from_request_parts(parts: &mut Parts, service: &Context) -> Result<Self, Infallible> {
+        let proofs = parts.headers.get_all("dpop").iter().map(|value| value.as_bytes().to_vec()).collect();
+        let certificate = match (&service.settings.client_certificates, parts.extensions.get()) {
+            (Some(certificates), Some(PeerAddress(peer))) => certificates.of(&parts.headers, *peer),
+            _ => None,
+        };
+        Ok(Self(ShownKeys { proofs, certificate }))
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -16,9 +18,11 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tower::util::MapRequest;
 
 use super::bind::CoreListener;
 use crate::grpc::GrpcFront;
+use crate::http::PeerAddress;
 
 /// Connections at a time, over all listeners.
 const MAX_CONNECTIONS: usize = 4_096;
@@ -152,20 +156,31 @@ async fn serve(stream: Stream, front: Front, permit: OwnedSemaphorePermit, mut d
     };
     if speaks {
         match stream {
-            Stream::Tcp(stream, peer) => serve_io(stream, peer, front, draining).await,
-            Stream::Unix(stream) => serve_io(stream, Peer::Local, front, draining).await,
+            Stream::Tcp(stream, peer) => {
+                let address = stream.peer_addr().ok().map(|address| PeerAddress(address.ip()));
+                serve_io(stream, (peer, address), front, draining).await;
+            }
+            Stream::Unix(stream) => serve_io(stream, (Peer::Local, None), front, draining).await,
         }
     }
     drop(permit);
 }
 
-async fn serve_io<S>(stream: S, peer: Peer, front: Front, draining: watch::Receiver<bool>)
-where
+async fn serve_io<S>(
+    stream: S,
+    (peer, address): (Peer, Option<PeerAddress>),
+    front: Front,
+    draining: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let io = TokioIo::new(stream);
     let ended = match front {
         Front::Http(router) => {
+            let router = MapRequest::new(router, move |mut request: Request<Incoming>| {
+                address.map(|address| request.extensions_mut().insert(address));
+                request
+            });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_PATIENCE)

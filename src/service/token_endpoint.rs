@@ -1,8 +1,8 @@
 //! The token endpoint (RFC 6749 §3.2): a code, or a refresh token, for tokens.
 
 use super::Service;
+use super::possession::{BindingKey, ShownKeys};
 use crate::domain::client::Client;
-use crate::domain::dpop::{InvalidProof, Proof};
 use crate::domain::error::{Failure, InvalidGrant, InvalidScope, OAuthError};
 use crate::domain::grant::{Grant, GrantState, RefreshStanding, Restriction, Rotation, Variant, VariantIndex};
 use crate::domain::parameters::Parameters;
@@ -24,23 +24,20 @@ pub struct IssuedTokens {
 }
 
 impl Service {
-    /// `authorization` and `proofs` are the values of the `Authorization` and `DPoP` headers.
+    /// `authorization` has the values of the `Authorization` headers.
     pub async fn issue(
         &self,
         authorization: &[&[u8]],
-        proofs: &[&[u8]],
+        shown: &ShownKeys,
         form: &Parameters,
     ) -> Result<IssuedTokens, Failure> {
         form.refuse_repeated()?;
         let client = self.authenticate_client(authorization, form).await?;
         self.can_sign()?;
-        let proof = self.proof_at("/token", proofs)?;
-        if proof.is_none() && client.metadata.dpop_bound_access_tokens {
-            return Err(InvalidProof::Required.into());
-        }
+        let key = self.binding_key(&client, shown)?;
         match form.require("grant_type")? {
-            "authorization_code" => self.redeem_code(&client, proof.as_ref(), form).await,
-            "refresh_token" => self.refresh(&client, proof.as_ref(), form).await,
+            "authorization_code" => self.redeem_code(&client, key.as_ref(), form).await,
+            "refresh_token" => self.refresh(&client, key.as_ref(), form).await,
             _ => Err(OAuthError::UnsupportedGrantType.into()),
         }
     }
@@ -50,7 +47,7 @@ impl Service {
     async fn redeem_code(
         &self,
         client: &Client,
-        proof: Option<&Proof>,
+        key: Option<&BindingKey>,
         form: &Parameters,
     ) -> Result<IssuedTokens, Failure> {
         let now = self.effects.now();
@@ -69,7 +66,7 @@ impl Service {
         if pending.state != GrantState::Pending {
             return self.refuse_code(client, &code, now).await;
         }
-        let key = self.claim_key(proof).await?;
+        let key = self.claim_key(key).await?;
         let granted = pending.variants.first().ok_or(InvalidGrant::Code)?;
         if granted.confirmation().is_some_and(|bound| key.as_ref() != Some(bound)) {
             return Err(InvalidGrant::OtherKey.into());
@@ -121,7 +118,7 @@ impl Service {
     async fn refresh(
         &self,
         client: &Client,
-        proof: Option<&Proof>,
+        key: Option<&BindingKey>,
         form: &Parameters,
     ) -> Result<IssuedTokens, Failure> {
         let now = self.effects.now();
@@ -130,7 +127,7 @@ impl Service {
             .filter(|token| !token.is_expired(now))
             .ok_or(InvalidGrant::RefreshToken)?;
         let requested: Option<ScopeSet> = form.get("scope").map(str::parse).transpose().map_err(InvalidScope::from)?;
-        let key = self.claim_key(proof).await?;
+        let key = self.claim_key(key).await?;
         // Once more when another request rotated in between: then this one is the repetition.
         for _ in 0..2 {
             let grant = self

@@ -5,6 +5,7 @@ mod harness;
 
 mod authorize;
 mod batch_revoke;
+mod certificates;
 mod check_scopes;
 mod coherence;
 mod command_line;
