@@ -8,7 +8,9 @@ mod registration;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr as _;
 
+use http::HeaderName;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -16,12 +18,14 @@ pub use self::layers::{ConfigError, Environment, Layers};
 pub use self::listen::{ListenAddress, ListenAddresses};
 pub use self::registration::{Registration, RegistrationMode};
 use crate::domain::grant::Lifetimes;
+use crate::domain::network::Network;
 use crate::domain::resource::{self, ResourceCatalogue};
 use crate::domain::scope::{Implications, Scope};
 use crate::domain::secret::{MacKey, MasterSecret};
 use crate::domain::token::{KeyId, TokenKeys};
 use crate::facts::redis::{Endpoint, MalformedEndpoint, SharedKeys};
 use crate::service::Settings;
+use crate::service::possession::ClientCertificates;
 use crate::service::pushed_requests::PushedRequests;
 
 /// The whole configuration. Every key can be set as `SCOPEGATE_` + path with `__` between the parts:
@@ -58,6 +62,11 @@ pub struct Config {
 pub struct Http {
     /// One address, `ip:port`. Port 0 picks a free one.
     pub listen: ListenAddresses,
+    /// The proxies in front, addresses or networks such as `10.0.0.0/8`: what they say of client certificates is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// The header in which they pass on the certificate of the client, as of RFC 9440 or as percent-encoded PEM. They have to remove
+    /// what clients send under this name. Empty: there are no client certificates.
+    pub client_certificate_header: String,
 }
 
 /// The front for services.
@@ -289,7 +298,11 @@ impl Default for Config {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: ListenAddresses::tcp([127, 0, 0, 1], 8080) }
+        Self {
+            listen: ListenAddresses::tcp([127, 0, 0, 1], 8080),
+            trusted_proxies: Vec::new(),
+            client_certificate_header: String::new(),
+        }
     }
 }
 
@@ -401,6 +414,13 @@ impl Config {
                 return wrong(key, &format!("this is a number of seconds from 1 to {most}"));
             }
         }
+        let header = &self.http.client_certificate_header;
+        if !header.is_empty() && (HeaderName::from_str(header).is_err() || self.http.trusted_proxies.is_empty()) {
+            return wrong(
+                "http.client_certificate_header",
+                "this is the name of a header, and needs http.trusted_proxies",
+            );
+        }
         if !(60..=600).contains(&self.par.lifetime) {
             return wrong("par.lifetime", "this is a number of seconds from 60 to 600");
         }
@@ -506,6 +526,9 @@ impl Config {
             session_lifetime: self.login.session_lifetime,
             catalogue: self.scopes.catalogue.clone(),
             implications: self.scopes.implications.clone(),
+            client_certificates: HeaderName::from_str(&self.http.client_certificate_header)
+                .ok()
+                .map(|header| ClientCertificates { header, proxies: self.http.trusted_proxies.clone() }),
             pushed_requests: PushedRequests { required: self.par.required, lifetime: self.par.lifetime },
             resources: ResourceCatalogue::new(
                 self.resources

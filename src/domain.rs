@@ -24,5 +24,7 @@ pub mod user_code;
 pub mod grant;
 pub mod revocation;
 pub mod dpop;
+pub mod certificate;
+pub mod network;
 pub mod decision;
 pub mod challenge;

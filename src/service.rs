@@ -30,6 +30,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use self::passwords::Passwords;
+use self::possession::ClientCertificates;
 use self::pruning::PruningMetrics;
 use self::pushed_requests::PushedRequests;
 use self::registration_rate::RegistrationRate;
@@ -59,6 +60,8 @@ pub struct Settings {
     /// Where tokens may be good.
     pub resources: ResourceCatalogue,
     pub pushed_requests: PushedRequests,
+    /// Where client certificates come from, if they do.
+    pub client_certificates: Option<ClientCertificates>,
     /// How long a caller may keep a permission.
     pub answer_ttl: Duration,
     pub registration: RegistrationPolicy,

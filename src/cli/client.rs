@@ -59,6 +59,9 @@ enum Verb {
         /// It gets tokens only with a DPoP proof (RFC 9449)
         #[arg(long)]
         dpop_bound_access_tokens: bool,
+        /// It gets tokens only with its certificate, and bound to it (RFC 8705)
+        #[arg(long, conflicts_with = "dpop_bound_access_tokens")]
+        tls_client_certificate_bound_access_tokens: bool,
         /// It may introspect the tokens of every client
         #[arg(long, conflicts_with = "public")]
         resource_server: bool,
@@ -270,6 +273,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
             resource,
             require_pushed_authorization_requests,
             dpop_bound_access_tokens,
+            tls_client_certificate_bound_access_tokens,
             resource_server,
             jwks,
             policy,
@@ -279,6 +283,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
                 resources: resource,
                 require_pushed_authorization_requests,
                 dpop_bound_access_tokens,
+                tls_client_certificate_bound_access_tokens,
                 ..jwks.as_deref().map(signing_metadata).transpose()?.unwrap_or_default()
             };
             let service = common.source.open().await?.service;

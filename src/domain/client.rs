@@ -210,9 +210,14 @@ pub struct ClientMetadata {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<Box<str>>,
     /// It has to push its authorization requests (RFC 9126 §6).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub require_pushed_authorization_requests: bool,
     /// It gets tokens only with a DPoP proof (RFC 9449 §5.2).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dpop_bound_access_tokens: bool,
+    /// It gets tokens only with its certificate, and bound to it (RFC 8705 §3.4).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tls_client_certificate_bound_access_tokens: bool,
     /// The only method that it may authenticate by. `None`: by its secret, however it is sent, or, if public, not at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_endpoint_auth_method: Option<AuthenticationMethod>,
@@ -252,6 +257,7 @@ impl Default for ClientMetadata {
             resources: Vec::new(),
             require_pushed_authorization_requests: false,
             dpop_bound_access_tokens: false,
+            tls_client_certificate_bound_access_tokens: false,
             token_endpoint_auth_method: None,
             application_type: None,
             client_uri: None,

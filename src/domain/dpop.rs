@@ -27,7 +27,7 @@ const MAX_ID_LENGTH: usize = 256;
 /// Sizes of an RSA modulus, in bytes: below it is weak, above it costs more to verify than it is worth.
 const RSA_MODULUS: std::ops::RangeInclusive<usize> = 256..=512;
 
-/// The SHA-256 thumbprint of a key (RFC 7638), in base64url.
+/// The SHA-256 thumbprint of a key (RFC 7638) or of a certificate (RFC 8705 §3.1), in base64url.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Thumbprint(Box<str>);
 
@@ -41,8 +41,8 @@ impl Thumbprint {
         &self.0
     }
 
-    fn of(text: &str) -> Self {
-        Self(BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(text)).into())
+    pub fn of(bytes: impl AsRef<[u8]>) -> Self {
+        Self(BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(bytes)).into())
     }
 }
 
@@ -232,12 +232,12 @@ impl Jwk {
                 let point = [&[4][..], &x, &y].concat();
                 let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
                 key.verify(message, signature).map_err(|_| wrong)?;
-                Ok(Thumbprint::of(&format!(r#"{{"crv":"P-256","kty":"EC","x":"{x_text}","y":"{y_text}"}}"#)))
+                Ok(Thumbprint::of(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x_text}","y":"{y_text}"}}"#)))
             }
             ("EdDSA", "OKP", Some("Ed25519")) => {
                 let (text, x) = member(&self.x).filter(|(_, x)| x.len() == 32).ok_or(malformed)?;
                 UnparsedPublicKey::new(&ED25519, x).verify(message, signature).map_err(|_| wrong)?;
-                Ok(Thumbprint::of(&format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{text}"}}"#)))
+                Ok(Thumbprint::of(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{text}"}}"#)))
             }
             ("RS256" | "PS256", "RSA", None) => {
                 let ((n_text, n), (e_text, e)) = member(&self.n).zip(member(&self.e)).ok_or(malformed)?;
@@ -248,7 +248,7 @@ impl Jwk {
                 let parameters =
                     if algorithm == "RS256" { &RSA_PKCS1_2048_8192_SHA256 } else { &RSA_PSS_2048_8192_SHA256 };
                 PublicKeyComponents { n, e }.verify(parameters, message, signature).map_err(|_| wrong)?;
-                Ok(Thumbprint::of(&format!(r#"{{"e":"{e_text}","kty":"RSA","n":"{n_text}"}}"#)))
+                Ok(Thumbprint::of(format!(r#"{{"e":"{e_text}","kty":"RSA","n":"{n_text}"}}"#)))
             }
             (known, ..) if ALGORITHMS.contains(&known) => Err(malformed),
             _ => Err(InvalidProof::Algorithm),

@@ -107,6 +107,10 @@ pub enum InvalidRequest {
     RequestUriPushed,
     #[error("the client has to push its authorization requests (RFC 9126)")]
     NotPushed,
+    #[error("the client has to present its certificate (RFC 8705)")]
+    CertificateMissing,
+    #[error("a token is bound to a DPoP key or to a certificate, not to both")]
+    SeveralKeys,
     #[error("dpop_jkt: {0}")]
     Thumbprint(#[from] MalformedThumbprint),
     #[error("subject_token is invalid, expired, revoked or of another client")]

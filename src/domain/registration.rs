@@ -130,7 +130,7 @@ pub struct RegistrationChange {
     pub registration: Registration,
 }
 
-/// The members of RFC 7591 §2, RFC 9126 §6 and RFC 9449 §5.2 that mean something here; others are ignored, and so are a `client_id` that an app would like to have
+/// The members of RFC 7591 §2, RFC 9126 §6, RFC 9449 §5.2 and RFC 8705 §3.4 that mean something here; others are ignored, and so are a `client_id` that an app would like to have
 /// and a software statement, which nobody here could verify.
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -153,6 +153,7 @@ struct Document {
     software_version: Option<String>,
     require_pushed_authorization_requests: Option<bool>,
     dpop_bound_access_tokens: Option<bool>,
+    tls_client_certificate_bound_access_tokens: Option<bool>,
 }
 
 /// RFC 7592 §2.2.
@@ -189,6 +190,7 @@ impl Registration {
         present.jwks = said.jwks;
         present.require_pushed_authorization_requests = said.require_pushed_authorization_requests;
         present.dpop_bound_access_tokens = said.dpop_bound_access_tokens;
+        present.tls_client_certificate_bound_access_tokens = said.tls_client_certificate_bound_access_tokens;
         present
     }
 
@@ -244,9 +246,12 @@ impl Registration {
                 software_id: text("software_id", document.software_id)?,
                 software_version: text("software_version", document.software_version)?,
                 jwks,
-                // RFC 9126 §6, RFC 9449 §5.2.
+                // RFC 9126 §6, RFC 9449 §5.2, RFC 8705 §3.4.
                 require_pushed_authorization_requests: document.require_pushed_authorization_requests.unwrap_or(false),
                 dpop_bound_access_tokens: document.dpop_bound_access_tokens.unwrap_or(false),
+                tls_client_certificate_bound_access_tokens: document
+                    .tls_client_certificate_bound_access_tokens
+                    .unwrap_or(false),
                 ..ClientMetadata::default()
             },
         })

@@ -16,6 +16,7 @@ use super::error::{OAuthFailure, unreadable_page};
 use crate::domain::error::InvalidRequest;
 use crate::domain::parameters::Parameters;
 use crate::service::Settings;
+use crate::service::possession::ShownKeys;
 
 /// The largest form or document.
 const MAX_FORM_BYTES: usize = 64 << 10;
@@ -115,20 +116,19 @@ impl FromRequestParts<Context> for AuthorizationHeaders {
     }
 }
 
-/// Every `DPoP` header, for the same reason (RFC 9449 §4.3).
-pub(super) struct ProofHeaders(Vec<Vec<u8>>);
+/// Every `DPoP` header, for the same reason (RFC 9449 §4.3), and the client's certificate.
+pub(super) struct Keys(pub(super) ShownKeys);
 
-impl ProofHeaders {
-    pub(super) fn values(&self) -> Vec<&[u8]> {
-        self.0.iter().map(Vec::as_slice).collect()
-    }
-}
-
-impl FromRequestParts<Context> for ProofHeaders {
+impl FromRequestParts<Context> for Keys {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Context) -> Result<Self, Infallible> {
-        Ok(Self(parts.headers.get_all("dpop").iter().map(|value| value.as_bytes().to_vec()).collect()))
+    async fn from_request_parts(parts: &mut Parts, service: &Context) -> Result<Self, Infallible> {
+        let proofs = parts.headers.get_all("dpop").iter().map(|value| value.as_bytes().to_vec()).collect();
+        let certificate = match (&service.settings.client_certificates, parts.extensions.get()) {
+            (Some(certificates), Some(ClientAddress(peer))) => certificates.of(&parts.headers, *peer),
+            _ => None,
+        };
+        Ok(Self(ShownKeys { proofs, certificate }))
     }
 }
 

@@ -8,15 +8,15 @@ use serde_json::json;
 
 use super::Context;
 use super::error::{OAuthFailure, no_store};
-use super::extract::{AuthorizationHeaders, Form, ProofHeaders};
+use super::extract::{AuthorizationHeaders, Form, Keys};
 
 pub(super) async fn push(
     State(service): State<Context>,
     authorization: AuthorizationHeaders,
-    proofs: ProofHeaders,
+    Keys(shown): Keys,
     Form(form): Form,
 ) -> Result<Response, OAuthFailure> {
-    let pushed = service.push(&authorization.values(), &proofs.values(), &form).await?;
+    let pushed = service.push(&authorization.values(), &shown.proofs, &form).await?;
     let body = json!({ "request_uri": pushed.request_uri, "expires_in": pushed.expires_in });
     Ok((StatusCode::CREATED, no_store(), Json(body)).into_response())
 }

@@ -7,15 +7,15 @@ use serde_json::json;
 
 use super::Context;
 use super::error::{OAuthFailure, no_store};
-use super::extract::{AuthorizationHeaders, Form, ProofHeaders};
+use super::extract::{AuthorizationHeaders, Form, Keys};
 
 pub(super) async fn issue(
     State(service): State<Context>,
     authorization: AuthorizationHeaders,
-    proofs: ProofHeaders,
+    Keys(shown): Keys,
     Form(form): Form,
 ) -> Result<Response, OAuthFailure> {
-    let tokens = service.issue(&authorization.values(), &proofs.values(), &form).await?;
+    let tokens = service.issue(&authorization.values(), &shown, &form).await?;
     let mut body = json!({
         "access_token": tokens.access_token.expose(),
         "token_type": tokens.token_type,

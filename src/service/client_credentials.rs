@@ -11,10 +11,10 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
 use super::Service;
+use super::possession::BindingKey;
 use super::token_endpoint::IssuedTokens;
 use crate::domain::authorization::requested_scopes;
 use crate::domain::client::{Client, ClientId};
-use crate::domain::dpop::Proof;
 use crate::domain::error::{Failure, InvalidScope, OAuthError};
 use crate::domain::grant::{Further, Grant, GrantState, Restriction, SubjectId, Variant};
 use crate::domain::parameters::Parameters;
@@ -28,7 +28,7 @@ impl Service {
     pub(super) async fn client_credentials(
         &self,
         client: &Client,
-        proof: Option<&Proof>,
+        key: Option<&BindingKey>,
         form: &Parameters,
     ) -> Result<IssuedTokens, Failure> {
         // RFC 6749 §4.4.2. Such a client cannot be made; this is for what is in the database all the same.
@@ -39,7 +39,7 @@ impl Service {
         let resources = self.settings.resources.requested(form)?;
         let scopes = self.settings.resources.scopes_at(&resources, &scopes)?;
         let granted = Variant::new(scopes, Restriction { resources, confirmation: None });
-        let key = self.claim_key(proof).await?;
+        let key = self.claim_key(key).await?;
         let wanted = granted.bound_to(key);
         let now = self.effects.now();
         let lifetime = client.lifetimes(&self.settings.lifetimes).access_token;

@@ -5,11 +5,12 @@
 
 use super::Service;
 use super::authorization::{DecisionFailure, DescribedScope};
+use super::possession::BindingKey;
 use super::sign_in::BrowserSession;
 use super::token_endpoint::{FirstVariants, IssuedTokens};
 use crate::domain::authorization::{Fatal, requested_scopes};
 use crate::domain::client::{Client, GrantType};
-use crate::domain::dpop::{Proof, Thumbprint};
+use crate::domain::dpop::Thumbprint;
 use crate::domain::error::{AccessDenied, Failure, InvalidGrant, InvalidRequest, OAuthError, Unavailable};
 use crate::domain::grant::{Confirmation, GrantState, Restriction, SessionId, Variant};
 use crate::domain::parameters::Parameters;
@@ -122,7 +123,7 @@ impl Service {
     pub(super) async fn poll_for_device(
         &self,
         client: &Client,
-        proof: Option<&Proof>,
+        key: Option<&BindingKey>,
         form: &Parameters,
     ) -> Result<IssuedTokens, Failure> {
         let now = self.effects.now();
@@ -140,7 +141,7 @@ impl Service {
                 // What the grant says does not change before it is redeemed.
                 let pending = self.store.grant(code.grant).await?.filter(|grant| grant.state == GrantState::Pending);
                 let pending = pending.filter(|grant| grant.client == client.id).ok_or(InvalidGrant::DeviceCode)?;
-                let key = self.claim_key(proof).await?;
+                let key = self.claim_key(key).await?;
                 let FirstVariants { variant, variants } = self.first_variants(client, &pending, key, form)?;
                 let redemption = Redemption {
                     grant: code.grant,

@@ -39,6 +39,8 @@ pub struct Metadata<'a> {
     authorization_response_iss_parameter_supported: bool,
     /// RFC 9449 §5.1.
     dpop_signing_alg_values_supported: [&'static str; 4],
+    /// RFC 8705 §3.3.
+    tls_client_certificate_bound_access_tokens: bool,
     /// RFC 9728 §4.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     protected_resources: Vec<&'a str>,
@@ -76,6 +78,7 @@ impl Service {
             code_challenge_methods_supported: ["S256"],
             authorization_response_iss_parameter_supported: true,
             dpop_signing_alg_values_supported: ALGORITHMS,
+            tls_client_certificate_bound_access_tokens: self.settings.client_certificates.is_some(),
             protected_resources: self.settings.resources.iter().map(|(resource, _)| resource).collect(),
         }
     }

@@ -37,7 +37,12 @@ pub struct Pushed {
 
 impl Service {
     /// RFC 9126 §2.1.
-    pub async fn push(&self, authorization: &[&[u8]], proofs: &[&[u8]], form: &Parameters) -> Result<Pushed, Failure> {
+    pub async fn push(
+        &self,
+        authorization: &[&[u8]],
+        proofs: &[Vec<u8>],
+        form: &Parameters,
+    ) -> Result<Pushed, Failure> {
         form.refuse_repeated()?;
         let client = self.authenticate_client(authorization, form).await?;
         if form.get("request_uri").is_some() {
@@ -46,7 +51,9 @@ impl Service {
         let proof = self.proof_at("/par", proofs)?;
         let text = pushed_text(&client, proof.as_ref(), form)?;
         self.validate_pushed(&text, &client)?;
-        self.claim_key(proof.as_ref()).await?;
+        if let Some(proof) = &proof {
+            self.claim_proof(proof).await?;
+        }
         let (secret, now) = (self.effects.secret(), self.effects.now());
         let lifetime = self.settings.pushed_requests.lifetime;
         let pushed =

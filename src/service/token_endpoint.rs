@@ -1,8 +1,8 @@
 //! The token endpoint (RFC 6749 §3.2): a code, or a refresh token, for tokens. The other grants are in files of their own.
 
 use super::Service;
+use super::possession::{BindingKey, ShownKeys};
 use crate::domain::client::{Client, GrantType, RefreshTokenRotation};
-use crate::domain::dpop::{InvalidProof, Proof};
 use crate::domain::error::{Failure, InvalidGrant, InvalidScope, OAuthError, Unavailable};
 use crate::domain::grant::{
     Confirmation, Further, Grant, GrantState, RefreshStanding, Restriction, Variant, VariantIndex,
@@ -37,11 +37,11 @@ pub(super) struct FirstVariants {
 }
 
 impl Service {
-    /// `authorization` and `proofs` are the values of the `Authorization` and `DPoP` headers.
+    /// `authorization` has the values of the `Authorization` headers.
     pub async fn issue(
         &self,
         authorization: &[&[u8]],
-        proofs: &[&[u8]],
+        shown: &ShownKeys,
         form: &Parameters,
     ) -> Result<IssuedTokens, Failure> {
         form.refuse_repeated()?;
@@ -52,17 +52,14 @@ impl Service {
         if !client.may_use(grant_type) {
             return Err(OAuthError::UnauthorizedClient.into());
         }
-        let proof = self.proof_at("/token", proofs)?;
-        if proof.is_none() && client.metadata.dpop_bound_access_tokens {
-            return Err(InvalidProof::Required.into());
-        }
-        let proof = proof.as_ref();
+        let key = self.binding_key(&client, shown)?;
+        let key = key.as_ref();
         let issued = match grant_type {
-            GrantType::AuthorizationCode => self.redeem_code(&client, proof, form).await,
-            GrantType::RefreshToken => self.refresh(&client, proof, form).await,
-            GrantType::ClientCredentials => self.client_credentials(&client, proof, form).await,
-            GrantType::DeviceCode => self.poll_for_device(&client, proof, form).await,
-            GrantType::TokenExchange => self.exchange_token(&client, proof, form).await,
+            GrantType::AuthorizationCode => self.redeem_code(&client, key, form).await,
+            GrantType::RefreshToken => self.refresh(&client, key, form).await,
+            GrantType::ClientCredentials => self.client_credentials(&client, key, form).await,
+            GrantType::DeviceCode => self.poll_for_device(&client, key, form).await,
+            GrantType::TokenExchange => self.exchange_token(&client, key, form).await,
         };
         if issued.is_ok() {
             self.note_client_use(&client).await;
@@ -75,7 +72,7 @@ impl Service {
     async fn redeem_code(
         &self,
         client: &Client,
-        proof: Option<&Proof>,
+        key: Option<&BindingKey>,
         form: &Parameters,
     ) -> Result<IssuedTokens, Failure> {
         let now = self.effects.now();
@@ -94,7 +91,7 @@ impl Service {
         if pending.state != GrantState::Pending {
             return self.refuse_code(client, &code, now).await;
         }
-        let key = self.claim_key(proof).await?;
+        let key = self.claim_key(key).await?;
         let FirstVariants { variant, variants } = self.first_variants(client, &pending, key, form)?;
         let redemption = Redemption {
             grant: code.grant,
@@ -136,7 +133,7 @@ impl Service {
     async fn refresh(
         &self,
         client: &Client,
-        proof: Option<&Proof>,
+        key: Option<&BindingKey>,
         form: &Parameters,
     ) -> Result<IssuedTokens, Failure> {
         let now = self.effects.now();
@@ -145,7 +142,7 @@ impl Service {
             .filter(|token| !token.is_expired(now))
             .ok_or(InvalidGrant::RefreshToken)?;
         let requested: Option<ScopeSet> = form.get("scope").map(str::parse).transpose().map_err(InvalidScope::from)?;
-        let key = self.claim_key(proof).await?;
+        let key = self.claim_key(key).await?;
         // Once more when another request rotated in between: then this one is the repetition.
         for _ in 0..2 {
             let grant = self

@@ -4,9 +4,10 @@
 
 use super::Service;
 use super::introspection::{ActiveToken, may_see};
+use super::possession::BindingKey;
 use super::token_endpoint::IssuedTokens;
 use crate::domain::client::Client;
-use crate::domain::dpop::{InvalidProof, Proof};
+use crate::domain::dpop::InvalidProof;
 use crate::domain::error::{Failure, InvalidRequest, InvalidScope};
 use crate::domain::grant::{Confirmation, Further, GrantState, Restriction, Variant};
 use crate::domain::parameters::Parameters;
@@ -21,7 +22,7 @@ impl Service {
     pub(super) async fn exchange_token(
         &self,
         client: &Client,
-        proof: Option<&Proof>,
+        key: Option<&BindingKey>,
         form: &Parameters,
     ) -> Result<IssuedTokens, Failure> {
         if form.get("actor_token").is_some() || form.get("actor_token_type").is_some() {
@@ -38,12 +39,12 @@ impl Service {
             .active
             .filter(|active| active.token.kind == TokenKind::AccessToken && may_see(client, active))
             .ok_or(InvalidRequest::SubjectToken)?;
-        if let Some(missing) = missing_key(subject.variant().confirmation(), proof) {
+        if let Some(missing) = missing_key(subject.variant().confirmation(), key) {
             return Err(missing.into());
         }
         let wanted = self.narrowed_subject(&subject, self.requested(&subject, form)?, form)?;
         // One that is bound stays bound to its key; another may be bound here.
-        let wanted = match self.claim_key(proof).await? {
+        let wanted = match self.claim_key(key).await? {
             Some(key) => wanted.bound_to(Some(key)),
             None => wanted,
         };
@@ -97,12 +98,15 @@ impl Service {
     }
 }
 
-/// Why what is bound to a key may not be exchanged. Certificates are not shown here, so nobody proves theirs.
-fn missing_key(bound: Option<&Confirmation>, proof: Option<&Proof>) -> Option<InvalidProof> {
-    match (bound, proof) {
+/// Why what is bound to a key may not be exchanged: the request shows none, or another.
+fn missing_key(bound: Option<&Confirmation>, shown: Option<&BindingKey>) -> Option<InvalidProof> {
+    match (bound, shown) {
         (None, _) => None,
-        (Some(Confirmation::Jkt(bound)), Some(proof)) if **bound == *proof.key.as_str() => None,
-        (Some(Confirmation::Jkt(_)), Some(_)) => Some(InvalidProof::OtherKey),
-        (Some(_), _) => Some(InvalidProof::Missing),
+        (Some(_), None) => Some(InvalidProof::Missing),
+        (Some(Confirmation::Jkt(bound)), Some(BindingKey::Proven(proof))) if **bound == *proof.key.as_str() => None,
+        (Some(Confirmation::X5tS256(bound)), Some(BindingKey::Certificate(shown))) if **bound == *shown.as_str() => {
+            None
+        }
+        (Some(_), Some(_)) => Some(InvalidProof::OtherKey),
     }
 }

@@ -5,6 +5,7 @@ mod harness;
 
 mod authorize;
 mod batch_revoke;
+mod certificates;
 mod check_scopes;
 mod client_authentication;
 mod client_credentials;
