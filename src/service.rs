@@ -8,11 +8,15 @@ mod client_authentication;
 pub mod clients;
 pub mod discovery;
 pub mod introspection;
+pub mod logout;
+pub mod openid;
 pub mod passwords;
 pub mod pruning;
 pub mod revocation;
 pub mod sign_in;
+pub mod signing_keys;
 pub mod token_endpoint;
+pub mod userinfo;
 pub mod watching;
 
 use std::collections::BTreeMap;
@@ -23,6 +27,7 @@ use tokio::sync::watch;
 
 use self::passwords::Passwords;
 use self::pruning::PruningMetrics;
+use self::signing_keys::SigningKeys;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::Lifetimes;
 use crate::domain::scope::Implications;
@@ -46,6 +51,15 @@ pub struct Settings {
     pub implications: Implications,
     /// How long a caller may keep a permission.
     pub answer_ttl: Duration,
+    /// `None`: OpenID Connect is not offered, and `openid` is a scope like any other.
+    pub openid: Option<OpenId>,
+}
+
+/// How OpenID Connect is offered.
+#[derive(Debug)]
+pub struct OpenId {
+    /// Of ID tokens, in seconds.
+    pub id_token_lifetime: u32,
 }
 
 impl Settings {
@@ -64,6 +78,7 @@ pub struct Service {
     follower: Arc<Follower>,
     revoker: Revoker,
     token_keys: TokenKeys,
+    pub signing_keys: SigningKeys,
     /// Seals the forms that users are shown.
     form_key: MacKey,
     passwords: Passwords,
@@ -81,6 +96,7 @@ pub struct Parts {
     pub follower: Arc<Follower>,
     pub revoker: Revoker,
     pub token_keys: TokenKeys,
+    pub signing_keys: SigningKeys,
     pub form_key: MacKey,
     pub pruning: PruningMetrics,
     pub effects: Effects,
@@ -89,7 +105,19 @@ pub struct Parts {
 impl Service {
     /// Works on the runtime that calls.
     pub fn new(parts: Parts) -> Self {
-        let Parts { settings, store, facts, index, follower, revoker, token_keys, form_key, pruning, effects } = parts;
+        let Parts {
+            settings,
+            store,
+            facts,
+            index,
+            follower,
+            revoker,
+            token_keys,
+            signing_keys,
+            form_key,
+            pruning,
+            effects,
+        } = parts;
         Self {
             settings,
             store,
@@ -98,6 +126,7 @@ impl Service {
             follower,
             revoker,
             token_keys,
+            signing_keys,
             form_key,
             passwords: Passwords::new(),
             pruning,

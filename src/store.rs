@@ -15,6 +15,8 @@ mod revocations;
 mod log;
 mod leases;
 mod pruning;
+mod signing_keys;
+mod sign_out;
 mod rows;
 mod schema;
 
@@ -37,6 +39,7 @@ pub use self::leases::LiveLeases;
 pub use self::pruning::Prunable;
 pub use self::revocations::{Ending, PasswordHash};
 pub use self::schema::SchemaError;
+pub use self::signing_keys::StoredKey;
 use crate::domain::error::Unavailable;
 
 /// How long a request waits for one operation. The operation itself goes on.

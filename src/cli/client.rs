@@ -38,6 +38,9 @@ enum Verb {
         /// Where answers may be sent to; may be given several times
         #[arg(long, value_name = "URI")]
         redirect_uri: Vec<RedirectUri>,
+        /// Where browsers may be sent after signing out; may be given several times
+        #[arg(long, value_name = "URI")]
+        post_logout_redirect_uri: Vec<RedirectUri>,
         /// What it may ask for; may be given several times
         #[arg(long)]
         scope: Vec<Scope>,
@@ -69,6 +72,9 @@ enum Verb {
         /// Replaces all redirect URIs; may be given several times
         #[arg(long, value_name = "URI")]
         redirect_uri: Vec<RedirectUri>,
+        /// Replaces all URIs for after signing out; may be given several times
+        #[arg(long, value_name = "URI")]
+        post_logout_redirect_uri: Vec<RedirectUri>,
         /// Replaces all scopes; may be given several times
         #[arg(long)]
         scope: Vec<Scope>,
@@ -153,7 +159,7 @@ impl<'a> ClientDocument<'a> {
 
 pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliError> {
     match verb {
-        Verb::Create { name, redirect_uri, scope, public, resource_server, common } => {
+        Verb::Create { name, redirect_uri, post_logout_redirect_uri, scope, public, resource_server, common } => {
             let service = common.source.open().await?.service;
             let new = NewClient {
                 name,
@@ -163,6 +169,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
                 introspects: if resource_server { Introspects::Any } else { Introspects::Own },
             };
             let (client, secret) = service.create_client(new).await?;
+            set_post_logout(&service, &client.id, post_logout_redirect_uri).await?;
             ClientDocument::new(&client, secret.as_ref()).print(&common.format)?;
         }
         Verb::List { common } => list(&common).await?,
@@ -170,7 +177,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
             let client = common.source.open().await?.service.client(client_id).await?;
             ClientDocument::new(&client, None).print(&common.format)?;
         }
-        Verb::Update { client_id, name, redirect_uri, scope, disable, enable, common } => {
+        Verb::Update { client_id, name, redirect_uri, post_logout_redirect_uri, scope, disable, enable, common } => {
             let service = common.source.open().await?.service;
             let changes = ClientChanges {
                 name,
@@ -179,6 +186,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
                 secret: None,
             };
             let client = update(&service, client_id, changes, disable, enable).await?;
+            set_post_logout(&service, &client.id, post_logout_redirect_uri).await?;
             ClientDocument::new(&client, None).print(&common.format)?;
         }
         Verb::RotateSecret { client_id, common } => {
@@ -190,6 +198,14 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
         Verb::Delete { client_id, source } => source.open().await?.service.delete_client(client_id).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// None given: those that are there stay.
+async fn set_post_logout(service: &Service, id: &ClientId, uris: Vec<RedirectUri>) -> Result<(), CliError> {
+    if !uris.is_empty() {
+        service.set_post_logout_redirect_uris(id.clone(), uris).await?;
+    }
+    Ok(())
 }
 
 async fn update(

@@ -32,13 +32,14 @@ async fn authorize(service: &Context, query: &str, cookie: &SessionCookie) -> Re
     match service.authorize(query, cookie.value()).await {
         Ok(AuthorizationStep::SignIn) => pages::redirect(&pages::with_request("/login", query)),
         Ok(AuthorizationStep::Consent(consent)) => pages::consent(&consent, query),
+        Ok(AuthorizationStep::Answer(answer)) => pages::answer(&answer),
         Err(failure) => failed(failure),
     }
 }
 
 pub(super) async fn decide(State(service): State<Context>, cookie: SessionCookie, Form(form): Form) -> Response {
     match service.decide(&form, cookie.value()).await {
-        Ok(location) => pages::redirect(&location),
+        Ok(answer) => pages::answer(&answer),
         Err(DecisionFailure::Forged) => pages::error(
             StatusCode::FORBIDDEN,
             "This page was not made for you, or you signed in again since. Go back to the app and start again.",
@@ -61,7 +62,7 @@ pub(super) async fn decide(State(service): State<Context>, cookie: SessionCookie
 pub(super) fn failed(failure: AuthorizationFailure) -> Response {
     match failure {
         AuthorizationFailure::Page(fatal) => pages::error(StatusCode::BAD_REQUEST, &fatal.to_string()),
-        AuthorizationFailure::Redirect(location) => pages::redirect(&location),
+        AuthorizationFailure::Answer(answer) => pages::answer(&answer),
         AuthorizationFailure::Unavailable(error) => unavailable_page(&error),
     }
 }

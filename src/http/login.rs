@@ -1,4 +1,4 @@
-//! `GET|POST /login` and `POST /logout`: the built-in login.
+//! `GET|POST /login` and `POST /login/switch`: the built-in login.
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
@@ -10,8 +10,7 @@ use super::error::unavailable_page;
 use super::extract::{Form, SessionCookie};
 use super::{authorize, pages};
 use crate::domain::parameters::Parameters;
-use crate::service::sign_in::SignedIn;
-use crate::service::{Service, Settings};
+use crate::service::Service;
 
 pub(super) async fn show(State(service): State<Context>, uri: Uri) -> Response {
     let parameters = Parameters::parse(uri.query().unwrap_or_default().as_bytes()).unwrap_or_default();
@@ -22,8 +21,8 @@ pub(super) async fn sign_in(State(service): State<Context>, Form(form): Form) ->
     let (username, password) = (form.get("username").unwrap_or_default(), form.get("password").unwrap_or_default());
     match service.sign_in(username, password).await {
         Ok(Some(signed_in)) => {
-            let request = form.get("request").unwrap_or_default();
-            let cookie = session_cookie(&service.settings, &signed_in);
+            let request = service.after_sign_in(&signed_in, form.get("request").unwrap_or_default());
+            let cookie = SessionCookie::of(&service.settings, &signed_in);
             ([(SET_COOKIE, cookie)], pages::redirect(&format!("/authorize?{request}"))).into_response()
         }
         Ok(None) => login_page(&service, form.get("request"), Some(username)).await,
@@ -32,7 +31,7 @@ pub(super) async fn sign_in(State(service): State<Context>, Form(form): Form) ->
 }
 
 /// Signs out, so that somebody else can sign in for the same request.
-pub(super) async fn sign_out(State(service): State<Context>, cookie: SessionCookie, Form(form): Form) -> Response {
+pub(super) async fn switch(State(service): State<Context>, cookie: SessionCookie, Form(form): Form) -> Response {
     match service.sign_out(cookie.value()).await {
         Ok(()) => pages::redirect(&pages::with_request("/login", form.get("request").unwrap_or_default())),
         Err(error) => unavailable_page(&error),
@@ -47,18 +46,8 @@ async fn login_page(service: &Service, request: Option<&str>, refused: Option<&s
             "There is nothing to sign in to. Go back to the app and start again.",
         );
     };
-    match service.authorization_target(request).await {
-        Ok((client, redirect_uri)) => pages::login(&client.name, &redirect_uri, request, refused),
+    match service.login_prompt(request).await {
+        Ok(prompt) => pages::login(&prompt, request, refused),
         Err(failure) => authorize::failed(failure),
     }
-}
-
-fn session_cookie(settings: &Settings, signed_in: &SignedIn) -> String {
-    format!(
-        "{}={}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax{}",
-        SessionCookie::name(settings),
-        signed_in.cookie.expose(),
-        signed_in.max_age,
-        if settings.is_https() { "; Secure" } else { "" }
-    )
 }

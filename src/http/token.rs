@@ -15,12 +15,15 @@ pub(super) async fn issue(
     Form(form): Form,
 ) -> Result<Response, OAuthFailure> {
     let tokens = service.issue(&authorization.values(), &form).await?;
-    let body = json!({
+    let mut body = json!({
         "access_token": tokens.access_token.expose(),
         "token_type": "Bearer",
         "expires_in": tokens.expires_in,
         "refresh_token": tokens.refresh_token.expose(),
         "scope": tokens.scope.as_str(),
     });
+    if let Some(id_token) = tokens.id_token {
+        body["id_token"] = id_token.into();
+    }
     Ok((no_store(), Json(body)).into_response())
 }

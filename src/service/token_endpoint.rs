@@ -4,6 +4,7 @@ use super::Service;
 use crate::domain::client::Client;
 use crate::domain::error::{Failure, InvalidGrant, InvalidScope, OAuthError};
 use crate::domain::grant::{Grant, GrantState, RefreshStanding, Rotation, Variant};
+use crate::domain::openid::Authentication;
 use crate::domain::parameters::Parameters;
 use crate::domain::pkce::CodeVerifier;
 use crate::domain::scope::ScopeSet;
@@ -18,6 +19,8 @@ pub struct IssuedTokens {
     /// Seconds.
     pub expires_in: u32,
     pub scope: ScopeSet,
+    /// For OpenID Connect (Core §3.1.3.3).
+    pub id_token: Option<String>,
 }
 
 impl Service {
@@ -44,6 +47,8 @@ impl Service {
         if code.is_expired(now) {
             return self.refuse_code(client, &code, now).await;
         }
+        // Before anything is used up.
+        let signer = self.id_token_signer(client).await?;
         let redemption = Redemption {
             grant: code.grant,
             client: client.id.clone(),
@@ -53,7 +58,10 @@ impl Service {
             expires_at: now.plus(self.settings.lifetimes.refresh_token_absolute),
         };
         match self.store.redeem(redemption).await? {
-            Some(grant) => self.tokens_of(&grant).ok_or(InvalidGrant::Code.into()),
+            Some(grant) => {
+                let tokens = self.tokens_of(&grant).ok_or(InvalidGrant::Code)?;
+                self.with_id_token(tokens, &grant, signer, grant.authentication.clone()).await
+            }
             None => self.refuse_code(client, &code, now).await,
         }
     }
@@ -86,6 +94,8 @@ impl Service {
             .filter(|token| !token.is_expired(now))
             .ok_or(InvalidGrant::RefreshToken)?;
         let requested: Option<ScopeSet> = form.get("scope").map(str::parse).transpose().map_err(InvalidScope::from)?;
+        // Before anything is used up.
+        let signer = self.id_token_signer(client).await?;
         // Once more when another request rotated in between: then this one is the repetition.
         for _ in 0..2 {
             let grant = self
@@ -94,19 +104,20 @@ impl Service {
                 .await?
                 .filter(|grant| grant.client == client.id)
                 .ok_or(InvalidGrant::RefreshToken)?;
-            match grant.refresh_standing(&token, &self.settings.lifetimes, now) {
-                RefreshStanding::Current(rotation) => {
-                    if let Some(rotated) = self.rotate(&grant, &rotation, requested.as_ref(), now).await? {
-                        return self.tokens_of(&rotated).ok_or(InvalidGrant::RefreshToken.into());
-                    }
-                }
-                RefreshStanding::Repeated(_) => return self.tokens_of(&grant).ok_or(InvalidGrant::RefreshToken.into()),
+            let refreshed = match grant.refresh_standing(&token, &self.settings.lifetimes, now) {
+                RefreshStanding::Current(rotation) => self.rotate(&grant, &rotation, requested.as_ref(), now).await?,
+                RefreshStanding::Repeated(_) => Some(grant),
                 RefreshStanding::Replayed => {
                     tracing::warn!(client_id = %client.id, grant_id = %grant.id, "a refresh token was replayed: its grant is revoked");
                     self.revoke_grant(grant.id).await?;
                     return Err(InvalidGrant::RefreshTokenReplayed.into());
                 }
                 RefreshStanding::Dead => break,
+            };
+            if let Some(grant) = refreshed {
+                let tokens = self.tokens_of(&grant).ok_or(InvalidGrant::RefreshToken)?;
+                let authentication = grant.authentication.clone().map(Authentication::without_nonce);
+                return self.with_id_token(tokens, &grant, signer, authentication).await;
             }
         }
         Err(InvalidGrant::RefreshToken.into())
@@ -148,6 +159,7 @@ impl Service {
             refresh_token: self.token_keys.seal(&grant.refresh_token(&rotation, lifetimes)),
             expires_in: access_token.lifetime,
             scope: grant.variants.get(usize::from(rotation.variant))?.clone(),
+            id_token: None,
         })
     }
 

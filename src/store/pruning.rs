@@ -61,14 +61,23 @@ pub enum Prunable {
     Log,
     /// The leases of servers that are gone.
     Leases,
+    /// Keys that signed ID tokens, when they have not been published for a while. Until then, they verify hints.
+    SigningKeys,
     /// Sets of grants that were revoked at once, when no grant is left that is as old.
     Sets,
 }
 
 impl Prunable {
     /// Sets come last: they wait for the grants to go.
-    pub const ALL: [Self; 6] =
-        [Self::ExpiredGrants, Self::RevokedGrants, Self::Sessions, Self::Log, Self::Leases, Self::Sets];
+    pub const ALL: [Self; 7] = [
+        Self::ExpiredGrants,
+        Self::RevokedGrants,
+        Self::Sessions,
+        Self::Log,
+        Self::Leases,
+        Self::SigningKeys,
+        Self::Sets,
+    ];
 
     /// The table in which they are.
     pub const fn table(self) -> &'static str {
@@ -77,6 +86,7 @@ impl Prunable {
             Self::Sessions => "browser_sessions",
             Self::Log => "revocation_log",
             Self::Leases => "sidecar_leases",
+            Self::SigningKeys => "signing_keys",
             Self::Sets => "revoked_sets",
         }
     }
@@ -122,6 +132,7 @@ impl Prunable {
                 },
                 HOUR * 1_000,
             ),
+            Self::SigningKeys => (delete!("signing_keys", "id", "retires_at", "retires_at <= $1"), now - 90 * DAY),
             // A grant that is being inserted counts from a head that may have moved on, and cannot be seen yet. So what was
             // revoked lately stays.
             Self::Sets => (

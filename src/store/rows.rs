@@ -21,7 +21,7 @@ pub(super) fn number<T: TryFrom<i64>>(value: i64) -> Result<T, sqlx::Error> {
     T::try_from(value).map_err(|_| corrupt(format!("{value} is out of range")))
 }
 
-fn corrupt(what: String) -> sqlx::Error {
+pub(super) fn corrupt(what: String) -> sqlx::Error {
     sqlx::Error::Decode(what.into())
 }
 
@@ -34,7 +34,7 @@ pub(super) fn join_lines(values: impl Iterator<Item = impl AsRef<str>>) -> Strin
     values.map(|value| value.as_ref().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
-fn lines<T: FromStr<Err: Display>>(text: &str) -> Result<Vec<T>, sqlx::Error> {
+pub(super) fn lines<T: FromStr<Err: Display>>(text: &str) -> Result<Vec<T>, sqlx::Error> {
     text.split('\n').map(parse).collect()
 }
 
@@ -97,6 +97,7 @@ pub(super) struct GrantRow {
     refresh_variant: i64,
     rotated_at: Option<i64>,
     expires_at: Option<i64>,
+    authentication: String,
 }
 
 impl TryFrom<GrantRow> for Grant {
@@ -123,6 +124,10 @@ impl TryFrom<GrantRow> for Grant {
             },
             generation: number(row.generation)?,
             created_at: Timestamp::from_unix(row.created_at),
+            authentication: match row.authentication.as_str() {
+                "" => None,
+                json => Some(serde_json::from_str(json).map_err(|error| corrupt(error.to_string()))?),
+            },
         })
     }
 }

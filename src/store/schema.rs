@@ -33,6 +33,12 @@ const VERSIONS: &[Version] = &[
         sqlite: include_str!("migrations/sqlite/0002_coherence.sql"),
         postgres: include_str!("migrations/postgres/0002_coherence.sql"),
     },
+    Version {
+        number: 3,
+        name: "signing_keys",
+        sqlite: include_str!("migrations/sqlite/0003_signing_keys.sql"),
+        postgres: include_str!("migrations/postgres/0003_signing_keys.sql"),
+    },
 ];
 
 /// A database whose schema this program does not fit.

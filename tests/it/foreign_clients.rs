@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::command_line::start_dev;
 
-/// Runs a Python program of `tests/python` against `dev`.
-async fn python(program: &str, dev: &Value) {
+/// Runs a Python program of `tests/python`, which reads `dev` from `SCOPEGATE_DEV`.
+pub async fn python(program: &str, dev: &Value) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let interpreter = root.join(".tools/bin/python");
     assert!(interpreter.exists(), "the Python clients are missing: run tests/run.sh, which installs them");

@@ -110,7 +110,7 @@ async fn the_metadata_names_every_endpoint_and_each_answers() {
     assert_eq!(metadata["code_challenge_methods_supported"], json!(["S256"]));
     assert_eq!(metadata["grant_types_supported"], json!(["authorization_code", "refresh_token"]));
     assert_eq!(metadata["authorization_response_iss_parameter_supported"], true);
-    assert_eq!(metadata["scopes_supported"], json!(["a", "b", "c"]));
+    assert_eq!(metadata["scopes_supported"], json!(["a", "b", "c", "openid", "profile"]));
     for endpoint in ["authorization_endpoint", "token_endpoint", "revocation_endpoint", "introspection_endpoint"] {
         let path = metadata[endpoint].as_str().unwrap().strip_prefix(&issuer).unwrap();
         let reply = sidecar.http().post(path, &[]).await;

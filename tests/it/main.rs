@@ -13,6 +13,7 @@ mod faults;
 mod foreign_clients;
 mod garbage;
 mod introspect;
+mod openid;
 mod pages;
 mod properties;
 mod pruning;
