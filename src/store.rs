@@ -18,6 +18,8 @@ mod revocations;
 mod log;
 mod leases;
 mod pruning;
+mod signing_keys;
+mod sign_out;
 mod rows;
 mod schema;
 
@@ -42,6 +44,7 @@ pub use self::machines::NewMachineGrant;
 pub use self::pruning::Prunable;
 pub use self::revocations::{Ending, PasswordHash};
 pub use self::schema::SchemaError;
+pub use self::signing_keys::StoredKey;
 use crate::domain::error::Unavailable;
 
 /// How long a request waits for one operation. The operation itself goes on.

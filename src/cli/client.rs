@@ -44,6 +44,9 @@ enum Verb {
         /// Where answers may be sent to; may be given several times
         #[arg(long, value_name = "URI")]
         redirect_uri: Vec<RedirectUri>,
+        /// Where browsers may be sent after signing out; may be given several times
+        #[arg(long, value_name = "URI")]
+        post_logout_redirect_uri: Vec<RedirectUri>,
         /// What it may ask for; may be given several times
         #[arg(long)]
         scope: Vec<Scope>,
@@ -80,6 +83,9 @@ enum Verb {
         /// Replaces all redirect URIs; may be given several times
         #[arg(long, value_name = "URI")]
         redirect_uri: Vec<RedirectUri>,
+        /// Replaces all URIs for after signing out; may be given several times
+        #[arg(long, value_name = "URI")]
+        post_logout_redirect_uri: Vec<RedirectUri>,
         /// Replaces all scopes; may be given several times
         #[arg(long)]
         scope: Vec<Scope>,
@@ -249,7 +255,17 @@ fn lifetime(seconds: Option<u32>) -> String {
 
 pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliError> {
     match verb {
-        Verb::Create { name, redirect_uri, scope, public, resource_server, jwks, policy, common } => {
+        Verb::Create {
+            name,
+            redirect_uri,
+            post_logout_redirect_uri,
+            scope,
+            public,
+            resource_server,
+            jwks,
+            policy,
+            common,
+        } => {
             let metadata = jwks.as_deref().map(signing_metadata).transpose()?.unwrap_or_default();
             let service = common.source.open().await?.service;
             let new = NewClient {
@@ -261,6 +277,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
                 metadata: policy.over(metadata),
             };
             let (client, secret) = service.create_client(new).await?;
+            set_post_logout(&service, &client.id, post_logout_redirect_uri).await?;
             ClientDocument::new(&client, secret.as_ref()).print(&common.format)?;
         }
         Verb::List { common } => list(&common).await?,
@@ -268,7 +285,17 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
             let client = common.source.open().await?.service.client(client_id).await?;
             ClientDocument::new(&client, None).print(&common.format)?;
         }
-        Verb::Update { client_id, name, redirect_uri, scope, policy, disable, enable, common } => {
+        Verb::Update {
+            client_id,
+            name,
+            redirect_uri,
+            post_logout_redirect_uri,
+            scope,
+            policy,
+            disable,
+            enable,
+            common,
+        } => {
             let service = common.source.open().await?.service;
             let metadata = if policy.is_given() {
                 Some(policy.over(service.client(client_id.clone()).await?.metadata))
@@ -282,6 +309,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
                 metadata,
             };
             let client = update(&service, client_id, changes, disable, enable).await?;
+            set_post_logout(&service, &client.id, post_logout_redirect_uri).await?;
             ClientDocument::new(&client, None).print(&common.format)?;
         }
         Verb::RotateSecret { client_id, overlap, common } => {
@@ -306,6 +334,14 @@ fn signing_metadata(path: &Path) -> Result<ClientMetadata, CliError> {
         jwks: Some(keys),
         ..ClientMetadata::default()
     })
+}
+
+/// None given: those that are there stay.
+async fn set_post_logout(service: &Service, id: &ClientId, uris: Vec<RedirectUri>) -> Result<(), CliError> {
+    if !uris.is_empty() {
+        service.set_post_logout_redirect_uris(id.clone(), uris).await?;
+    }
+    Ok(())
 }
 
 async fn update(

@@ -4,6 +4,7 @@ use super::Service;
 use crate::domain::client::{Client, GrantType, RefreshTokenRotation};
 use crate::domain::error::{Failure, InvalidGrant, InvalidScope, OAuthError, Unavailable};
 use crate::domain::grant::{Further, Grant, GrantState, RefreshStanding, Variant, VariantIndex};
+use crate::domain::openid::Authentication;
 use crate::domain::parameters::Parameters;
 use crate::domain::pkce::CodeVerifier;
 use crate::domain::scope::ScopeSet;
@@ -23,6 +24,8 @@ pub struct IssuedTokens {
     pub scope: ScopeSet,
     /// RFC 8693 §2.2.1.
     pub issued_token_type: Option<&'static str>,
+    /// For OpenID Connect (Core §3.1.3.3).
+    pub id_token: Option<String>,
 }
 
 impl Service {
@@ -60,6 +63,8 @@ impl Service {
         if code.is_expired(now) {
             return self.refuse_code(client, &code, now).await;
         }
+        // Before anything is used up.
+        let signer = self.id_token_signer(client).await?;
         let redemption = Redemption {
             grant: code.grant,
             client: client.id.clone(),
@@ -69,7 +74,10 @@ impl Service {
             times: self.times(client, now),
         };
         match self.store.redeem(redemption).await? {
-            Some(grant) => self.tokens_of(client, &grant).ok_or(InvalidGrant::Code.into()),
+            Some(grant) => {
+                let tokens = self.tokens_of(client, &grant).ok_or(InvalidGrant::Code)?;
+                self.with_id_token(tokens, &grant, signer, grant.authentication.clone(), now).await
+            }
             None => self.refuse_code(client, &code, now).await,
         }
     }
@@ -102,6 +110,8 @@ impl Service {
             .filter(|token| !token.is_expired(now))
             .ok_or(InvalidGrant::RefreshToken)?;
         let requested: Option<ScopeSet> = form.get("scope").map(str::parse).transpose().map_err(InvalidScope::from)?;
+        // Before anything is used up.
+        let signer = self.id_token_signer(client).await?;
         // Once more when another request rotated in between: then this one is the repetition.
         for _ in 0..2 {
             let grant = self
@@ -110,27 +120,27 @@ impl Service {
                 .await?
                 .filter(|grant| grant.client == client.id)
                 .ok_or(InvalidGrant::RefreshToken)?;
-            match grant.refresh_standing(&token, &self.settings.lifetimes, now) {
+            let authentication = grant.authentication.clone().map(Authentication::without_nonce);
+            let tokens = match grant.refresh_standing(&token, &self.settings.lifetimes, now) {
                 RefreshStanding::Current(rotation) => {
                     let variant = self.narrow(&grant, requested.as_ref()).await?;
                     let (id, times) = (grant.client.clone(), self.times(client, now));
                     let refresh = Refresh { grant: grant.id, client: id, serial: rotation.serial, variant, now, times };
-                    let tokens = match client.rotation() {
+                    match client.rotation() {
                         RefreshTokenRotation::Rotate => {
-                            self.store.rotate(refresh).await?.and_then(|rotated| self.tokens_of(client, &rotated))
+                            let rotated = self.store.rotate(refresh).await?;
+                            rotated.and_then(|rotated| Some((self.tokens_of(client, &rotated)?, now)))
                         }
                         RefreshTokenRotation::Keep => {
                             let kept = self.store.keep(refresh).await?;
                             let further = Further { variant, issued_at: now, lifetime: times.access_lifetime };
-                            kept.and_then(|kept| self.tokens_beside(&kept, &token, further))
+                            kept.and_then(|kept| Some((self.tokens_beside(&kept, &token, further)?, now)))
                         }
-                    };
-                    if let Some(tokens) = tokens {
-                        return Ok(tokens);
                     }
                 }
-                RefreshStanding::Repeated(_) => {
-                    return self.tokens_of(client, &grant).ok_or(InvalidGrant::RefreshToken.into());
+                RefreshStanding::Repeated(rotation) => {
+                    let tokens = self.tokens_of(client, &grant).ok_or(InvalidGrant::RefreshToken)?;
+                    Some((tokens, rotation.rotated_at))
                 }
                 RefreshStanding::Replayed => {
                     tracing::warn!(client_id = %client.id, grant_id = %grant.id, "a refresh token was replayed: its grant is revoked");
@@ -138,6 +148,9 @@ impl Service {
                     return Err(InvalidGrant::RefreshTokenReplayed.into());
                 }
                 RefreshStanding::Dead => break,
+            };
+            if let Some((tokens, issued_at)) = tokens {
+                return self.with_id_token(tokens, &grant, signer, authentication, issued_at).await;
             }
         }
         Err(InvalidGrant::RefreshToken.into())
@@ -201,6 +214,7 @@ impl Service {
             expires_in: access_token.lifetime,
             scope: grant.variants.get(usize::from(rotation.variant))?.scopes.clone(),
             issued_token_type: None,
+            id_token: None,
         })
     }
 
@@ -223,6 +237,7 @@ impl Service {
             expires_in: token.lifetime,
             scope,
             issued_token_type: None,
+            id_token: None,
         }
     }
 

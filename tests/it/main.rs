@@ -24,6 +24,7 @@ mod introspect;
 mod keys;
 mod logs;
 mod oauth2_client;
+mod openid;
 mod pages;
 mod properties;
 mod pruning;
