@@ -144,10 +144,10 @@ pub struct Keys {
     pub secret: Secret,
     /// The key id that tokens signed with it carry: 0 to 15.
     pub secret_id: u8,
-    /// Earlier secrets that still verify, and open the signing keys that were stored under them.
-    pub previous: Vec<PreviousKey>,
     /// How ID tokens are signed: `RS256`, `ES256` or `EdDSA`. The keys for it are made, published and replaced by themselves.
     pub signing_algorithm: SigningAlgorithm,
+    /// Earlier secrets that still verify, and open the signing keys that were stored under them.
+    pub previous: Vec<PreviousKey>,
 }
 
 /// OpenID Connect.

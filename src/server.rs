@@ -189,8 +189,10 @@ impl Server {
         background.spawn(async move { follower.listen().await });
         let service = backend.service.clone();
         background.spawn(async move { service.prune_for_ever().await });
-        let service = backend.service.clone();
-        background.spawn(async move { service.signing_keys.renew_for_ever().await });
+        if backend.service.settings.openid.is_some() {
+            let service = backend.service.clone();
+            background.spawn(async move { service.signing_keys.renew_for_ever().await });
+        }
         if let Some(shared) = backend.shared.clone() {
             background.spawn(async move { shared.run().await });
         }

@@ -531,14 +531,14 @@ async fn an_app_that_shows_the_id_token_of_the_session_signs_the_user_out() {
             fields.push(("state", state));
         }
         let cookies = browser.cookies.clone();
-        let reply = match method {
-            Method::GET => browser.get(&format!("/logout?{}", form(&fields))).await,
-            _ => {
-                let sent_on = browser.post("/logout", &form(&fields)).await;
-                assert_eq!(sent_on.header("set-cookie"), None, "a form from another site comes without the cookie");
-                browser.get(sent_on.header("location").unwrap()).await
-            }
+        let path = if method == Method::GET {
+            format!("/logout?{}", form(&fields))
+        } else {
+            let sent_on = browser.post("/logout", &form(&fields)).await;
+            assert_eq!(sent_on.header("set-cookie"), None, "a form from another site comes without the cookie");
+            sent_on.header("location").unwrap().to_owned()
         };
+        let reply = browser.get(&path).await;
         let expected = if state.is_empty() { AFTER_LOGOUT.into() } else { format!("{AFTER_LOGOUT}?state=s%26t") };
         assert_eq!((reply.status, reply.header("location")), (StatusCode::SEE_OTHER, Some(expected.as_str())));
         assert!(reply.header("set-cookie").unwrap().contains("=; Path=/; Max-Age=0"), "{reply:?}");
