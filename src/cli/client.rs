@@ -8,14 +8,16 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{CliError, ConfigSource, Output, OutputFormat, output};
-use crate::domain::client::{AuthenticationMethod, Client, ClientId, ClientMetadata, Introspects, Registrar};
+use crate::domain::client::{
+    AuthenticationMethod, Client, ClientId, ClientMetadata, ClientType, Introspects, Registrar,
+};
 use crate::domain::client_keys::ClientKeys;
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::scope::{Scope, ScopeSet};
 use crate::domain::secret::RandomSecret;
 use crate::domain::timestamp::Timestamp;
 use crate::service::Service;
-use crate::service::clients::NewClient;
+use crate::service::clients::{ClientError, NewClient};
 use crate::store::ClientChanges;
 
 #[derive(Args)]
@@ -79,6 +81,9 @@ enum Verb {
         /// Replaces all scopes; may be given several times
         #[arg(long)]
         scope: Vec<Scope>,
+        /// Replaces the keys of a client that signs
+        #[arg(long, value_name = "FILE")]
+        jwks: Option<PathBuf>,
         /// Refuse it everything and revoke its grants
         #[arg(long, conflicts_with = "enable")]
         disable: bool,
@@ -189,13 +194,17 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
             let client = common.source.open().await?.service.client(client_id).await?;
             ClientDocument::new(&client, None).print(&common.format)?;
         }
-        Verb::Update { client_id, name, redirect_uri, scope, disable, enable, common } => {
+        Verb::Update { client_id, name, redirect_uri, scope, jwks, disable, enable, common } => {
             let service = common.source.open().await?.service;
+            let metadata = match jwks {
+                None => None,
+                Some(path) => Some(with_keys(service.client(client_id.clone()).await?, &path)?),
+            };
             let changes = ClientChanges {
                 name,
                 redirect_uris: (!redirect_uri.is_empty()).then_some(redirect_uri),
                 scopes: (!scope.is_empty()).then(|| scope.into_iter().collect::<ScopeSet>()),
-                metadata: None,
+                metadata,
             };
             let client = update(&service, client_id, changes, disable, enable).await?;
             ClientDocument::new(&client, None).print(&common.format)?;
@@ -213,15 +222,26 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
 
 /// What a client registers that signs with the keys in this file.
 fn signing_metadata(path: &Path) -> Result<ClientMetadata, CliError> {
+    Ok(ClientMetadata {
+        token_endpoint_auth_method: Some(AuthenticationMethod::PrivateKeyJwt),
+        jwks: Some(keys(path)?),
+        ..ClientMetadata::default()
+    })
+}
+
+/// The metadata of a client that signs, with other keys.
+fn with_keys(client: Client, path: &Path) -> Result<ClientMetadata, CliError> {
+    if client.client_type != ClientType::Signing {
+        return Err(ClientError::AuthenticationMethod.into());
+    }
+    Ok(ClientMetadata { jwks: Some(keys(path)?), ..client.metadata })
+}
+
+fn keys(path: &Path) -> Result<ClientKeys, CliError> {
     let failed = |cause| CliError::File { path: path.to_owned(), cause };
     let text = fs::read(path).map_err(failed)?;
     let document = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
-    let keys = ClientKeys::parse(document).map_err(|error| failed(io::Error::other(error)))?;
-    Ok(ClientMetadata {
-        token_endpoint_auth_method: Some(AuthenticationMethod::PrivateKeyJwt),
-        jwks: Some(keys),
-        ..ClientMetadata::default()
-    })
+    ClientKeys::parse(document).map_err(|error| failed(io::Error::other(error)))
 }
 
 async fn update(
