@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::{CliError, ConfigSource, Output, OutputFormat, output};
 use crate::domain::client::{
-    AuthenticationMethod, Client, ClientId, ClientMetadata, GrantType, Introspects, RefreshTokenRotation, Registrar,
+    AuthenticationMethod, Client, ClientId, ClientMetadata, ClientType, GrantType, Introspects, RefreshTokenRotation,
+    Registrar,
 };
 use crate::domain::client_keys::ClientKeys;
 use crate::domain::redirect_uri::RedirectUri;
@@ -17,7 +18,7 @@ use crate::domain::scope::{Scope, ScopeSet};
 use crate::domain::secret::RandomSecret;
 use crate::domain::timestamp::Timestamp;
 use crate::service::Service;
-use crate::service::clients::NewClient;
+use crate::service::clients::{ClientError, NewClient};
 use crate::store::ClientChanges;
 
 #[derive(Args)]
@@ -91,6 +92,9 @@ enum Verb {
         scope: Vec<Scope>,
         #[command(flatten)]
         policy: Policy,
+        /// Replaces the keys of a client that signs
+        #[arg(long, value_name = "FILE")]
+        jwks: Option<PathBuf>,
         /// Refuse it everything and revoke its grants
         #[arg(long, conflicts_with = "enable")]
         disable: bool,
@@ -291,14 +295,20 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
             redirect_uri,
             post_logout_redirect_uri,
             scope,
+            jwks,
             policy,
             disable,
             enable,
             common,
         } => {
             let service = common.source.open().await?.service;
-            let metadata = if policy.is_given() {
-                Some(policy.over(service.client(client_id.clone()).await?.metadata))
+            let metadata = if jwks.is_some() || policy.is_given() {
+                let client = service.client(client_id.clone()).await?;
+                let metadata = match jwks {
+                    None => client.metadata,
+                    Some(path) => with_keys(client, &path)?,
+                };
+                Some(policy.over(metadata))
             } else {
                 None
             };
@@ -325,15 +335,26 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
 
 /// What a client registers that signs with the keys in this file.
 fn signing_metadata(path: &Path) -> Result<ClientMetadata, CliError> {
+    Ok(ClientMetadata {
+        token_endpoint_auth_method: Some(AuthenticationMethod::PrivateKeyJwt),
+        jwks: Some(keys(path)?),
+        ..ClientMetadata::default()
+    })
+}
+
+/// The metadata of a client that signs, with other keys.
+fn with_keys(client: Client, path: &Path) -> Result<ClientMetadata, CliError> {
+    if client.client_type != ClientType::Signing {
+        return Err(ClientError::AuthenticationMethod.into());
+    }
+    Ok(ClientMetadata { jwks: Some(keys(path)?), ..client.metadata })
+}
+
+fn keys(path: &Path) -> Result<ClientKeys, CliError> {
     let failed = |cause| CliError::File { path: path.to_owned(), cause };
     let text = fs::read(path).map_err(failed)?;
     let document = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
-    let keys = ClientKeys::parse(document).map_err(|error| failed(io::Error::other(error)))?;
-    Ok(ClientMetadata {
-        token_endpoint_auth_method: Some(AuthenticationMethod::PrivateKeyJwt),
-        jwks: Some(keys),
-        ..ClientMetadata::default()
-    })
+    ClientKeys::parse(document).map_err(|error| failed(io::Error::other(error)))
 }
 
 /// None given: those that are there stay.

@@ -299,6 +299,20 @@ fn c15_clients_and_accounts_are_managed_on_the_database() {
     let rotated = json(here, &[&["client", "rotate-secret", id], &config[..]].concat());
     assert_ne!(rotated["client_secret"], client["client_secret"]);
     assert_eq!(json(here, &[&["client", "list"], &config[..]].concat()).as_array().unwrap().len(), 2);
+    let key = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    std::fs::write(here.join("keys.json"), key).unwrap();
+    let signs = ["client", "create", "--name", "Signs", "--jwks", "keys.json"];
+    let signing = json(here, &[&signs, &config[..]].concat());
+    assert_eq!(
+        (signing.get("client_secret"), &signing["token_endpoint_auth_method"]),
+        (None, &"private_key_jwt".into())
+    );
+    let signing_id = signing["client_id"].as_str().unwrap();
+    ok(here, &[&["client", "update", signing_id, "--jwks", "keys.json"], &config[..]].concat());
+    fails(here, &[&["client", "update", id, "--jwks", "keys.json"], &config[..]].concat(), 1, "signs");
+    fails(here, &[&["client", "rotate-secret", signing_id], &config[..]].concat(), 1, "no secret");
+    std::fs::write(here.join("keys.json"), key.replace("\"x\"", "\"d\":\"x\",\"x\"")).unwrap();
+    fails(here, &[&signs, &config[..]].concat(), 1, "private");
     ok(here, &[&["client", "delete", id], &config[..]].concat());
     fails(here, &[&["client", "show", id], &config[..]].concat(), 1, id);
 

@@ -1,6 +1,7 @@
 //! OpenID Connect: ID tokens, their keys, what may be asked of the sign-in, and signing out.
 
 use std::collections::BTreeSet;
+use std::process::Stdio;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use crate::foreign_clients::python;
+use crate::foreign_clients::python_with;
 use crate::harness::{
     Browser, PASSWORD, REDIRECT_URI, Reply, Sidecar, USERNAME, VERIFIER, encode, form, hidden_fields, query_of,
 };
@@ -118,7 +119,7 @@ async fn d5_joserfc_and_authlib_verify_the_tokens_of_every_algorithm() {
         let given = json!({
             "issuer": issuer(&sidecar), "client_id": sidecar.shop.id, "algorithm": algorithm, "nonce": "n-0S6", "tokens": tokens,
         });
-        python("openid.py", &given).await;
+        python_with("openid.py", Stdio::null(), &given).await;
     }
 }
 
