@@ -58,7 +58,7 @@ enum Verb {
     Account(account::Arguments),
     /// List and revoke what users granted
     Grant(grant::Arguments),
-    /// Revoke the keys that sign tokens
+    /// List and replace the keys that sign ID tokens, and revoke those that sign other tokens
     Key(key::Arguments),
     /// Ask a running server about a token
     Token(token::Arguments),

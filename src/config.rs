@@ -18,15 +18,18 @@ pub use self::layers::{ConfigError, Environment, Layers};
 pub use self::listen::{ListenAddress, ListenAddresses};
 pub use self::registration::{Registration, RegistrationMode};
 use crate::domain::grant::Lifetimes;
+use crate::domain::jwk::SigningAlgorithm;
 use crate::domain::network::Network;
 use crate::domain::resource::{self, ResourceCatalogue};
 use crate::domain::scope::{Implications, Scope};
 use crate::domain::secret::{MacKey, MasterSecret};
 use crate::domain::token::{KeyId, TokenKeys};
+use crate::domain::{openid, signing_key};
+use crate::effects::signing::SealingKey;
 use crate::facts::redis::{Endpoint, MalformedEndpoint, SharedKeys};
-use crate::service::Settings;
 use crate::service::possession::ClientCertificates;
 use crate::service::pushed_requests::PushedRequests;
+use crate::service::{OpenId, Settings};
 
 /// The whole configuration. Every key can be set as `SCOPEGATE_` + path with `__` between the parts:
 /// `SCOPEGATE_HTTP__LISTEN`. With `_FILE` appended, the value is read from the file that the variable names.
@@ -48,6 +51,7 @@ pub struct Config {
     pub redis: Redis,
     pub tokens: Tokens,
     pub keys: Keys,
+    pub openid: OpenIdConnect,
     pub login: Login,
     pub scopes: Scopes,
     pub resources: Resources,
@@ -153,8 +157,21 @@ pub struct Keys {
     pub secret: Secret,
     /// The key id that tokens signed with it carry: 0 to 15.
     pub secret_id: u8,
-    /// Earlier secrets that still verify.
+    /// How ID tokens are signed: `RS256`, `ES256` or `EdDSA`. The keys for it are made, published and replaced by themselves.
+    pub signing_algorithm: SigningAlgorithm,
+    /// Earlier secrets that still verify, and open the signing keys that were stored under them.
     pub previous: Vec<PreviousKey>,
+}
+
+/// OpenID Connect.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OpenIdConnect {
+    /// Whether requests with the scope `openid` get ID tokens, and `/userinfo`, `/jwks` and `/logout` are there. Where not,
+    /// `openid` is a scope like any other.
+    pub enabled: bool,
+    /// Of an ID token, in seconds; a day at most.
+    pub id_token_lifetime: u32,
 }
 
 /// A secret that signed earlier.
@@ -286,6 +303,7 @@ impl Default for Config {
             redis: Redis::default(),
             tokens: Tokens::default(),
             keys: Keys::default(),
+            openid: OpenIdConnect::default(),
             login: Login::default(),
             scopes: Scopes::default(),
             resources: Resources::default(),
@@ -345,6 +363,12 @@ impl Default for Tokens {
             refresh_token_absolute_lifetime: 90 * 86_400,
             refresh_grace: 10,
         }
+    }
+}
+
+impl Default for OpenIdConnect {
+    fn default() -> Self {
+        Self { enabled: true, id_token_lifetime: 600 }
     }
 }
 
@@ -409,6 +433,7 @@ impl Config {
             ("tokens.refresh_token_idle_lifetime", tokens.refresh_token_idle_lifetime, u32::MAX),
             ("tokens.refresh_token_absolute_lifetime", tokens.refresh_token_absolute_lifetime, u32::MAX),
             ("login.session_lifetime", self.login.session_lifetime, 86_400 * 365),
+            ("openid.id_token_lifetime", self.openid.id_token_lifetime, signing_key::AFTERLIFE),
         ] {
             if !(1..=most).contains(&seconds) {
                 return wrong(key, &format!("this is a number of seconds from 1 to {most}"));
@@ -469,6 +494,17 @@ impl Config {
         Ok(keys)
     }
 
+    /// The keys under which signing keys are stored. The first seals, all open.
+    pub fn sealing_keys(&self) -> Result<Vec<SealingKey>, ConfigError> {
+        let mut keys = vec![SealingKey::derive(&self.master_secret()?)];
+        for previous in &self.keys.previous {
+            let master = MasterSecret::from_base64(previous.secret.expose())
+                .map_err(|error| ConfigError::new("keys.previous.secret", &error.to_string()))?;
+            keys.push(SealingKey::derive(&master));
+        }
+        Ok(keys)
+    }
+
     /// The key that seals forms.
     pub fn form_key(&self) -> Result<MacKey, ConfigError> {
         Ok(MacKey::derive(&self.master_secret()?, "scopegate/v1/form"))
@@ -524,7 +560,7 @@ impl Config {
                 refresh_grace: self.tokens.refresh_grace,
             },
             session_lifetime: self.login.session_lifetime,
-            catalogue: self.scopes.catalogue.clone(),
+            catalogue: self.catalogue(),
             implications: self.scopes.implications.clone(),
             client_certificates: HeaderName::from_str(&self.http.client_certificate_header)
                 .ok()
@@ -538,7 +574,19 @@ impl Config {
             ),
             answer_ttl: std::time::Duration::from_millis(self.cache.answer_ttl),
             registration: self.registration.policy(&self.scopes),
+            openid: self.openid.enabled.then_some(OpenId { id_token_lifetime: self.openid.id_token_lifetime }),
         }
+    }
+
+    /// With the scopes of OpenID Connect. An empty catalogue knows every scope, so it stays empty.
+    fn catalogue(&self) -> BTreeMap<String, String> {
+        let mut catalogue = self.scopes.catalogue.clone();
+        if self.openid.enabled && !catalogue.is_empty() {
+            for (scope, meaning) in [(openid::OPENID, "Know who you are"), (openid::PROFILE, "See your user name")] {
+                catalogue.entry(scope.into()).or_insert_with(|| meaning.into());
+            }
+        }
+        catalogue
     }
 }
 

@@ -9,13 +9,16 @@ mod discovery;
 mod error;
 mod extract;
 mod introspect;
+mod jwks;
 mod login;
+mod logout;
 mod pages;
 mod par;
 mod protected_resource;
 mod register;
 mod revoke;
 mod token;
+mod userinfo;
 
 use std::sync::Arc;
 
@@ -24,9 +27,13 @@ use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
-use http::header::{HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, StatusCode};
+use http::header::{
+    AUTHORIZATION, CONTENT_TYPE, HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderValue, Method, StatusCode};
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{Any, CorsLayer};
 use tower_http::csrf::CsrfLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
@@ -44,6 +51,7 @@ type Context = Arc<Service>;
 /// All HTTP endpoints.
 pub fn router(service: Arc<Service>) -> Router {
     let issuer = &service.settings.issuer;
+    let offers_openid = service.settings.openid.is_some();
     let same_origin = CsrfLayer::new()
         .add_trusted_origin(issuer.as_str())
         .expect("the issuer was checked to be an origin")
@@ -56,9 +64,10 @@ pub fn router(service: Arc<Service>) -> Router {
     // A policy of its own for pages only: the OAuth endpoints are there to be called from elsewhere.
     let forms = Router::new()
         .route("/login", get(login::show).post(login::sign_in))
-        .route("/logout", post(login::sign_out))
+        .route("/login/switch", post(login::switch))
         .route("/consent", post(authorize::decide))
         .route("/device", get(device::show).post(device::decide))
+        .merge(if offers_openid { logout_form() } else { Router::new() })
         .layer(same_origin);
     let https = service.settings.is_https();
     Router::new()
@@ -70,9 +79,10 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/register", post(register::register))
         .route("/register/{client_id}", get(register::show).put(register::change).delete(register::end))
         .route("/device_authorization", post(device::authorize))
-        .route("/.well-known/oauth-authorization-server", get(discovery::metadata))
         .route(METADATA_PATH, get(protected_resource::metadata))
         .route(&format!("{METADATA_PATH}/{{*path}}"), get(protected_resource::metadata))
+        .merge(if offers_openid { openid() } else { Router::new() })
+        .merge(metadata())
         .route("/assets/scopegate.css", get(pages::style_sheet))
         .merge(forms)
         .fallback(error::not_found)
@@ -93,6 +103,35 @@ pub fn router(service: Arc<Service>) -> Router {
             |request: &Request| tracing::info_span!("http", method = %request.method(), path = request.uri().path()),
         ))
         .with_state(service)
+}
+
+/// Who may ask for it over HTTP may ask for it from a page of any origin. Cookies count for nothing here.
+fn metadata() -> Router<Context> {
+    Router::new()
+        .route("/.well-known/oauth-authorization-server", get(discovery::metadata))
+        .layer(CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]))
+}
+
+/// The endpoints of OpenID Connect that are no pages, and signing out, which other sites may ask for.
+fn openid() -> Router<Context> {
+    Router::new()
+        .route("/.well-known/openid-configuration", get(discovery::metadata))
+        .route("/jwks", get(jwks::keys))
+        // Browsers ask before they send the header; the layer answers.
+        .route("/userinfo", get(userinfo::from_header).post(userinfo::from_form).options(error::method_not_allowed))
+        .layer(
+            CorsLayer::new()
+                .allow_origin(Any)
+                .allow_methods([Method::GET, Method::POST])
+                .allow_headers([AUTHORIZATION, CONTENT_TYPE])
+                .expose_headers([WWW_AUTHENTICATE]),
+        )
+        .route("/logout", get(logout::from_query).post(logout::from_form))
+}
+
+/// What only our own page may send.
+fn logout_form() -> Router<Context> {
+    Router::new().route("/logout/confirm", post(logout::confirm))
 }
 
 async fn refuse_long_queries(request: Request, next: Next) -> Response {

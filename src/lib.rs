@@ -12,7 +12,7 @@
 //! | [`http`], [`grpc`] | the fronts: extract → one use case → render |
 //! | [`service`] | the use cases; the only place where store, facts, revocation, clock and randomness meet |
 //! | [`store`], [`facts`], [`revocation`] | SQL truth · cached facts · what ended since they were read |
-//! | [`effects`] | clock and randomness |
+//! | [`effects`] | clock and randomness, and the private keys that need it |
 //! | [`domain`] | what OAuth is, as pure values and functions |
 //!
 //! Beside them: [`config`] (every default, in one place), [`proto`] (generated code), [`telemetry`] (logs and metrics).
@@ -36,6 +36,7 @@
 //! 4. A current one is replaced in one conditional update (`store::grants`), which runs as a task of its own: if the client
 //!    goes away, the rotation is whole or has not happened.
 //! 5. Both new tokens are derived from the row. So a repetition inside the grace window gets the same bytes, and no token is ever stored.
+//! 6. If the scopes have `openid`, `service::openid` adds an ID token, signed by the key that `service::signing_keys` says is the one now.
 //!
 //! # The other grants
 //!

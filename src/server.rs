@@ -31,6 +31,7 @@ use crate::grpc::GrpcFront;
 use crate::http;
 use crate::proto::scopegate::v1::token_service_server::{SERVICE_NAME, TokenServiceServer};
 use crate::revocation::{Follower, Hints, RevocationIndex, Revoker};
+use crate::service::signing_keys::SigningKeys;
 use crate::service::{Parts, Service};
 use crate::store::{SchemaError, Store};
 use crate::telemetry::Metrics;
@@ -101,6 +102,12 @@ impl Backend {
             follower: follower.clone(),
             revoker,
             token_keys,
+            signing_keys: SigningKeys::new(
+                config.keys.signing_algorithm,
+                config.sealing_keys()?,
+                store.clone(),
+                effects.clone(),
+            ),
             form_key: config.form_key()?,
             pruning: metrics.pruning.clone(),
             effects,
@@ -182,6 +189,10 @@ impl Server {
         background.spawn(async move { follower.listen().await });
         let service = backend.service.clone();
         background.spawn(async move { service.prune_for_ever().await });
+        if backend.service.settings.openid.is_some() {
+            let service = backend.service.clone();
+            background.spawn(async move { service.signing_keys.renew_for_ever().await });
+        }
         if let Some(shared) = backend.shared.clone() {
             background.spawn(async move { shared.run().await });
         }

@@ -10,6 +10,8 @@ pub mod clients;
 pub mod device;
 pub mod discovery;
 pub mod introspection;
+pub mod logout;
+pub mod openid;
 pub mod passwords;
 pub mod possession;
 pub mod protected_resources;
@@ -19,8 +21,10 @@ pub mod registration;
 mod registration_rate;
 pub mod revocation;
 pub mod sign_in;
+pub mod signing_keys;
 pub mod token_endpoint;
 mod token_exchange;
+pub mod userinfo;
 pub mod watching;
 
 use std::collections::BTreeMap;
@@ -34,6 +38,7 @@ use self::possession::ClientCertificates;
 use self::pruning::PruningMetrics;
 use self::pushed_requests::PushedRequests;
 use self::registration_rate::RegistrationRate;
+use self::signing_keys::SigningKeys;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::Lifetimes;
 use crate::domain::registration::RegistrationPolicy;
@@ -65,6 +70,15 @@ pub struct Settings {
     /// How long a caller may keep a permission.
     pub answer_ttl: Duration,
     pub registration: RegistrationPolicy,
+    /// `None`: OpenID Connect is not offered, and `openid` is a scope like any other.
+    pub openid: Option<OpenId>,
+}
+
+/// How OpenID Connect is offered.
+#[derive(Debug)]
+pub struct OpenId {
+    /// Of ID tokens, in seconds.
+    pub id_token_lifetime: u32,
 }
 
 impl Settings {
@@ -83,6 +97,7 @@ pub struct Service {
     follower: Arc<Follower>,
     revoker: Revoker,
     token_keys: TokenKeys,
+    pub signing_keys: SigningKeys,
     /// Seals the forms that users are shown.
     form_key: MacKey,
     passwords: Passwords,
@@ -101,6 +116,7 @@ pub struct Parts {
     pub follower: Arc<Follower>,
     pub revoker: Revoker,
     pub token_keys: TokenKeys,
+    pub signing_keys: SigningKeys,
     pub form_key: MacKey,
     pub pruning: PruningMetrics,
     pub effects: Effects,
@@ -109,7 +125,19 @@ pub struct Parts {
 impl Service {
     /// Works on the runtime that calls.
     pub fn new(parts: Parts) -> Self {
-        let Parts { settings, store, facts, index, follower, revoker, token_keys, form_key, pruning, effects } = parts;
+        let Parts {
+            settings,
+            store,
+            facts,
+            index,
+            follower,
+            revoker,
+            token_keys,
+            signing_keys,
+            form_key,
+            pruning,
+            effects,
+        } = parts;
         Self {
             settings,
             store,
@@ -118,6 +146,7 @@ impl Service {
             follower,
             revoker,
             token_keys,
+            signing_keys,
             form_key,
             passwords: Passwords::new(),
             pruning,

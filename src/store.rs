@@ -20,6 +20,8 @@ mod proofs;
 mod pushed_requests;
 mod leases;
 mod pruning;
+mod signing_keys;
+mod sign_out;
 mod rows;
 mod schema;
 
@@ -45,6 +47,7 @@ pub use self::pruning::Prunable;
 pub use self::pushed_requests::PushedRequest;
 pub use self::revocations::{Ending, PasswordHash};
 pub use self::schema::SchemaError;
+pub use self::signing_keys::StoredKey;
 use crate::domain::error::Unavailable;
 
 /// How long a request waits for one operation. The operation itself goes on.

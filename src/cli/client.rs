@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::{CliError, ConfigSource, Output, OutputFormat, output};
 use crate::domain::client::{
-    AuthenticationMethod, Client, ClientId, ClientMetadata, GrantType, Introspects, RefreshTokenRotation, Registrar,
+    AuthenticationMethod, Client, ClientId, ClientMetadata, ClientType, GrantType, Introspects, RefreshTokenRotation,
+    Registrar,
 };
 use crate::domain::client_keys::ClientKeys;
 use crate::domain::redirect_uri::RedirectUri;
@@ -17,7 +18,7 @@ use crate::domain::scope::{Scope, ScopeSet};
 use crate::domain::secret::RandomSecret;
 use crate::domain::timestamp::Timestamp;
 use crate::service::Service;
-use crate::service::clients::NewClient;
+use crate::service::clients::{ClientError, NewClient};
 use crate::store::ClientChanges;
 
 #[derive(Args)]
@@ -44,6 +45,9 @@ enum Verb {
         /// Where answers may be sent to; may be given several times
         #[arg(long, value_name = "URI")]
         redirect_uri: Vec<RedirectUri>,
+        /// Where browsers may be sent after signing out; may be given several times
+        #[arg(long, value_name = "URI")]
+        post_logout_redirect_uri: Vec<RedirectUri>,
         /// What it may ask for; may be given several times
         #[arg(long)]
         scope: Vec<Scope>,
@@ -92,11 +96,17 @@ enum Verb {
         /// Replaces all redirect URIs; may be given several times
         #[arg(long, value_name = "URI")]
         redirect_uri: Vec<RedirectUri>,
+        /// Replaces all URIs for after signing out; may be given several times
+        #[arg(long, value_name = "URI")]
+        post_logout_redirect_uri: Vec<RedirectUri>,
         /// Replaces all scopes; may be given several times
         #[arg(long)]
         scope: Vec<Scope>,
         #[command(flatten)]
         policy: Policy,
+        /// Replaces the keys of a client that signs
+        #[arg(long, value_name = "FILE")]
+        jwks: Option<PathBuf>,
         /// Refuse it everything and revoke its grants
         #[arg(long, conflicts_with = "enable")]
         disable: bool,
@@ -268,6 +278,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
         Verb::Create {
             name,
             redirect_uri,
+            post_logout_redirect_uri,
             scope,
             public,
             resource,
@@ -296,6 +307,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
                 metadata: policy.over(metadata),
             };
             let (client, secret) = service.create_client(new).await?;
+            set_post_logout(&service, &client.id, post_logout_redirect_uri).await?;
             ClientDocument::new(&client, secret.as_ref()).print(&common.format)?;
         }
         Verb::List { common } => list(&common).await?,
@@ -303,10 +315,26 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
             let client = common.source.open().await?.service.client(client_id).await?;
             ClientDocument::new(&client, None).print(&common.format)?;
         }
-        Verb::Update { client_id, name, redirect_uri, scope, policy, disable, enable, common } => {
+        Verb::Update {
+            client_id,
+            name,
+            redirect_uri,
+            post_logout_redirect_uri,
+            scope,
+            jwks,
+            policy,
+            disable,
+            enable,
+            common,
+        } => {
             let service = common.source.open().await?.service;
-            let metadata = if policy.is_given() {
-                Some(policy.over(service.client(client_id.clone()).await?.metadata))
+            let metadata = if jwks.is_some() || policy.is_given() {
+                let client = service.client(client_id.clone()).await?;
+                let metadata = match jwks {
+                    None => client.metadata,
+                    Some(path) => with_keys(client, &path)?,
+                };
+                Some(policy.over(metadata))
             } else {
                 None
             };
@@ -317,6 +345,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
                 metadata,
             };
             let client = update(&service, client_id, changes, disable, enable).await?;
+            set_post_logout(&service, &client.id, post_logout_redirect_uri).await?;
             ClientDocument::new(&client, None).print(&common.format)?;
         }
         Verb::RotateSecret { client_id, overlap, common } => {
@@ -332,15 +361,34 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
 
 /// What a client registers that signs with the keys in this file.
 fn signing_metadata(path: &Path) -> Result<ClientMetadata, CliError> {
+    Ok(ClientMetadata {
+        token_endpoint_auth_method: Some(AuthenticationMethod::PrivateKeyJwt),
+        jwks: Some(keys(path)?),
+        ..ClientMetadata::default()
+    })
+}
+
+/// The metadata of a client that signs, with other keys.
+fn with_keys(client: Client, path: &Path) -> Result<ClientMetadata, CliError> {
+    if client.client_type != ClientType::Signing {
+        return Err(ClientError::AuthenticationMethod.into());
+    }
+    Ok(ClientMetadata { jwks: Some(keys(path)?), ..client.metadata })
+}
+
+fn keys(path: &Path) -> Result<ClientKeys, CliError> {
     let failed = |cause| CliError::File { path: path.to_owned(), cause };
     let text = fs::read(path).map_err(failed)?;
     let document = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
-    let keys = ClientKeys::parse(document).map_err(|error| failed(io::Error::other(error)))?;
-    Ok(ClientMetadata {
-        token_endpoint_auth_method: Some(AuthenticationMethod::PrivateKeyJwt),
-        jwks: Some(keys),
-        ..ClientMetadata::default()
-    })
+    ClientKeys::parse(document).map_err(|error| failed(io::Error::other(error)))
+}
+
+/// None given: those that are there stay.
+async fn set_post_logout(service: &Service, id: &ClientId, uris: Vec<RedirectUri>) -> Result<(), CliError> {
+    if !uris.is_empty() {
+        service.set_post_logout_redirect_uris(id.clone(), uris).await?;
+    }
+    Ok(())
 }
 
 async fn update(

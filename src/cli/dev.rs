@@ -30,7 +30,7 @@ use crate::telemetry;
 pub(super) const CONFIG_FILE: &str = "scopegate.toml";
 const DEMO_FILE: &str = "demo.json";
 const REDIRECT_URI: &str = "http://127.0.0.1:8765/callback";
-const SCOPES: &str = "orders:read orders:write profile";
+const SCOPES: &str = "openid orders:read orders:write profile";
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -132,6 +132,7 @@ url = {url:?}
 secret = \"{secret}\"
 
 [scopes.catalogue]
+openid = \"Know who you are\"
 \"orders:read\" = \"See your orders\"
 \"orders:write\" = \"Place, change and cancel orders\"
 \"profile\" = \"See your name\"

@@ -101,3 +101,40 @@ impl Registration {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Layers;
+
+    const REQUIRED: &str = "issuer = 'https://i'\n[keys]\nsecret = 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='\n";
+
+    fn policy(text: &str) -> Result<RegistrationPolicy, ConfigError> {
+        let config = Layers::new().text(REQUIRED)?.text(text)?.build()?;
+        Ok(config.registration.policy(&config.scopes))
+    }
+
+    #[test]
+    fn n5_a_gate_that_would_be_open_by_mistake_is_no_configuration() {
+        const CATALOGUE: &str = "[scopes.catalogue]\na = 'A'\nb = 'B'\n[registration]\n";
+        assert!(matches!(policy("").expect("the defaults are good").gate, Gate::Nobody));
+        let good = policy(&format!("{CATALOGUE}mode = 'open'")).expect("this is good");
+        assert_eq!((good.scopes.as_str(), good.max_clients), ("a b", 1_000));
+        let narrowed = policy(&format!("{CATALOGUE}mode = 'open'\nscopes = ['b']")).expect("this is good");
+        assert_eq!(narrowed.scopes.as_str(), "b");
+        for (text, key) in [
+            ("mode = 'token'", "initial_access_token"),
+            ("mode = 'token'\ninitial_access_token = 'short'", "initial_access_token"),
+            ("mode = 'open'\nscopes = ['c']", "scopes"),
+            ("mode = 'open'\nscopes = ['a b']", "scopes"),
+            ("mode = 'open'\nmax_clients = 0", "max_clients"),
+            ("mode = 'open'\nper_hour = 0", "per_hour"),
+            ("mode = 'everybody'", "mode"),
+        ] {
+            let error = policy(&format!("{CATALOGUE}{text}")).expect_err(text).to_string();
+            assert!(error.contains(&format!("registration.{key}")), "{text}: {error}");
+        }
+        let undescribed = policy("[registration]\nmode = 'open'").expect_err("any scope").to_string();
+        assert!(undescribed.contains("registration.scopes"), "{undescribed}");
+    }
+}

@@ -6,6 +6,7 @@
 use super::client::{Client, ClientId, GrantType};
 use super::dpop::Thumbprint;
 use super::error::{InvalidRequest, InvalidScope, OAuthError};
+use super::openid::{OPENID, SignInRequest};
 use super::parameters::Parameters;
 use super::pkce::CodeChallenge;
 use super::resource::ResourceCatalogue;
@@ -27,13 +28,32 @@ pub struct AuthorizationRequest {
     pub challenge: CodeChallenge,
     /// The key that the code is bound to (RFC 9449 §10).
     pub key: Option<Thumbprint>,
+    /// What the client wants to know, or to be so, about the sign-in.
+    pub sign_in: SignInRequest,
 }
 
-/// Where the answer goes: a registered redirect URI, and the state to echo.
+/// Where the answer goes, and how: a registered redirect URI, and the state to echo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResponseTarget {
     redirect_uri: String,
     state: Option<String>,
+    mode: ResponseMode,
+}
+
+/// How the answer travels (OAuth 2.0 Multiple Response Type Encoding Practices §2.1, Form Post Response Mode §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ResponseMode {
+    Query,
+    FormPost,
+}
+
+/// An authorization response, for the browser to deliver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthorizationResponse {
+    /// Go there.
+    Redirect(String),
+    /// Post these fields there.
+    FormPost { action: String, fields: Vec<(&'static str, String)> },
 }
 
 /// An error that must not redirect (RFC 6749 §4.1.2.1). `Display` tells the user.
@@ -84,17 +104,21 @@ impl AuthorizationRequest {
         known: &ResourceCatalogue,
     ) -> Result<Self, Rejection> {
         let redirect_uri = redirect_uri(parameters, client).map_err(Rejection::Page)?;
-        let target =
-            ResponseTarget { redirect_uri: redirect_uri.to_owned(), state: parameters.get("state").map(str::to_owned) };
+        let target = ResponseTarget {
+            redirect_uri: redirect_uri.to_owned(),
+            state: parameters.get("state").map(str::to_owned),
+            mode: response_mode(parameters).unwrap_or(ResponseMode::Query),
+        };
         let checked = refuse_unsupported(parameters).and_then(|()| may_ask(client)).and_then(|()| {
             let (scopes, challenge) = (requested_scopes(parameters, client, rules)?, challenge(parameters)?);
             let resources = known.requested(parameters)?;
             let key: Option<Thumbprint> =
                 parameters.get("dpop_jkt").map(str::parse).transpose().map_err(InvalidRequest::from)?;
-            Ok((known.scopes_at(&resources, &scopes)?, resources, challenge, key))
+            let sign_in = SignInRequest::parse(parameters)?;
+            Ok((known.scopes_at(&resources, &scopes)?, resources, challenge, key, sign_in))
         });
         match checked {
-            Ok((scopes, resources, challenge, key)) => Ok(Self {
+            Ok((scopes, resources, challenge, key, sign_in)) => Ok(Self {
                 client: client.id.clone(),
                 target,
                 redirect_uri_parameter: parameters.get("redirect_uri").map(str::to_owned),
@@ -102,13 +126,14 @@ impl AuthorizationRequest {
                 resources,
                 challenge,
                 key,
+                sign_in,
             }),
             Err(error) => Err(Rejection::Redirect { target, error }),
         }
     }
 }
 
-/// RFC 6749 §3.1.2.3; omitting it is for clients that registered exactly one.
+/// RFC 6749 §3.1.2.3; omitting it is for clients that registered exactly one, and not for OpenID Connect (Core §3.1.2.1).
 fn redirect_uri<'a>(parameters: &'a Parameters, client: &'a Client) -> Result<&'a str, Fatal> {
     if parameters.is_repeated("redirect_uri") {
         return Err(Fatal::Malformed);
@@ -116,8 +141,20 @@ fn redirect_uri<'a>(parameters: &'a Parameters, client: &'a Client) -> Result<&'
     match (parameters.get("redirect_uri"), client.redirect_uris.as_slice()) {
         (Some(presented), registered) if registered.iter().any(|uri| uri.matches(presented)) => Ok(presented),
         (Some(_), _) => Err(Fatal::RedirectUriUnregistered),
-        (None, [only]) => Ok(only.as_str()),
+        (None, [only]) if !asks_openid(parameters) => Ok(only.as_str()),
         (None, _) => Err(Fatal::RedirectUriMissing),
+    }
+}
+
+fn asks_openid(parameters: &Parameters) -> bool {
+    parameters.get("scope").is_some_and(|scope| scope.split(' ').any(|scope| scope == OPENID))
+}
+
+fn response_mode(parameters: &Parameters) -> Result<ResponseMode, InvalidRequest> {
+    match parameters.get("response_mode") {
+        None | Some("query") => Ok(ResponseMode::Query),
+        Some("form_post") => Ok(ResponseMode::FormPost),
+        Some(_) => Err(InvalidRequest::ResponseMode),
     }
 }
 
@@ -129,12 +166,13 @@ fn refuse_unsupported(parameters: &Parameters) -> Result<(), OAuthError> {
     if parameters.get("request_uri").is_some() {
         return Err(OAuthError::RequestUriNotSupported);
     }
+    if parameters.get("registration").is_some() {
+        return Err(OAuthError::RegistrationNotSupported);
+    }
     if parameters.require("response_type")? != "code" {
         return Err(OAuthError::UnsupportedResponseType);
     }
-    if parameters.get("response_mode").is_some_and(|mode| mode != "query") {
-        return Err(InvalidRequest::ResponseMode.into());
-    }
+    response_mode(parameters)?;
     Ok(())
 }
 
@@ -175,31 +213,35 @@ impl ResponseTarget {
     }
 
     /// RFC 6749 §4.1.2 and RFC 9207 §2.
-    pub fn with_code(&self, code: &str, issuer: &str) -> String {
-        self.location(&[("code", code)], issuer)
+    pub fn with_code(&self, code: &str, issuer: &str) -> AuthorizationResponse {
+        self.respond(vec![("code", code.to_owned())], issuer)
     }
 
     /// RFC 6749 §4.1.2.1 and RFC 9207 §2.
-    pub fn with_error(&self, error: &OAuthError, issuer: &str) -> String {
-        self.location(&[("error", error.code()), ("error_description", &error.to_string())], issuer)
+    pub fn with_error(&self, error: &OAuthError, issuer: &str) -> AuthorizationResponse {
+        self.respond(vec![("error", error.code().to_owned()), ("error_description", error.to_string())], issuer)
     }
 
     /// For faults of ours, which RFC 6749 §4.1.2.1 has a code for too.
-    pub fn with_temporarily_unavailable(&self, issuer: &str) -> String {
-        self.location(&[("error", "temporarily_unavailable")], issuer)
+    pub fn with_temporarily_unavailable(&self, issuer: &str) -> AuthorizationResponse {
+        self.respond(vec![("error", "temporarily_unavailable".to_owned())], issuer)
     }
 
-    /// The answer's parameters are appended to whatever query the URI was registered with (RFC 6749 §3.1.2).
-    fn location(&self, answer: &[(&str, &str)], issuer: &str) -> String {
-        let state = self.state.as_deref().map(|state| ("state", state));
-        let query = form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(answer)
-            .extend_pairs(state)
-            .append_pair("iss", issuer)
-            .finish();
-        let separator = if self.redirect_uri.contains('?') { '&' } else { '?' };
-        format!("{}{separator}{query}", self.redirect_uri)
+    fn respond(&self, mut fields: Vec<(&'static str, String)>, issuer: &str) -> AuthorizationResponse {
+        fields.extend(self.state.clone().map(|state| ("state", state)));
+        fields.push(("iss", issuer.to_owned()));
+        match self.mode {
+            ResponseMode::Query => AuthorizationResponse::Redirect(with_query(&self.redirect_uri, &fields)),
+            ResponseMode::FormPost => AuthorizationResponse::FormPost { action: self.redirect_uri.clone(), fields },
+        }
     }
+}
+
+/// The parameters are appended to whatever query the URI was registered with (RFC 6749 §3.1.2).
+pub fn with_query(uri: &str, parameters: &[(&str, String)]) -> String {
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+    let separator = if uri.contains('?') { '&' } else { '?' };
+    format!("{uri}{separator}{query}")
 }
 
 #[cfg(test)]
@@ -303,7 +345,11 @@ mod tests {
             (format!("response_type=code&{CHALLENGE}&resource=x"), InvalidTarget::Malformed.into()),
             (format!("response_type=code&{CHALLENGE}&request=x"), OAuthError::RequestNotSupported),
             (format!("response_type=code&{CHALLENGE}&request_uri=https://evil"), OAuthError::RequestUriNotSupported),
+            (format!("response_type=code&{CHALLENGE}&registration=%7B%7D"), OAuthError::RegistrationNotSupported),
             (format!("response_type=code&{CHALLENGE}&response_mode=fragment"), InvalidRequest::ResponseMode.into()),
+            (format!("response_type=code&{CHALLENGE}&prompt=none+login"), InvalidRequest::Prompt.into()),
+            (format!("response_type=code&{CHALLENGE}&prompt=create"), InvalidRequest::Prompt.into()),
+            (format!("response_type=code&{CHALLENGE}&max_age=-1"), InvalidRequest::MaxAge.into()),
         ] {
             assert_eq!(redirected(&query), expected, "{query}");
         }
@@ -313,17 +359,41 @@ mod tests {
     fn a7_a18_a19_a20_the_answer_keeps_the_query_and_echoes_the_state() {
         let query = format!("response_type=code&{CHALLENGE}&redirect_uri=https://c/cb?a=1&state=%26%3D+%C3%A4%22");
         let target = validate(&query, &["https://c/cb?a=1"]).expect("a good request").target;
+        let redirect = |location: &str| AuthorizationResponse::Redirect(location.into());
         assert_eq!(
             target.with_code("xyz", "https://i"),
-            "https://c/cb?a=1&code=xyz&state=%26%3D+%C3%A4%22&iss=https%3A%2F%2Fi"
+            redirect("https://c/cb?a=1&code=xyz&state=%26%3D+%C3%A4%22&iss=https%3A%2F%2Fi")
         );
         let target = validate(&format!("response_type=code&{CHALLENGE}&state="), &["https://c/cb"])
             .expect("a good request")
             .target;
         assert_eq!(
             target.with_error(&OAuthError::UnsupportedResponseType, "https://i"),
-            "https://c/cb?error=unsupported_response_type&error_description=response_type+is+code&iss=https%3A%2F%2Fi"
+            redirect(
+                "https://c/cb?error=unsupported_response_type&error_description=response_type+is+code&iss=https%3A%2F%2Fi"
+            )
         );
+    }
+
+    #[test]
+    fn a51_with_form_post_the_answer_is_a_form_and_so_are_errors() {
+        let query = format!("response_type=code&{CHALLENGE}&response_mode=form_post&state=s");
+        let target = validate(&query, &["https://c/cb"]).expect("a good request").target;
+        let fields = vec![("code", "xyz".into()), ("state", "s".into()), ("iss", "https://i".into())];
+        let expected = AuthorizationResponse::FormPost { action: "https://c/cb".into(), fields };
+        assert_eq!(target.with_code("xyz", "https://i"), expected);
+        match validate("response_type=token&response_mode=form_post", &["https://c/cb"]) {
+            Err(Rejection::Redirect { target, error }) => {
+                assert!(matches!(target.with_error(&error, "https://i"), AuthorizationResponse::FormPost { .. }));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a5_openid_needs_the_redirect_uri() {
+        let query = format!("response_type=code&{CHALLENGE}&scope=openid");
+        assert_eq!(validate(&query, &["https://c/cb"]), Err(Rejection::Page(Fatal::RedirectUriMissing)));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 use sha2::{Digest as _, Sha256};
 
 use super::client::ClientId;
@@ -73,8 +73,9 @@ struct Header {
     typ: Option<String>,
     #[serde(default)]
     kid: Option<String>,
-    #[serde(default)]
-    crit: Option<IgnoredAny>,
+    /// Whether it is there, whatever it is.
+    #[serde(default, deserialize_with = "present")]
+    crit: bool,
 }
 
 /// RFC 7523 §3.
@@ -127,7 +128,7 @@ impl ClientAssertion {
         let (header, claims) = signed.split_once('.').ok_or(malformed)?;
         let header: Header = json(header).ok_or(malformed)?;
         let claims: Claims = json(claims).ok_or(malformed)?;
-        if header.crit.is_some() {
+        if header.crit {
             return Err(InvalidAssertion::Critical);
         }
         // Another kind of token is not an assertion, whoever signed it (RFC 8725 §3.11).
@@ -194,6 +195,10 @@ impl fmt::Debug for ClientAssertion {
 
 fn json<T: DeserializeOwned>(encoded: &str) -> Option<T> {
     object(&BASE64_URL_SAFE_NO_PAD.decode(encoded).ok()?)
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 fn is_assertion_type(typ: &str) -> bool {
@@ -279,6 +284,7 @@ mod tests {
             (json!({}), Because::Malformed),
             (json!({ "alg": "ES256", "crit": ["exp"], "exp": 1 }), Because::Critical),
             (json!({ "alg": "ES256", "crit": [] }), Because::Critical),
+            (json!({ "alg": "ES256", "crit": null }), Because::Critical),
             (json!({ "alg": "ES256", "typ": "dpop+jwt" }), Because::Malformed),
         ] {
             assert_eq!(check(&header, &json!({})), Err(because), "{header}");

@@ -11,7 +11,8 @@ use super::pkce::{MalformedCodeChallenge, MalformedCodeVerifier};
 use super::resource::InvalidTarget;
 use super::scope::MalformedScope;
 
-/// An error of RFC 6749 §4.1.2.1 and §5.2, RFC 8628 §3.5 and RFC 8693 §2.2.2. `Display` is the `error_description`: ASCII without `"` and `\`,
+/// An error of RFC 6749 §4.1.2.1 and §5.2, OpenID Connect Core §3.1.2.6, RFC 8628 §3.5 and RFC 8693 §2.2.2. `Display` is the
+/// `error_description`: ASCII without `"` and `\`,
 /// and never a value that the client sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OAuthError {
@@ -45,6 +46,12 @@ pub enum OAuthError {
     RequestNotSupported,
     #[error("request_uri is not supported")]
     RequestUriNotSupported,
+    #[error("registration is not supported")]
+    RegistrationNotSupported,
+    #[error("the user has to sign in")]
+    LoginRequired,
+    #[error("the user has to be asked")]
+    ConsentRequired,
 }
 
 impl OAuthError {
@@ -66,6 +73,9 @@ impl OAuthError {
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::RequestNotSupported => "request_not_supported",
             Self::RequestUriNotSupported => "request_uri_not_supported",
+            Self::RegistrationNotSupported => "registration_not_supported",
+            Self::LoginRequired => "login_required",
+            Self::ConsentRequired => "consent_required",
         }
     }
 }
@@ -99,7 +109,7 @@ pub enum InvalidRequest {
     Challenge(#[from] MalformedCodeChallenge),
     #[error(transparent)]
     Verifier(#[from] MalformedCodeVerifier),
-    #[error("response_mode is query")]
+    #[error("response_mode is query or form_post")]
     ResponseMode,
     #[error("redirect_uri is not registered for this client")]
     RedirectUri,
@@ -119,6 +129,14 @@ pub enum InvalidRequest {
     TokenType,
     #[error("there is no acting on behalf of others: actor_token is not supported")]
     ActorToken,
+    #[error("prompt is none alone, or some of login, consent and select_account")]
+    Prompt,
+    #[error("max_age is a number of seconds")]
+    MaxAge,
+    #[error("nonce is too long")]
+    Nonce,
+    #[error("id_token_hint is no ID token of this server for this client")]
+    IdTokenHint,
 }
 
 /// Why a client is not authenticated. The same text whether the client is unknown or its secret is wrong.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::client::ClientId;
 use super::hexadecimal::hexadecimal_name;
+use super::openid::Authentication;
 use super::scope::ScopeSet;
 use super::secret::SecretHash;
 use super::timestamp::Timestamp;
@@ -202,6 +203,8 @@ pub struct Grant {
     /// Access tokens of an earlier generation are dead.
     pub generation: u32,
     pub created_at: Timestamp,
+    /// How the user signed in, where the grant is for OpenID Connect.
+    pub authentication: Option<Authentication>,
 }
 
 /// How long the tokens of a grant live, in seconds.
@@ -379,6 +382,7 @@ mod tests {
             state,
             generation: 0,
             created_at: Timestamp::from_unix(0),
+            authentication: None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use url::Url;
 
+use super::openid::OPENID;
 use super::parameters::Parameters;
 use super::scope::ScopeSet;
 
@@ -79,7 +80,8 @@ impl ResourceCatalogue {
     /// Those of the scopes that belong to one of the resources at least; without resources, all.
     pub fn scopes_at(&self, resources: &[Box<str>], scopes: &ScopeSet) -> Result<ScopeSet, InvalidTarget> {
         let belongs = |resource: &str, scope: &str| {
-            self.0.get(resource).is_none_or(|scopes| scopes.is_empty() || scopes.contains(scope))
+            // It is for the ID token, which no resource gets.
+            scope == OPENID || self.0.get(resource).is_none_or(|scopes| scopes.is_empty() || scopes.contains(scope))
         };
         let kept =
             scopes.filter(|scope| resources.is_empty() || resources.iter().any(|resource| belongs(resource, scope)));

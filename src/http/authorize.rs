@@ -32,6 +32,7 @@ async fn authorize(service: &Context, query: &str, cookie: &SessionCookie) -> Re
     match service.authorize(query, cookie.value()).await {
         Ok(AuthorizationStep::SignIn) => pages::redirect(&pages::with_request("/login", query)),
         Ok(AuthorizationStep::Consent(consent)) => pages::consent(&consent, query),
+        Ok(AuthorizationStep::Answer(answer)) => pages::answer(&answer),
         Err(failure) => failed(failure),
     }
 }
@@ -42,7 +43,7 @@ pub(super) async fn decide(
     PageForm(form): PageForm,
 ) -> Response {
     match service.decide(&form, cookie.value()).await {
-        Ok(location) => pages::redirect(&location),
+        Ok(answer) => pages::answer(&answer),
         Err(failure) => not_decided(failure),
     }
 }
@@ -72,7 +73,7 @@ pub(super) fn not_decided(failure: DecisionFailure) -> Response {
 pub(super) fn failed(failure: AuthorizationFailure) -> Response {
     match failure {
         AuthorizationFailure::Page(fatal) => pages::error(StatusCode::BAD_REQUEST, &fatal.to_string()),
-        AuthorizationFailure::Redirect(location) => pages::redirect(&location),
+        AuthorizationFailure::Answer(answer) => pages::answer(&answer),
         AuthorizationFailure::Return { client_name, location } => pages::return_to(&client_name, &location),
         AuthorizationFailure::Unavailable(error) => unavailable_page(&error),
     }

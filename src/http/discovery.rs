@@ -1,4 +1,5 @@
-//! `GET /.well-known/oauth-authorization-server` (RFC 8414 §3).
+//! `GET /.well-known/oauth-authorization-server` (RFC 8414 §3) and `/.well-known/openid-configuration` (OpenID Connect
+//! Discovery §4): the same document.
 
 use axum::Json;
 use axum::extract::State;

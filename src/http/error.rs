@@ -55,7 +55,10 @@ fn refused(error: &OAuthError) -> Response {
         | OAuthError::ExpiredToken
         | OAuthError::UnsupportedResponseType
         | OAuthError::RequestNotSupported
-        | OAuthError::RequestUriNotSupported => StatusCode::BAD_REQUEST,
+        | OAuthError::RequestUriNotSupported
+        | OAuthError::RegistrationNotSupported
+        | OAuthError::LoginRequired
+        | OAuthError::ConsentRequired => StatusCode::BAD_REQUEST,
     };
     let mut response = (status, json(error.code(), &error.to_string())).into_response();
     if status == StatusCode::UNAUTHORIZED {

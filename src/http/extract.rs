@@ -17,6 +17,7 @@ use crate::domain::error::InvalidRequest;
 use crate::domain::parameters::Parameters;
 use crate::service::Settings;
 use crate::service::possession::ShownKeys;
+use crate::service::sign_in::SignedIn;
 
 /// The largest form or document.
 const MAX_FORM_BYTES: usize = 64 << 10;
@@ -143,6 +144,21 @@ impl SessionCookie {
     /// Its name. The `__Host-` prefix makes browsers refuse a cookie that another host or path planted.
     pub(super) fn name(settings: &Settings) -> &'static str {
         if settings.is_https() { "__Host-scopegate_session" } else { "scopegate_session" }
+    }
+
+    /// What gives it to a browser.
+    pub(super) fn of(settings: &Settings, signed_in: &SignedIn) -> String {
+        Self::set(settings, signed_in.cookie.expose(), signed_in.max_age)
+    }
+
+    /// What takes it from a browser.
+    pub(super) fn ended(settings: &Settings) -> String {
+        Self::set(settings, "", 0)
+    }
+
+    fn set(settings: &Settings, value: &str, max_age: u32) -> String {
+        let secure = if settings.is_https() { "; Secure" } else { "" };
+        format!("{}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}", Self::name(settings))
     }
 }
 

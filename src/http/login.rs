@@ -1,4 +1,4 @@
-//! `GET|POST /login` and `POST /logout`: the built-in login.
+//! `GET|POST /login` and `POST /login/switch`: the built-in login.
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
@@ -10,8 +10,7 @@ use super::error::unavailable_page;
 use super::extract::{PageForm, SessionCookie};
 use super::{authorize, device, pages};
 use crate::domain::parameters::Parameters;
-use crate::service::sign_in::SignedIn;
-use crate::service::{Service, Settings};
+use crate::service::Service;
 
 pub(super) async fn show(State(service): State<Context>, uri: Uri) -> Response {
     let parameters = Parameters::parse(uri.query().unwrap_or_default().as_bytes()).unwrap_or_default();
@@ -23,8 +22,9 @@ pub(super) async fn sign_in(State(service): State<Context>, PageForm(form): Page
     match service.sign_in(username, password).await {
         Ok(Some(signed_in)) => {
             let request = form.get("request").unwrap_or_default();
-            let cookie = session_cookie(&service.settings, &signed_in);
-            let next = device::continuation(request).unwrap_or_else(|| format!("/authorize?{request}"));
+            let cookie = SessionCookie::of(&service.settings, &signed_in);
+            let next = device::continuation(request)
+                .unwrap_or_else(|| format!("/authorize?{}", service.after_sign_in(&signed_in, request)));
             ([(SET_COOKIE, cookie)], pages::redirect(&next)).into_response()
         }
         Ok(None) => login_page(&service, form.get("request"), Some(username)).await,
@@ -33,7 +33,7 @@ pub(super) async fn sign_in(State(service): State<Context>, PageForm(form): Page
 }
 
 /// Signs out, so that somebody else can sign in for the same request.
-pub(super) async fn sign_out(
+pub(super) async fn switch(
     State(service): State<Context>,
     cookie: SessionCookie,
     PageForm(form): PageForm,
@@ -54,20 +54,16 @@ async fn login_page(service: &Service, request: Option<&str>, refused: Option<&s
     };
     // Which app it is, nobody is told who has not signed in.
     if device::continuation(request).is_some() {
-        return pages::login("your device", None, request, refused);
+        return pages::login("your device", None, None, request, refused);
     }
-    match service.authorization_target(request).await {
-        Ok((client, redirect_uri)) => pages::login(&client.name, Some(&redirect_uri), request, refused),
+    match service.login_prompt(request).await {
+        Ok(prompt) => pages::login(
+            &prompt.client.name,
+            Some(&prompt.redirect_uri),
+            prompt.login_hint.as_deref(),
+            request,
+            refused,
+        ),
         Err(failure) => authorize::failed(failure),
     }
-}
-
-fn session_cookie(settings: &Settings, signed_in: &SignedIn) -> String {
-    format!(
-        "{}={}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax{}",
-        SessionCookie::name(settings),
-        signed_in.cookie.expose(),
-        signed_in.max_age,
-        if settings.is_https() { "; Secure" } else { "" }
-    )
 }

@@ -1,16 +1,22 @@
-//! Pages for people: templates, their headers, and redirects. No script, nothing from elsewhere.
+//! Pages for people: templates, their headers, and redirects. Nothing from elsewhere, and no script but the one line that sends a form
+//! on, which works without it.
 
 use std::sync::LazyLock;
 
 use axum::response::{Html, IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, X_FRAME_OPTIONS};
 use http::{HeaderValue, StatusCode};
 use minijinja::{Environment, Value, context};
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
+use crate::domain::authorization::AuthorizationResponse;
 use crate::domain::client::Registrar;
 use crate::service::authorization::{Consent, DescribedScope};
 use crate::service::device::DeviceConsent;
+use crate::service::logout::Confirmation;
 
 static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut templates = Environment::new();
@@ -21,6 +27,9 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         ("device.html", include_str!("templates/device.html")),
         ("device_consent.html", include_str!("templates/device_consent.html")),
         ("notice.html", include_str!("templates/notice.html")),
+        ("form_post.html", include_str!("templates/form_post.html")),
+        ("logout.html", include_str!("templates/logout.html")),
+        ("signed_out.html", include_str!("templates/signed_out.html")),
         ("error.html", include_str!("templates/error.html")),
         ("return.html", include_str!("templates/return.html")),
     ] {
@@ -29,12 +38,59 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     templates
 });
 
-/// The login page: who asks, where that leads unless it is here, and with `refused` set that the last try failed.
-pub(super) fn login(client_name: &str, leads_to: Option<&str>, request: &str, refused: Option<&str>) -> Response {
+/// The script that sends a form on, and its name in the policy.
+const SUBMIT: &str = "document.forms[0].submit()";
+static SUBMIT_SOURCE: LazyLock<String> =
+    LazyLock::new(|| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(SUBMIT))));
+
+/// The login page: who asks, where that leads unless it is here, who is expected, and with `refused` set that the last try failed.
+pub(super) fn login(
+    client_name: &str,
+    leads_to: Option<&str>,
+    login_hint: Option<&str>,
+    request: &str,
+    refused: Option<&str>,
+) -> Response {
     let status = if refused.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
-    let values =
-        context! { client_name, request, refused => refused.is_some(), username => refused.unwrap_or_default() };
+    let values = context! {
+        client_name,
+        request,
+        refused => refused.is_some(),
+        username => refused.or(login_hint).unwrap_or_default(),
+    };
     page(status, "login.html", values, leads_to)
+}
+
+/// An authorization response on its way to the client.
+pub(super) fn answer(answer: &AuthorizationResponse) -> Response {
+    match answer {
+        AuthorizationResponse::Redirect(location) => redirect(location),
+        AuthorizationResponse::FormPost { action, fields } => form_post(action, fields),
+    }
+}
+
+/// A form that sends itself, or by its button where scripts do not run (OAuth 2.0 Form Post Response Mode §2).
+fn form_post(action: &str, fields: &[(&'static str, String)]) -> Response {
+    let fields: Vec<Value> = fields.iter().map(|(name, value)| context! { name => *name, value }).collect();
+    let mut response =
+        page(StatusCode::OK, "form_post.html", context! { action, fields, script => SUBMIT }, Some(action));
+    if let Some(policy) = response.headers_mut().get_mut(CONTENT_SECURITY_POLICY)
+        && let Ok(text) = policy.to_str()
+        && let Ok(with_script) = HeaderValue::from_str(&format!("{text}; script-src {}", *SUBMIT_SOURCE))
+    {
+        *policy = with_script;
+    }
+    response
+}
+
+/// The page that asks whether to sign out.
+pub(super) fn log_out(confirmation: &Confirmation, request: &str) -> Response {
+    let values = context! { username => &confirmation.username, client_name => &confirmation.client_name, request };
+    page(StatusCode::OK, "logout.html", values, confirmation.redirect_uri.as_deref())
+}
+
+pub(super) fn signed_out() -> Response {
+    page(StatusCode::OK, "signed_out.html", context! {}, None)
 }
 
 /// The consent page: who asks whom for what, and where the answer goes.

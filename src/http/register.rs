@@ -1,10 +1,10 @@
 //! `POST /register` (RFC 7591) and `GET|PUT|DELETE /register/{client_id}` (RFC 7592).
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use http::StatusCode;
 use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{StatusCode, Uri};
 use serde::Serialize;
 use serde_json::json;
 
@@ -50,12 +50,8 @@ pub(super) async fn register(
     }
 }
 
-pub(super) async fn show(
-    State(service): State<Context>,
-    authorization: AuthorizationHeaders,
-    Path(id): Path<String>,
-) -> Response {
-    match service.registration(&authorization.values(), &id).await {
+pub(super) async fn show(State(service): State<Context>, authorization: AuthorizationHeaders, uri: Uri) -> Response {
+    match service.registration(&authorization.values(), client_id(&uri)).await {
         Ok(registered) => information(StatusCode::OK, &registered, &service.settings.issuer),
         Err(failure) => failed(failure),
     }
@@ -64,24 +60,25 @@ pub(super) async fn show(
 pub(super) async fn change(
     State(service): State<Context>,
     authorization: AuthorizationHeaders,
-    Path(id): Path<String>,
+    uri: Uri,
     JsonText(body): JsonText,
 ) -> Response {
-    match service.change_registration(&authorization.values(), &id, &body).await {
+    match service.change_registration(&authorization.values(), client_id(&uri), &body).await {
         Ok(registered) => information(StatusCode::OK, &registered, &service.settings.issuer),
         Err(failure) => failed(failure),
     }
 }
 
-pub(super) async fn end(
-    State(service): State<Context>,
-    authorization: AuthorizationHeaders,
-    Path(id): Path<String>,
-) -> Response {
-    match service.end_registration(&authorization.values(), &id).await {
+pub(super) async fn end(State(service): State<Context>, authorization: AuthorizationHeaders, uri: Uri) -> Response {
+    match service.end_registration(&authorization.values(), client_id(&uri)).await {
         Ok(()) => (StatusCode::NO_CONTENT, no_store()).into_response(),
         Err(failure) => failed(failure),
     }
+}
+
+/// As it is written: the ids that are issued here need no encoding, so what is encoded is none of them.
+fn client_id(uri: &Uri) -> &str {
+    uri.path().rsplit('/').next().unwrap_or_default()
 }
 
 fn information(status: StatusCode, registered: &RegisteredClient, issuer: &str) -> Response {

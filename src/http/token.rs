@@ -28,5 +28,8 @@ pub(super) async fn issue(
     if let Some(issued_token_type) = tokens.issued_token_type {
         body["issued_token_type"] = issued_token_type.into();
     }
+    if let Some(id_token) = tokens.id_token {
+        body["id_token"] = id_token.into();
+    }
     Ok((no_store(), Json(body)).into_response())
 }

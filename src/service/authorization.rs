@@ -9,11 +9,15 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::sign_in::BrowserSession;
 use super::{Service, Settings};
-use crate::domain::authorization::{AuthorizationRequest, Fatal, Rejection, ResponseTarget, client_id};
+use crate::domain::authorization::{
+    AuthorizationRequest, AuthorizationResponse, Fatal, Rejection, ResponseTarget, client_id,
+};
 use crate::domain::client::{Client, Registrar};
-use crate::domain::error::{AccessDenied, InvalidRequest, OAuthError, Unavailable};
-use crate::domain::grant::{Confirmation, Restriction, SessionId, Variant};
+use crate::domain::error::{AccessDenied, Failure, InvalidRequest, OAuthError, Unavailable};
+use crate::domain::grant::{Confirmation, Restriction, SessionId, SubjectId, Variant};
+use crate::domain::openid::{Authentication, OPENID, Prompt};
 use crate::domain::parameters::Parameters;
+use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::{GrantId, Token, TokenKind, TokenText};
 use crate::store::NewGrant;
@@ -24,10 +28,21 @@ const TICKET_TAG: usize = 20;
 
 /// What to show for a valid authorization request.
 pub enum AuthorizationStep {
-    /// Nobody is signed in.
+    /// Nobody is signed in, or not lately enough.
     SignIn,
     /// Ask the user.
     Consent(Box<Consent>),
+    /// Tell the client: there is nothing to ask.
+    Answer(AuthorizationResponse),
+}
+
+/// What a login page has to know.
+pub struct LoginPrompt {
+    pub client: Client,
+    /// Where the answer will go.
+    pub redirect_uri: String,
+    /// Who the client thinks is there.
+    pub login_hint: Option<String>,
 }
 
 /// What the consent page says, and what its form carries.
@@ -51,8 +66,8 @@ pub struct DescribedScope {
 pub enum AuthorizationFailure {
     /// Tell the user.
     Page(Fatal),
-    /// Tell the client: go there.
-    Redirect(String),
+    /// Tell the client.
+    Answer(AuthorizationResponse),
     /// Tell the user, who may go there: nobody here knows the client (RFC 9700 §4.11.2).
     Return { client_name: String, location: String },
     /// We cannot say anything about the request.
@@ -99,11 +114,30 @@ impl Service {
         cookie: Option<&str>,
     ) -> Result<AuthorizationStep, AuthorizationFailure> {
         let (client, request) = self.validate(query, 0).await?;
+        let refused = |error: OAuthError| Err(self.answer(&request.target, &error));
+        let hinted = match self.hinted_subject(&client, &request).await {
+            Ok(hinted) => hinted,
+            Err(Failure::Refused(error)) => return refused(error),
+            Err(Failure::Unavailable(error)) => return Err(self.temporarily_unavailable(&request, &error)),
+        };
         let session = match self.browser_session(cookie).await {
-            Ok(session) => session,
+            Ok(session) => session.filter(|session| self.signed_in_lately_enough(session, &request, query)),
             Err(error) => return Err(self.temporarily_unavailable(&request, &error)),
         };
-        let Some(session) = session else { return Ok(AuthorizationStep::SignIn) };
+        // OpenID Connect Core §3.1.2.6.
+        let Some(session) = session else {
+            return if request.sign_in.prompt == Prompt::None {
+                refused(OAuthError::LoginRequired)
+            } else {
+                Ok(AuthorizationStep::SignIn)
+            };
+        };
+        if hinted.is_some_and(|subject| subject != session.session.subject) {
+            return refused(OAuthError::LoginRequired);
+        }
+        if request.sign_in.prompt == Prompt::None {
+            return self.authorize_silently(&client, query, request, session).await.map(AuthorizationStep::Answer);
+        }
         Ok(AuthorizationStep::Consent(Box::new(Consent {
             ticket: self.ticket(self.effects.grant_id(), &session, query),
             client,
@@ -113,21 +147,61 @@ impl Service {
         })))
     }
 
-    /// Whether a request is valid, and where its answers will go: what a login page has to know.
-    pub async fn authorization_target(&self, query: &str) -> Result<(Client, String), AuthorizationFailure> {
+    /// What a login page for a request has to know, if the request is valid.
+    pub async fn login_prompt(&self, query: &str) -> Result<LoginPrompt, AuthorizationFailure> {
         let (client, request) = self.validate(query, 0).await?;
-        Ok((client, request.target.redirect_uri().to_owned()))
+        let redirect_uri = request.target.redirect_uri().to_owned();
+        Ok(LoginPrompt { client, redirect_uri, login_hint: request.sign_in.login_hint })
     }
 
-    /// Takes the user's decision from the consent form; where to send the browser.
-    pub async fn decide(&self, form: &Parameters, cookie: Option<&str>) -> Result<String, DecisionFailure> {
+    /// Without asking, for a user who allowed as much before. Not to a public client: anybody could pose as it
+    /// (RFC 6749 §10.2).
+    async fn authorize_silently(
+        &self,
+        client: &Client,
+        query: &str,
+        request: AuthorizationRequest,
+        session: BrowserSession,
+    ) -> Result<AuthorizationResponse, AuthorizationFailure> {
+        let now = self.effects.now();
+        if !client.is_confidential() {
+            return Err(self.answer(&request.target, &OAuthError::ConsentRequired));
+        }
+        let granted = self
+            .store
+            .granted_variants(session.session.subject.clone(), client.id.clone(), now)
+            .await
+            .map_err(|error| self.temporarily_unavailable(&request, &error))?;
+        let rules = &self.settings.implications;
+        let suffices = |granted: &Variant| {
+            // Without resources, a token is restricted to none: that is another thing than some, and more.
+            granted.resources().is_empty() == request.resources.is_empty()
+                && request.resources.iter().all(|resource| granted.resources().contains(resource))
+                && request.scopes.iter().all(|scope| rules.satisfy(&granted.scopes, scope))
+        };
+        if !granted.iter().any(suffices) {
+            return Err(self.answer(&request.target, &OAuthError::ConsentRequired));
+        }
+        if !self.use_up(query, now).await? {
+            return Err(Fatal::RequestUri.into());
+        }
+        let (target, scopes) = (request.target.clone(), request.scopes.clone());
+        let answer = self.grant(self.effects.grant_id(), session, request, scopes).await?;
+        Ok(answer.unwrap_or_else(|| target.with_error(&OAuthError::ConsentRequired, &self.settings.issuer)))
+    }
+
+    /// Takes the user's decision from the consent form; what to tell the client.
+    pub async fn decide(
+        &self,
+        form: &Parameters,
+        cookie: Option<&str>,
+    ) -> Result<AuthorizationResponse, DecisionFailure> {
         let session = self.browser_session(cookie).await?.ok_or(DecisionFailure::SignedOut)?;
         let query = form.get("request").ok_or(DecisionFailure::Forged)?;
         let grant = self.open_ticket(form.get("ticket").ok_or(DecisionFailure::Forged)?, &session, query)?;
         let (_, request) = self.validate(query, TICKET_LIFETIME).await?;
         let denied = |cause: AccessDenied| request.target.with_error(&cause.into(), &self.settings.issuer);
-        let now = self.effects.now();
-        if !self.use_up(query, now).await? {
+        if !self.use_up(query, self.effects.now()).await? {
             return Err(DecisionFailure::Used);
         }
         match form.get("decision") {
@@ -139,30 +213,67 @@ impl Service {
         if kept.is_empty() {
             return Ok(denied(AccessDenied::NoScopeKept));
         }
+        self.grant(grant, session, request, kept).await?.ok_or(DecisionFailure::Used)
+    }
+
+    /// Makes a grant, and the answer with its code. `None` when the grant was made before, or its client or user is gone.
+    async fn grant(
+        &self,
+        id: GrantId,
+        session: BrowserSession,
+        request: AuthorizationRequest,
+        scopes: ScopeSet,
+    ) -> Result<Option<AuthorizationResponse>, Unavailable> {
         self.can_sign()?;
+        let now = self.effects.now();
+        let openid = self.settings.openid.is_some() && scopes.contains(OPENID);
         let confirmation = request.key.map(|key| Confirmation::Jkt(key.as_str().into()));
         let inserted = self
             .store
             .insert_grant(NewGrant {
-                id: grant,
+                id,
                 client: request.client,
                 subject: session.session.subject,
                 session: SessionId::of(&session.id),
-                variant: Variant::new(kept, Restriction { resources: request.resources, confirmation }),
+                variant: Variant::new(scopes, Restriction { resources: request.resources, confirmation }),
                 redirect_uri_parameter: request.redirect_uri_parameter,
                 challenge: request.challenge,
                 now,
                 expires_at: now.plus(self.settings.lifetimes.code),
+                authentication: openid.then(|| Authentication::new(&request.sign_in, session.session.created_at)),
             })
             .await;
         match inserted {
-            Ok(true) => Ok(request.target.with_code(self.code(grant, now).expose(), &self.settings.issuer)),
-            Ok(false) => Err(DecisionFailure::Used),
+            Ok(true) => Ok(Some(request.target.with_code(self.code(id, now).expose(), &self.settings.issuer))),
+            Ok(false) => Ok(None),
             Err(error) => {
                 tracing::error!(error = %error, cause = %error.cause, "a grant could not be stored");
-                Ok(request.target.with_temporarily_unavailable(&self.settings.issuer))
+                Ok(Some(request.target.with_temporarily_unavailable(&self.settings.issuer)))
             }
         }
+    }
+
+    /// Whom the client thinks is there, if its hint is an ID token that we gave to it.
+    async fn hinted_subject(
+        &self,
+        client: &Client,
+        request: &AuthorizationRequest,
+    ) -> Result<Option<SubjectId>, Failure> {
+        let Some(text) = request.sign_in.id_token_hint.as_deref().filter(|_| self.settings.openid.is_some()) else {
+            return Ok(None);
+        };
+        match self.hint(text).await? {
+            Some(hint) if hint.client == client.id.as_str() => Ok(Some(hint.subject)),
+            Some(_) | None => Err(InvalidRequest::IdTokenHint.into()),
+        }
+    }
+
+    /// Whether a session is new enough for the request. One that was opened for this very request is.
+    fn signed_in_lately_enough(&self, session: &BrowserSession, request: &AuthorizationRequest, query: &str) -> bool {
+        let age = self.effects.now().seconds_since(session.session.created_at);
+        let suffices =
+            request.sign_in.prompt != Prompt::Login && request.sign_in.max_age.is_none_or(|max_age| age <= max_age);
+        suffices || (age < TICKET_LIFETIME && self.signed_in_for(session, query))
     }
 
     /// `patience`: for so many seconds after it has expired, a pushed request is good.
@@ -178,32 +289,40 @@ impl Service {
         let pushed = self.pushed(&parameters, &client.id, after).await?;
         let Settings { implications, resources, pushed_requests, .. } = &self.settings;
         let may_come_by_browser = !pushed_requests.required && !client.metadata.require_pushed_authorization_requests;
-        match AuthorizationRequest::validate(pushed.as_ref().unwrap_or(&parameters), &client, implications, resources) {
+        let asked = pushed.as_ref().unwrap_or(&parameters);
+        let validated = match AuthorizationRequest::validate(asked, &client, implications, resources) {
             // RFC 9126 §5 and §6.
             Ok(request) if pushed.is_none() && !may_come_by_browser => {
-                Err(self.redirect(&request.target, &InvalidRequest::NotPushed.into()))
+                Err(Rejection::Redirect { target: request.target, error: InvalidRequest::NotPushed.into() })
             }
+            validated => validated,
+        };
+        match validated {
             Ok(request) => Ok((client, request)),
             Err(Rejection::Page(fatal)) => Err(fatal.into()),
             Err(Rejection::Redirect { target, error }) => {
                 tracing::info!(client_id = %client.id, error = error.code(), cause = %error, "an authorization request was refused");
-                match (&client.registrar, self.redirect(&target, &error)) {
-                    (Registrar::Itself { .. }, AuthorizationFailure::Redirect(location)) => {
-                        Err(AuthorizationFailure::Return { client_name: client.name, location })
-                    }
+                match (&client.registrar, self.answer(&target, &error)) {
+                    (Registrar::Itself { .. }, AuthorizationFailure::Answer(answer)) => Err(match answer {
+                        AuthorizationResponse::Redirect(location) => {
+                            AuthorizationFailure::Return { client_name: client.name, location }
+                        }
+                        // A form would send itself.
+                        AuthorizationResponse::FormPost { .. } => Fatal::Malformed.into(),
+                    }),
                     (_, failure) => Err(failure),
                 }
             }
         }
     }
 
-    fn redirect(&self, target: &ResponseTarget, error: &OAuthError) -> AuthorizationFailure {
-        AuthorizationFailure::Redirect(target.with_error(error, &self.settings.issuer))
+    fn answer(&self, target: &ResponseTarget, error: &OAuthError) -> AuthorizationFailure {
+        AuthorizationFailure::Answer(target.with_error(error, &self.settings.issuer))
     }
 
     fn temporarily_unavailable(&self, request: &AuthorizationRequest, error: &Unavailable) -> AuthorizationFailure {
         tracing::error!(error = %error, cause = %error.cause, "an authorization request could not be answered");
-        AuthorizationFailure::Redirect(request.target.with_temporarily_unavailable(&self.settings.issuer))
+        AuthorizationFailure::Answer(request.target.with_temporarily_unavailable(&self.settings.issuer))
     }
 
     pub(super) fn describe(&self, scope: &str) -> DescribedScope {

@@ -1,4 +1,4 @@
-//! Authorization server metadata (RFC 8414 §2): exactly what works, no more.
+//! Authorization server metadata (RFC 8414 §2, OpenID Connect Discovery §3): exactly what works, no more.
 
 use serde::Serialize;
 
@@ -6,6 +6,7 @@ use super::Service;
 use crate::domain::client::GrantType;
 use crate::domain::client_keys::SigningAlgorithm;
 use crate::domain::dpop::ALGORITHMS;
+use crate::domain::openid::{ACR, OPENID, PROFILE};
 use crate::domain::registration::Gate;
 
 /// The metadata document.
@@ -26,7 +27,7 @@ pub struct Metadata<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     scopes_supported: Vec<&'a str>,
     response_types_supported: [&'static str; 1],
-    response_modes_supported: [&'static str; 1],
+    response_modes_supported: [&'static str; 2],
     grant_types_supported: [&'static str; GrantType::ALL.len()],
     token_endpoint_auth_methods_supported: [&'static str; 4],
     token_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
@@ -44,6 +45,25 @@ pub struct Metadata<'a> {
     /// RFC 9728 §4.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     protected_resources: Vec<&'a str>,
+    #[serde(flatten)]
+    openid: Option<OpenIdMetadata>,
+}
+
+/// What OpenID Connect adds (Discovery §3, RP-Initiated Logout §2.1).
+#[derive(Serialize)]
+struct OpenIdMetadata {
+    jwks_uri: String,
+    userinfo_endpoint: String,
+    end_session_endpoint: String,
+    subject_types_supported: [&'static str; 1],
+    id_token_signing_alg_values_supported: [&'static str; 1],
+    claims_supported: [&'static str; 13],
+    acr_values_supported: [&'static str; 1],
+    prompt_values_supported: [&'static str; 4],
+    claims_parameter_supported: bool,
+    request_parameter_supported: bool,
+    /// It is supported where nothing is said.
+    request_uri_parameter_supported: bool,
 }
 
 impl Service {
@@ -61,9 +81,9 @@ impl Service {
             require_pushed_authorization_requests: self.settings.pushed_requests.required,
             registration_endpoint: registers.then(|| format!("{issuer}/register")),
             device_authorization_endpoint: format!("{issuer}/device_authorization"),
-            scopes_supported: self.settings.catalogue.keys().map(String::as_str).collect(),
+            scopes_supported: self.scopes_supported(),
             response_types_supported: ["code"],
-            response_modes_supported: ["query"],
+            response_modes_supported: ["query", "form_post"],
             grant_types_supported: GrantType::ALL.map(GrantType::as_str),
             token_endpoint_auth_methods_supported: authentication,
             token_endpoint_auth_signing_alg_values_supported: SigningAlgorithm::NAMES,
@@ -80,6 +100,46 @@ impl Service {
             dpop_signing_alg_values_supported: ALGORITHMS,
             tls_client_certificate_bound_access_tokens: self.settings.client_certificates.is_some(),
             protected_resources: self.settings.resources.iter().map(|(resource, _)| resource).collect(),
+            openid: self.settings.openid.is_some().then(|| self.openid_metadata()),
+        }
+    }
+
+    /// An empty catalogue knows every scope, and lists those that mean something to us.
+    fn scopes_supported(&self) -> Vec<&str> {
+        match &self.settings.openid {
+            Some(_) if self.settings.catalogue.is_empty() => vec![OPENID, PROFILE],
+            _ => self.settings.catalogue.keys().map(String::as_str).collect(),
+        }
+    }
+
+    fn openid_metadata(&self) -> OpenIdMetadata {
+        let issuer = &self.settings.issuer;
+        OpenIdMetadata {
+            jwks_uri: format!("{issuer}/jwks"),
+            userinfo_endpoint: format!("{issuer}/userinfo"),
+            end_session_endpoint: format!("{issuer}/logout"),
+            subject_types_supported: ["public"],
+            id_token_signing_alg_values_supported: [self.signing_keys.algorithm().name()],
+            claims_supported: [
+                "iss",
+                "sub",
+                "aud",
+                "exp",
+                "iat",
+                "auth_time",
+                "nonce",
+                "acr",
+                "amr",
+                "at_hash",
+                "sid",
+                "preferred_username",
+                "name",
+            ],
+            acr_values_supported: [ACR],
+            prompt_values_supported: ["none", "login", "consent", "select_account"],
+            claims_parameter_supported: false,
+            request_parameter_supported: false,
+            request_uri_parameter_supported: false,
         }
     }
 }

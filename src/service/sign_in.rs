@@ -1,12 +1,21 @@
 //! The built-in login: accounts and browser sessions.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use super::Service;
 use super::accounts::MAX_PASSWORD_LENGTH;
 use crate::domain::error::Unavailable;
+use crate::domain::parameters::Parameters;
 use crate::domain::secret::{RandomSecret, SecretHash};
 use crate::store::Session;
+
+/// The parameter by which an authorization request tells that the session was opened for it. It comes last.
+const PROOF: &str = "&scopegate_signed_in=";
+/// Stands in a proof where a ticket has a grant and a time, at which no ticket was made.
+const PROOF_LABEL: &[u8; 24] = b"scopegate/sign-in-proof!";
+const PROOF_TAG: usize = 20;
 
 /// A browser that just signed in.
 pub struct SignedIn {
@@ -54,4 +63,39 @@ impl Service {
             None => Ok(()),
         }
     }
+
+    /// The authorization request to go on with after signing in. If it asks for a new sign-in, it tells that this was it: otherwise
+    /// the user would be asked again and again.
+    pub fn after_sign_in(&self, signed_in: &SignedIn, request: &str) -> String {
+        let request = without_proof(request);
+        let parameters = Parameters::parse(request.as_bytes()).unwrap_or_default();
+        // A pushed request may ask for it, too.
+        if ["prompt", "max_age", "request_uri"].iter().all(|name| parameters.get(name).is_none()) {
+            return request.to_owned();
+        }
+        let tag: [u8; PROOF_TAG] = self.form_key.tag(&proof_parts(&signed_in.cookie.hash(), &canonical(request)));
+        format!("{request}{PROOF}{}", BASE64_URL_SAFE_NO_PAD.encode(tag))
+    }
+
+    /// Whether a session was opened for this authorization request.
+    pub(super) fn signed_in_for(&self, session: &BrowserSession, request: &str) -> bool {
+        let Some((request, proof)) = request.rsplit_once(PROOF) else { return false };
+        let proof = BASE64_URL_SAFE_NO_PAD.decode(proof).ok().and_then(|proof| <[u8; PROOF_TAG]>::try_from(proof).ok());
+        let request = canonical(request);
+        proof.is_some_and(|proof| self.form_key.verifies(&proof_parts(&session.id, &request), &proof))
+    }
+}
+
+fn proof_parts<'a>(session: &'a SecretHash, request: &'a str) -> [&'a [u8]; 3] {
+    [session.as_bytes(), PROOF_LABEL, request.as_bytes()]
+}
+
+/// The same parameters in the one way, since browsers may write them in another.
+fn canonical(request: &str) -> String {
+    let parameters = form_urlencoded::parse(request.as_bytes());
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
+}
+
+fn without_proof(request: &str) -> &str {
+    request.rsplit_once(PROOF).map_or(request, |(request, _)| request)
 }

@@ -7,6 +7,7 @@ use crate::domain::error::{Failure, InvalidGrant, InvalidScope, OAuthError, Unav
 use crate::domain::grant::{
     Confirmation, Further, Grant, GrantState, RefreshStanding, Restriction, Variant, VariantIndex,
 };
+use crate::domain::openid::Authentication;
 use crate::domain::parameters::Parameters;
 use crate::domain::pkce::CodeVerifier;
 use crate::domain::resource::InvalidTarget;
@@ -28,6 +29,8 @@ pub struct IssuedTokens {
     pub scope: ScopeSet,
     /// RFC 8693 §2.2.1.
     pub issued_token_type: Option<&'static str>,
+    /// For OpenID Connect (Core §3.1.3.3).
+    pub id_token: Option<String>,
 }
 
 /// What the first access token of a grant stands for, and the list that it is an index into.
@@ -91,6 +94,8 @@ impl Service {
         if pending.state != GrantState::Pending {
             return self.refuse_code(client, &code, now).await;
         }
+        // Before anything is used up.
+        let signer = self.id_token_signer(client).await?;
         let key = self.claim_key(key).await?;
         let FirstVariants { variant, variants } = self.first_variants(client, &pending, key, form)?;
         let redemption = Redemption {
@@ -104,7 +109,10 @@ impl Service {
             times: self.times(client, now),
         };
         match self.store.redeem(redemption).await? {
-            Some(grant) => self.tokens_of(client, &grant).ok_or(InvalidGrant::Code.into()),
+            Some(grant) => {
+                let tokens = self.tokens_of(client, &grant).ok_or(InvalidGrant::Code)?;
+                self.with_id_token(tokens, &grant, signer, grant.authentication.clone(), now).await
+            }
             None => self.refuse_code(client, &code, now).await,
         }
     }
@@ -142,6 +150,8 @@ impl Service {
             .filter(|token| !token.is_expired(now))
             .ok_or(InvalidGrant::RefreshToken)?;
         let requested: Option<ScopeSet> = form.get("scope").map(str::parse).transpose().map_err(InvalidScope::from)?;
+        // Before anything is used up.
+        let signer = self.id_token_signer(client).await?;
         let key = self.claim_key(key).await?;
         // Once more when another request rotated in between: then this one is the repetition.
         for _ in 0..2 {
@@ -159,7 +169,8 @@ impl Service {
                 (None, Some(_)) if !client.is_confidential() => return Err(InvalidGrant::Unbound.into()),
                 _ => {}
             }
-            match grant.refresh_standing(&token, &self.settings.lifetimes, now) {
+            let authentication = grant.authentication.clone().map(Authentication::without_nonce);
+            let tokens = match grant.refresh_standing(&token, &self.settings.lifetimes, now) {
                 RefreshStanding::Current(rotation) => {
                     // What is wanted narrows the access token alone (RFC 6749 §6).
                     let scopes = requested.as_ref().unwrap_or(&granted.scopes);
@@ -167,25 +178,24 @@ impl Service {
                     let variant = self.index_of(&grant, &wanted).await?.ok_or(InvalidGrant::RefreshToken)?;
                     let (id, times) = (grant.client.clone(), self.times(client, now));
                     let refresh = Refresh { grant: grant.id, client: id, serial: rotation.serial, variant, now, times };
-                    let tokens = match client.rotation() {
+                    match client.rotation() {
                         RefreshTokenRotation::Rotate => {
-                            self.store.rotate(refresh).await?.and_then(|rotated| self.tokens_of(client, &rotated))
+                            let rotated = self.store.rotate(refresh).await?;
+                            rotated.and_then(|rotated| Some((self.tokens_of(client, &rotated)?, now)))
                         }
                         RefreshTokenRotation::Keep => {
                             let kept = self.store.keep(refresh).await?;
                             let further = Further { variant, issued_at: now, lifetime: times.access_lifetime };
-                            kept.and_then(|kept| self.tokens_beside(&kept, &token, further))
+                            kept.and_then(|kept| Some((self.tokens_beside(&kept, &token, further)?, now)))
                         }
-                    };
-                    if let Some(tokens) = tokens {
-                        return Ok(tokens);
                     }
                 }
                 RefreshStanding::Repeated(rotation) if !grant.is_bound(&rotation, key.as_ref()) => {
                     return Err(InvalidGrant::OtherKey.into());
                 }
-                RefreshStanding::Repeated(_) => {
-                    return self.tokens_of(client, &grant).ok_or(InvalidGrant::RefreshToken.into());
+                RefreshStanding::Repeated(rotation) => {
+                    let tokens = self.tokens_of(client, &grant).ok_or(InvalidGrant::RefreshToken)?;
+                    Some((tokens, rotation.rotated_at))
                 }
                 RefreshStanding::Replayed => {
                     tracing::warn!(client_id = %client.id, grant_id = %grant.id, "a refresh token was replayed: its grant is revoked");
@@ -193,6 +203,9 @@ impl Service {
                     return Err(InvalidGrant::RefreshTokenReplayed.into());
                 }
                 RefreshStanding::Dead => break,
+            };
+            if let Some((tokens, issued_at)) = tokens {
+                return self.with_id_token(tokens, &grant, signer, authentication, issued_at).await;
             }
         }
         Err(InvalidGrant::RefreshToken.into())
@@ -285,6 +298,7 @@ impl Service {
             expires_in: access_token.lifetime,
             scope: variant.scopes.clone(),
             issued_token_type: None,
+            id_token: None,
         })
     }
 
@@ -307,6 +321,7 @@ impl Service {
             expires_in: token.lifetime,
             scope: variant.scopes.clone(),
             issued_token_type: None,
+            id_token: None,
         }
     }
 

@@ -26,6 +26,8 @@ pub struct Account {
 pub struct Session {
     pub subject: SubjectId,
     pub username: String,
+    /// When the user signed in.
+    pub created_at: Timestamp,
 }
 
 #[derive(FromRow)]
@@ -53,6 +55,7 @@ impl From<AccountRow> for Account {
 struct SessionRow {
     subject_id: String,
     name: String,
+    created_at: i64,
 }
 
 impl Store {
@@ -163,13 +166,17 @@ impl Store {
         let reader = self.reader.clone();
         self.run("read a session", async move {
             let row: Option<SessionRow> = on_engine!(&reader, on => sqlx::query_as(
-                "SELECT b.subject_id, s.name FROM browser_sessions b JOIN subjects s ON s.id = b.subject_id \
+                "SELECT b.subject_id, s.name, b.created_at FROM browser_sessions b JOIN subjects s ON s.id = b.subject_id \
                  WHERE b.id_hash = $1 AND b.expires_at > $2 AND s.disabled_at IS NULL",
             )
             .bind(id.as_bytes().to_vec())
             .bind(now.as_unix())
             .fetch_optional(on).await?);
-            Ok(row.map(|row| Session { subject: SubjectId::new(row.subject_id), username: row.name }))
+            Ok(row.map(|row| Session {
+                subject: SubjectId::new(row.subject_id),
+                username: row.name,
+                created_at: Timestamp::from_unix(row.created_at),
+            }))
         })
         .await
     }

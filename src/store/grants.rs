@@ -1,11 +1,14 @@
 //! Grants: making, redeeming, refreshing and reading them. Revoking is in `revocations`.
 
+use serde_json::json;
+
 use super::Store;
 use super::engine::on_engine;
-use super::rows::{FactsRow, GrantRow, join_lines};
+use super::rows::{FactsRow, GrantRow, join_lines, lines};
 use crate::domain::client::ClientId;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::{Grant, GrantFacts, SessionId, SubjectId, Variant};
+use crate::domain::openid::Authentication;
 use crate::domain::pkce::CodeChallenge;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::GrantId;
@@ -31,7 +34,7 @@ pub(super) use parties_alive;
 macro_rules! grant_columns {
     () => {
         "client_id, subject_id, session_id, variants, generation, refresh_serial, refresh_variant, rotated_at, expires_at, \
-         access_lifetime, idle_until"
+         access_lifetime, idle_until, authentication"
     };
 }
 pub(super) use grant_columns;
@@ -74,6 +77,8 @@ pub struct NewGrant {
     pub now: Timestamp,
     /// When its code will end, and with it the grant.
     pub expires_at: Timestamp,
+    /// How the user signed in, for OpenID Connect.
+    pub authentication: Option<Authentication>,
 }
 
 /// A code that is presented, with what it has to prove.
@@ -119,8 +124,8 @@ impl Store {
         self.run("insert a grant", async move {
             let inserted = on_engine!(&writer, on => sqlx::query(
                 "INSERT INTO grants (id, client_id, subject_id, variants, state, generation, created_at, created_seq, \
-                 redirect_uri, code_challenge, failed_redemptions, refresh_serial, refresh_variant, session_id, expires_at) \
-                 SELECT $1, c.id, s.id, $4, 'pending', 0, $5, h.head, $6, $7, 0, 0, 0, $8, $9 \
+                 redirect_uri, code_challenge, failed_redemptions, refresh_serial, refresh_variant, session_id, expires_at, authentication) \
+                 SELECT $1, c.id, s.id, $4, 'pending', 0, $5, h.head, $6, $7, 0, 0, 0, $8, $9, $10 \
                  FROM revocation_head h, clients c, subjects s \
                  WHERE c.id = $2 AND c.disabled_at IS NULL AND c.deleted_at IS NULL AND s.id = $3 AND s.disabled_at IS NULL \
                  ON CONFLICT (id) DO NOTHING",
@@ -134,6 +139,7 @@ impl Store {
             .bind(grant.challenge.as_str().to_owned())
             .bind(grant.session.to_string())
             .bind(grant.expires_at.as_unix())
+            .bind(grant.authentication.map_or_else(String::new, |authentication| json!(authentication).to_string()))
             .execute(on).await?.rows_affected());
             Ok(inserted == 1)
         })
@@ -257,6 +263,30 @@ impl Store {
                 .bind(id.as_bytes().to_vec())
                 .fetch_optional(on).await?);
             row.map(Grant::try_from).transpose()
+        })
+        .await
+    }
+
+    /// What a user lets a client do already, one variant for each grant that is active.
+    pub async fn granted_variants(
+        &self,
+        subject: SubjectId,
+        client: ClientId,
+        now: Timestamp,
+    ) -> Result<Vec<Variant>, Unavailable> {
+        let reader = self.reader.clone();
+        self.run("read what was granted", async move {
+            let variants: Vec<String> = on_engine!(&reader, on => sqlx::query_scalar(concat!(
+                "SELECT DISTINCT g.variants FROM grants g \
+                 WHERE g.subject_id = $1 AND g.client_id = $2 AND g.state = 'active' AND g.expires_at > $3 AND ",
+                parties_alive!(),
+            ))
+            .bind(subject.as_str().to_owned())
+            .bind(client.to_string())
+            .bind(now.as_unix())
+            .fetch_all(on).await?);
+            // The first of a grant's variants is all that was granted.
+            variants.iter().map(|variants| Ok(lines::<Variant>(variants)?.swap_remove(0))).collect()
         })
         .await
     }

@@ -65,6 +65,8 @@ pub enum Prunable {
     Devices,
     /// How many wrong codes users have entered, once it counts no more.
     UserCodes,
+    /// Keys that signed ID tokens, when they have not been published for a while. Until then, they verify hints.
+    SigningKeys,
     /// Sets of grants that were revoked at once, when no grant is left that is as old.
     Sets,
     /// Pushed requests that expired an hour ago: until then, a consent form may still be open.
@@ -81,7 +83,7 @@ pub enum Prunable {
 
 impl Prunable {
     /// Sets and clients come last: they wait for the grants to go.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ExpiredGrants,
         Self::RevokedGrants,
         Self::Sessions,
@@ -91,6 +93,7 @@ impl Prunable {
         Self::Leases,
         Self::Devices,
         Self::UserCodes,
+        Self::SigningKeys,
         Self::Sets,
         Self::Assertions,
         Self::UnusedClients,
@@ -106,6 +109,7 @@ impl Prunable {
             Self::Leases => "sidecar_leases",
             Self::Devices => "device_requests",
             Self::UserCodes => "user_code_attempts",
+            Self::SigningKeys => "signing_keys",
             Self::Sets => "revoked_sets",
             Self::PushedRequests => "pushed_requests",
             Self::Proofs => "dpop_proofs",
@@ -161,6 +165,7 @@ impl Prunable {
             ),
             Self::Devices => (delete!("device_requests", "id", "expires_at", "expires_at <= $1"), now - HOUR),
             Self::UserCodes => (delete!("user_code_attempts", "subject_id", "since", "since <= $1"), now - HOUR),
+            Self::SigningKeys => (delete!("signing_keys", "id", "retires_at", "retires_at <= $1"), now - 90 * DAY),
             // A grant that is being inserted counts from a head that may have moved on, and cannot be seen yet. So what was
             // revoked lately stays.
             Self::Sets => (

@@ -36,7 +36,7 @@ pub(super) fn join_lines(values: impl Iterator<Item = impl AsRef<str>>) -> Strin
     values.map(|value| value.as_ref().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
-fn lines<T: FromStr<Err: Display>>(text: &str) -> Result<Vec<T>, sqlx::Error> {
+pub(super) fn lines<T: FromStr<Err: Display>>(text: &str) -> Result<Vec<T>, sqlx::Error> {
     text.split('\n').map(parse).collect()
 }
 
@@ -128,6 +128,7 @@ pub(super) struct GrantRow {
     expires_at: Option<i64>,
     access_lifetime: i64,
     idle_until: Option<i64>,
+    authentication: String,
 }
 
 impl TryFrom<GrantRow> for Grant {
@@ -156,6 +157,10 @@ impl TryFrom<GrantRow> for Grant {
             },
             generation: number(row.generation)?,
             created_at: Timestamp::from_unix(row.created_at),
+            authentication: match row.authentication.as_str() {
+                "" => None,
+                json => Some(serde_json::from_str(json).map_err(|error| corrupt(error.to_string()))?),
+            },
         })
     }
 }

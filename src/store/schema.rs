@@ -34,6 +34,12 @@ const VERSIONS: &[Version] = &[
         postgres: include_str!("migrations/postgres/0002_coherence.sql"),
     },
     Version {
+        number: 3,
+        name: "signing_keys",
+        sqlite: include_str!("migrations/sqlite/0003_signing_keys.sql"),
+        postgres: include_str!("migrations/postgres/0003_signing_keys.sql"),
+    },
+    Version {
         number: 4,
         name: "client metadata",
         sqlite: include_str!("migrations/sqlite/0004_client_metadata.sql"),

@@ -257,7 +257,7 @@ async fn a_disabled_account_cannot_sign_in_and_is_signed_out() {
 #[tokio::test]
 async fn a_form_from_another_site_is_refused() {
     let sidecar = Sidecar::start().await;
-    for path in ["/login", "/consent", "/logout"] {
+    for path in ["/login", "/consent", "/login/switch", "/logout/confirm"] {
         for headers in [&[("sec-fetch-site", "cross-site")][..], &[("origin", "https://evil.example")]] {
             let reply = sidecar.http().post_text(path, headers, "").await;
             assert_eq!(reply.status, StatusCode::FORBIDDEN, "{path} {headers:?}");
@@ -272,7 +272,7 @@ async fn another_user_can_sign_in_for_the_same_request() {
     let mut browser = sidecar.browser();
     let request = sidecar.request(&[]);
     browser.consent_page(&request).await;
-    let reply = browser.post("/logout", &form(&[("request", &request)])).await;
+    let reply = browser.post("/login/switch", &form(&[("request", &request)])).await;
     let page = browser.get(reply.header("location").unwrap()).await;
     assert!(page.body.contains("name=\"password\""));
     let reply = browser.get(&format!("/authorize?{request}")).await;

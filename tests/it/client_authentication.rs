@@ -98,7 +98,8 @@ impl<'s> Signer<'s> {
             "iss": self.id, "sub": self.id, "aud": self.issuer(), "exp": self.now() + 60, "iat": self.now(),
             "jti": encode(rand()),
         });
-        claims.as_object_mut().unwrap().extend(other.as_object().unwrap().clone());
+        let Value::Object(other) = other else { panic!("{other}") };
+        claims.as_object_mut().unwrap().extend(other);
         claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
         claims
     }

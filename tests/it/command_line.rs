@@ -294,9 +294,25 @@ fn c15_clients_and_accounts_are_managed_on_the_database() {
         (&updated["client_name"], &updated["scope"], &updated["disabled"]),
         (&"New".into(), &"a".into(), &true.into())
     );
+    let uris = ["--post-logout-redirect-uri", "https://shop.example/signed-out"];
+    ok(here, &[&["client", "update", id][..], &uris, &config[..]].concat());
     let rotated = json(here, &[&["client", "rotate-secret", id], &config[..]].concat());
     assert_ne!(rotated["client_secret"], client["client_secret"]);
     assert_eq!(json(here, &[&["client", "list"], &config[..]].concat()).as_array().unwrap().len(), 2);
+    let key = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    std::fs::write(here.join("keys.json"), key).unwrap();
+    let signs = ["client", "create", "--name", "Signs", "--jwks", "keys.json"];
+    let signing = json(here, &[&signs, &config[..]].concat());
+    assert_eq!(
+        (signing.get("client_secret"), &signing["token_endpoint_auth_method"]),
+        (None, &"private_key_jwt".into())
+    );
+    let signing_id = signing["client_id"].as_str().unwrap();
+    ok(here, &[&["client", "update", signing_id, "--jwks", "keys.json"], &config[..]].concat());
+    fails(here, &[&["client", "update", id, "--jwks", "keys.json"], &config[..]].concat(), 1, "signs");
+    fails(here, &[&["client", "rotate-secret", signing_id], &config[..]].concat(), 1, "no secret");
+    std::fs::write(here.join("keys.json"), key.replace("\"x\"", "\"d\":\"x\",\"x\"")).unwrap();
+    fails(here, &[&signs, &config[..]].concat(), 1, "private");
     ok(here, &[&["client", "delete", id], &config[..]].concat());
     fails(here, &[&["client", "show", id], &config[..]].concat(), 1, id);
 
@@ -331,4 +347,27 @@ fn a_database_of_another_schema_is_refused_until_it_is_migrated() {
     ok(here, &["migrate", "--config", "c.toml"]);
     ok(here, &["migrate", "--config", "c.toml"]);
     assert_eq!(json(here, &["client", "list", "--config", "c.toml"]), serde_json::json!([]));
+}
+
+#[test]
+fn d4_the_keys_for_id_tokens_are_listed_and_rotated() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let text = format!(
+        "[database]\nurl = 'sqlite:{}'\n[keys]\nsecret = '{SECRET}'\nsigning_algorithm = 'ES256'\n",
+        here.join("c.db").display()
+    );
+    std::fs::write(here.join("c.toml"), text).unwrap();
+    let list = || json(here, &["key", "list", "--config", "c.toml"]);
+    let states = || list().as_array().unwrap().iter().map(|key| key["state"].clone()).collect::<Vec<_>>();
+    assert_eq!(list(), serde_json::json!([]));
+    ok(here, &["key", "rotate", "--config", "c.toml"]);
+    let first = list()[0]["kid"].clone();
+    ok(here, &["key", "rotate", "--config", "c.toml"]);
+    assert_eq!(states(), ["active", "announced"]);
+    let shown = ok(here, &["key", "list", "--config", "c.toml"]);
+    assert!(shown.starts_with("KEY ID") && shown.contains(first.as_str().unwrap()), "{shown}");
+    ok(here, &["key", "rotate", "--compromised", "--config", "c.toml"]);
+    assert_eq!(states(), ["active"]);
+    assert_ne!(list()[0]["kid"], first);
 }

@@ -303,7 +303,7 @@ async fn x12_what_devices_leave_behind_is_pruned() {
 }
 
 #[tokio::test]
-async fn a_device_names_resources_and_its_key_when_it_starts() {
+async fn k18_a_device_names_resources_and_its_key_when_it_starts() {
     let sidecar = Sidecar::start().await;
     let client = television(&sidecar).await;
     let (key, other) = (Key::new(), Key::new());

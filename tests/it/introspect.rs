@@ -116,7 +116,7 @@ async fn a20_d2_the_metadata_names_every_endpoint_and_each_answers() {
         json!(["authorization_code", "refresh_token", "client_credentials", device_code, exchange])
     );
     assert_eq!(metadata["authorization_response_iss_parameter_supported"], true);
-    assert_eq!(metadata["scopes_supported"], json!(["a", "b", "c"]));
+    assert_eq!(metadata["scopes_supported"], json!(["a", "b", "c", "openid", "profile"]));
     for endpoint in [
         "authorization_endpoint",
         "token_endpoint",

@@ -26,6 +26,7 @@ mod introspect;
 mod keys;
 mod logs;
 mod oauth2_client;
+mod openid;
 mod pages;
 mod par;
 mod properties;

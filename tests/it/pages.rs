@@ -10,10 +10,21 @@ async fn every_page(sidecar: &Sidecar) -> Vec<(&'static str, Reply)> {
     let request = sidecar.request(&[]);
     let login = sidecar.http().get(&format!("/login?{}", form(&[("request", &request)]))).await;
     let consent = sidecar.browser().consent_page(&request).await;
+    let mut browser = sidecar.browser();
+    browser.consent_page(&request).await;
+    let logout = browser.get("/logout").await;
+    let signed_out = sidecar.http().get("/logout").await;
     let error = sidecar.http().get("/authorize").await;
     let html = [("accept", "text/html")];
     let missing = sidecar.http().send(http::Method::GET, "/nowhere", &html, "").await;
-    vec![("login", login), ("consent", consent), ("error", error), ("missing", missing)]
+    vec![
+        ("login", login),
+        ("consent", consent),
+        ("logout", logout),
+        ("signed out", signed_out),
+        ("error", error),
+        ("missing", missing),
+    ]
 }
 
 #[tokio::test]

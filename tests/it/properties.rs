@@ -101,6 +101,7 @@ fn a_cached_decision_is_the_uncached_one_and_the_one_that_the_rules_give() {
                 challenge: challenge.clone(),
                 now,
                 expires_at: now.plus(60),
+                authentication: None,
             };
             assert!(backend.store.insert_grant(grant).await.unwrap());
             let redemption = Redemption {

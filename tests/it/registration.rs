@@ -24,18 +24,19 @@ async fn register(sidecar: &Sidecar, other: Value) -> Reply {
 
 fn document(other: Value) -> Value {
     let mut document = json!({ "redirect_uris": [REDIRECT_URI], "client_name": "Third", "scope": "a b", "grant_types": ["authorization_code", "refresh_token"] });
-    document.as_object_mut().unwrap().extend(other.as_object().unwrap().clone());
+    let Value::Object(other) = other else { panic!("{other}") };
+    document.as_object_mut().unwrap().extend(other);
     document
 }
 
 /// A client that registered itself, its registration access token and the path of its registration.
-struct Client {
+struct App {
     client: Registered,
     token: String,
     path: String,
 }
 
-impl Client {
+impl App {
     async fn register(sidecar: &Sidecar, other: Value) -> Self {
         let reply = register(sidecar, other).await;
         assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.body);
@@ -102,18 +103,18 @@ async fn n1_a_registration_is_answered_with_all_that_was_registered() {
 #[tokio::test]
 async fn n2_a_client_that_registered_itself_does_the_main_job_with_its_secret_alone() {
     let sidecar = Sidecar::with(OPEN).await;
-    let client = Client::register(&sidecar, json!({})).await;
+    let client = App::register(&sidecar, json!({})).await;
     let tokens = client.tokens(&sidecar).await;
     assert!(sidecar.is_active(&tokens.access).await);
     let secret = client.client.secret.clone();
-    let nameless = Client { client: Registered { secret: String::new(), ..client.client.clone() }, ..client };
+    let nameless = App { client: Registered { secret: String::new(), ..client.client.clone() }, ..client };
     nameless.redeem(&sidecar).await.assert_error(401, "invalid_client");
-    let wrong = Client { client: Registered { secret: "wrong".into(), ..nameless.client.clone() }, ..nameless };
+    let wrong = App { client: Registered { secret: "wrong".into(), ..nameless.client.clone() }, ..nameless };
     wrong.redeem(&sidecar).await.assert_error(401, "invalid_client");
     let posted = [("token", "x"), ("client_id", wrong.client.id.as_str()), ("client_secret", secret.as_str())];
     sidecar.http().post("/revoke", &posted).await.assert_error(401, "invalid_client");
 
-    let public = Client::register(&sidecar, json!({ "token_endpoint_auth_method": "none" })).await;
+    let public = App::register(&sidecar, json!({ "token_endpoint_auth_method": "none" })).await;
     assert!(sidecar.is_active(&public.tokens(&sidecar).await.access).await);
 }
 
@@ -150,7 +151,7 @@ async fn n3_n4_n6_n7_n9_what_an_app_may_not_say_about_itself() {
         reply.assert_error(status, error);
     }
     let chosen = json!({ "client_id": sidecar.shop.id, "client_secret": "mine", "software_statement": "e30.e30." });
-    let registered = Client::register(&sidecar, chosen).await.client;
+    let registered = App::register(&sidecar, chosen).await.client;
     assert!(registered.id != sidecar.shop.id && registered.secret != "mine");
 }
 
@@ -204,12 +205,21 @@ async fn n5_open_registration_has_a_rate_and_an_end() {
 async fn n5_a_client_that_gets_no_token_within_a_day_is_deleted() {
     let sidecar = Sidecar::with(OPEN).await;
     let (unused, used, late) = (
-        Client::register(&sidecar, json!({})).await,
-        Client::register(&sidecar, json!({})).await,
-        Client::register(&sidecar, json!({})).await,
+        App::register(&sidecar, json!({})).await,
+        App::register(&sidecar, json!({})).await,
+        App::register(&sidecar, json!({})).await,
     );
     let tokens = used.tokens(&sidecar).await;
     sidecar.clock.advance(DAY);
+    let push = [
+        ("client_id", unused.client.id.as_str()),
+        ("response_type", "code"),
+        ("redirect_uri", REDIRECT_URI),
+        ("code_challenge", CHALLENGE),
+        ("code_challenge_method", "S256"),
+    ];
+    let pushed = sidecar.http().post_as(&unused.client, "/par", &push).await;
+    assert_eq!(pushed.status, StatusCode::CREATED, "what it pushed does not keep it: {}", pushed.body);
     // Somebody has approved, and the code is still good.
     sidecar.browser().approve(&sidecar.request(&[("client_id", &late.client.id)])).await;
     sidecar.service.prune().await.unwrap();
@@ -233,7 +243,7 @@ async fn n5_a_client_that_gets_no_token_within_a_day_is_deleted() {
 #[tokio::test]
 async fn n8_a_registration_access_token_is_for_its_own_client_alone() {
     let sidecar = Sidecar::with(OPEN).await;
-    let (client, other) = (Client::register(&sidecar, json!({})).await, Client::register(&sidecar, json!({})).await);
+    let (client, other) = (App::register(&sidecar, json!({})).await, App::register(&sidecar, json!({})).await);
     let shown = client.send(&sidecar, Method::GET, &json!({})).await;
     assert_eq!((shown.status, shown.header("cache-control")), (StatusCode::OK, Some("no-store")));
     let json = shown.json();
@@ -253,6 +263,7 @@ async fn n8_a_registration_access_token_is_for_its_own_client_alone() {
             (&shop, ""),
             ("/register/unknown", &client.token),
             ("/register/%20", &client.token),
+            ("/register/%ff", &client.token),
         ] {
             let reply = send(&http, method.clone(), path, token, &body).await;
             reply.assert_error(401, "invalid_token");
@@ -266,7 +277,7 @@ async fn n8_a_registration_access_token_is_for_its_own_client_alone() {
 #[tokio::test]
 async fn n8_a_client_changes_its_registration_and_not_what_it_is() {
     let sidecar = Sidecar::with(OPEN).await;
-    let client = Client::register(&sidecar, json!({ "tos_uri": "https://c/tos" })).await;
+    let client = App::register(&sidecar, json!({ "tos_uri": "https://c/tos" })).await;
     let id = client.client.id.as_str();
     let change = document(json!({
         "client_id": id, "client_secret": client.client.secret, "client_name": "New", "scope": "a",
@@ -298,7 +309,7 @@ async fn n8_a_client_changes_its_registration_and_not_what_it_is() {
 #[tokio::test]
 async fn n8_a_client_that_ends_its_registration_takes_its_tokens_along() {
     let sidecar = Sidecar::with(OPEN).await;
-    let client = Client::register(&sidecar, json!({})).await;
+    let client = App::register(&sidecar, json!({})).await;
     let tokens = client.tokens(&sidecar).await;
     assert!(sidecar.is_active(&tokens.access).await);
     let ended = client.send(&sidecar, Method::DELETE, &json!({})).await;
@@ -318,7 +329,7 @@ async fn n8_a_client_that_ends_its_registration_takes_its_tokens_along() {
 #[tokio::test]
 async fn a_disabled_client_manages_nothing() {
     let sidecar = Sidecar::with(OPEN).await;
-    let client = Client::register(&sidecar, json!({})).await;
+    let client = App::register(&sidecar, json!({})).await;
     sidecar.service.disable_client(client.client.id.parse().unwrap()).await.unwrap();
     client.send(&sidecar, Method::GET, &json!({})).await.assert_error(401, "invalid_token");
 }
@@ -326,7 +337,7 @@ async fn a_disabled_client_manages_nothing() {
 #[tokio::test]
 async fn a44_c21_people_are_told_that_nobody_knows_a_client_and_are_not_sent_to_it() {
     let sidecar = Sidecar::with(OPEN).await;
-    let client = Client::register(&sidecar, json!({ "client_name": "<b>Third</b>" })).await;
+    let client = App::register(&sidecar, json!({ "client_name": "<b>Third</b>" })).await;
     let unverified = "registered itself";
     let bad = [("client_id", client.client.id.as_str()), ("scope", "admin")];
     let page = sidecar.http().get(&format!("/authorize?{}", sidecar.request(&bad))).await;
@@ -335,6 +346,14 @@ async fn a44_c21_people_are_told_that_nobody_knows_a_client_and_are_not_sent_to_
     assert!(!page.body.contains("<b>") && page.header("content-security-policy").is_some(), "{}", page.body);
     let known = sidecar.http().get(&format!("/authorize?{}", sidecar.request(&[("scope", "admin")]))).await;
     assert_eq!(known.status, StatusCode::SEE_OTHER);
+    let strict = json!({ "require_pushed_authorization_requests": true, "dpop_bound_access_tokens": true });
+    let strict = App::register(&sidecar, strict).await;
+    let plain = sidecar.request(&[("client_id", &strict.client.id)]);
+    let page = sidecar.http().get(&format!("/authorize?{plain}")).await;
+    assert_eq!((page.status, page.header("location")), (StatusCode::BAD_REQUEST, None), "it has to push");
+    let redeem = [("grant_type", "authorization_code"), ("code", "x"), ("code_verifier", VERIFIER)];
+    let reply = sidecar.http().post_as(&strict.client, "/token", &redeem).await;
+    reply.assert_error(400, "invalid_dpop_proof");
 
     let request = sidecar.request(&[("client_id", &client.client.id)]);
     assert!(sidecar.browser().consent_page(&request).await.body.contains(unverified));

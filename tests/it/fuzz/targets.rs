@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use scopegate::domain::authorization::{AuthorizationRequest, Rejection, client_id};
+use scopegate::domain::authorization::{AuthorizationRequest, AuthorizationResponse, Rejection, client_id};
 use scopegate::domain::client::{Client, ClientMetadata, ClientType, Introspects, Registrar};
 use scopegate::domain::credentials::{ClientCredentials, Proof};
 use scopegate::domain::error::OAuthError;
@@ -214,6 +214,14 @@ pub fn authorization_request(data: &[u8]) {
         Err(Rejection::Page(_)) => return,
     };
     assert!(client.redirect_uris.iter().any(|uri| uri.matches(target.redirect_uri())));
+    let location = match location {
+        AuthorizationResponse::Redirect(location) => location,
+        AuthorizationResponse::FormPost { action, fields } => {
+            assert_eq!(action, target.redirect_uri());
+            let state = fields.iter().find(|(name, _)| *name == "state").map(|(_, value)| value.as_str());
+            return assert_eq!(state, parameters.get("state"));
+        }
+    };
     assert!(location.starts_with(target.redirect_uri()) && location.bytes().all(|byte| byte.is_ascii_graphic()));
     let query = Url::parse(&location).expect("a redirect URI and a query");
     let state = query.query_pairs().find(|(name, _)| name == "state").map(|(_, value)| value.into_owned());

@@ -1,0 +1,196 @@
+//! What a client asks and learns about the sign-in (OpenID Connect Core §2 and §3.1.2.1).
+
+use serde::{Deserialize, Serialize};
+
+use super::error::InvalidRequest;
+use super::grant::{SessionId, SubjectId};
+use super::parameters::Parameters;
+use super::timestamp::Timestamp;
+
+/// The scope that makes a request one of OpenID Connect.
+pub const OPENID: &str = "openid";
+/// The scope for the user's names.
+pub const PROFILE: &str = "profile";
+
+/// Authentication with a password: level 1 of ISO/IEC 29115 (OpenID Connect Core §2).
+pub const ACR: &str = "1";
+
+/// A longer nonce is refused: it is stored with the grant.
+const MAX_NONCE_LENGTH: usize = 1_024;
+
+/// What the client wants to know, or to be so, about the sign-in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SignInRequest {
+    pub prompt: Prompt,
+    /// The sign-in may be so many seconds old.
+    pub max_age: Option<u32>,
+    /// To be repeated in the ID token.
+    pub nonce: Option<String>,
+    /// Who the client thinks is there: something to fill into the form.
+    pub login_hint: Option<String>,
+    /// Who the client thinks is there: an ID token.
+    pub id_token_hint: Option<String>,
+    /// Whether the client asks for an authentication context class.
+    pub acr: Option<AcrValues>,
+}
+
+/// The client asks for authentication context classes. Which ones does not matter: there is one, and it is only told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AcrValues;
+
+/// What the user has to be shown. That consent is asked for in any case, and another account offered, makes `consent` and
+/// `select_account` nothing special.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Prompt {
+    #[default]
+    Anything,
+    /// Nothing at all.
+    None,
+    /// The login page, also to a user who is signed in.
+    Login,
+    /// The consent page, also where it was answered before.
+    Consent,
+}
+
+impl SignInRequest {
+    pub fn parse(parameters: &Parameters) -> Result<Self, InvalidRequest> {
+        let max_age = parameters.get("max_age").map(|age| age.parse().map_err(|_| InvalidRequest::MaxAge));
+        let text = |name: &str| parameters.get(name).map(str::to_owned);
+        if parameters.get("nonce").is_some_and(|nonce| nonce.len() > MAX_NONCE_LENGTH) {
+            return Err(InvalidRequest::Nonce);
+        }
+        Ok(Self {
+            prompt: Prompt::parse(parameters.get("prompt").unwrap_or_default())?,
+            max_age: max_age.transpose()?,
+            nonce: text("nonce"),
+            login_hint: text("login_hint"),
+            id_token_hint: text("id_token_hint"),
+            acr: parameters.get("acr_values").map(|_| AcrValues),
+        })
+    }
+}
+
+impl Prompt {
+    /// OpenID Connect Core §3.1.2.1: a list of words, and `none` only alone.
+    fn parse(text: &str) -> Result<Self, InvalidRequest> {
+        let words: Vec<&str> = text.split(' ').filter(|word| !word.is_empty()).collect();
+        if words == ["none"] {
+            return Ok(Self::None);
+        }
+        if !words.iter().all(|word| matches!(*word, "login" | "consent" | "select_account")) {
+            return Err(InvalidRequest::Prompt);
+        }
+        Ok(if words.contains(&"login") {
+            Self::Login
+        } else if words.is_empty() {
+            Self::Anything
+        } else {
+            Self::Consent
+        })
+    }
+}
+
+/// How the user signed in, as far as ID tokens tell it. Kept with the grant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authentication {
+    pub auth_time: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
+}
+
+impl Authentication {
+    pub fn new(request: &SignInRequest, signed_in_at: Timestamp) -> Self {
+        Self {
+            auth_time: signed_in_at.as_unix(),
+            nonce: request.nonce.clone(),
+            acr: request.acr.map(|AcrValues| ACR.to_owned()),
+        }
+    }
+
+    /// What an ID token of a refresh says: all but the nonce (OpenID Connect Core §12.2).
+    #[must_use]
+    pub fn without_nonce(self) -> Self {
+        Self { nonce: None, ..self }
+    }
+}
+
+/// The claims of an ID token (OpenID Connect Core §2).
+#[derive(Serialize)]
+pub struct IdTokenClaims<'a> {
+    pub iss: &'a str,
+    pub sub: &'a str,
+    pub aud: &'a str,
+    pub exp: i64,
+    pub iat: i64,
+    #[serde(flatten)]
+    pub authentication: &'a Authentication,
+    /// How the user authenticated (RFC 8176 §2).
+    pub amr: [&'static str; 1],
+    pub at_hash: String,
+    /// The browser session (OpenID Connect Back-Channel Logout §2.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sid: Option<String>,
+}
+
+/// What a client tells by an ID token that it once got.
+#[derive(Debug, Deserialize)]
+pub struct HintClaims {
+    iss: String,
+    sub: String,
+    aud: String,
+    #[serde(default)]
+    sid: Option<String>,
+}
+
+/// An ID token of ours, maybe of long ago: for whom it was, and about whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hint {
+    pub client: String,
+    pub subject: SubjectId,
+    pub session: Option<SessionId>,
+}
+
+impl HintClaims {
+    /// `None` for a token of another issuer. That it has expired does not matter (OpenID Connect Core §3.1.2.1).
+    pub fn into_hint(self, issuer: &str) -> Option<Hint> {
+        (self.iss == issuer).then(|| Hint {
+            client: self.aud,
+            subject: SubjectId::new(self.sub),
+            session: self.sid.and_then(|sid| sid.parse().ok()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a35_none_stands_alone() {
+        for (text, expected) in [
+            ("", Ok(Prompt::Anything)),
+            ("none", Ok(Prompt::None)),
+            ("login", Ok(Prompt::Login)),
+            ("consent login", Ok(Prompt::Login)),
+            ("select_account", Ok(Prompt::Consent)),
+            ("none login", Err(InvalidRequest::Prompt)),
+            ("none none", Err(InvalidRequest::Prompt)),
+            ("NONE", Err(InvalidRequest::Prompt)),
+        ] {
+            assert_eq!(Prompt::parse(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_what_the_client_asked_for_is_told() {
+        let parameters = Parameters::parse(b"nonce=n&acr_values=2+1&max_age=0").expect("few parameters");
+        let request = SignInRequest::parse(&parameters).expect("a good request");
+        assert_eq!(request.max_age, Some(0));
+        let told = Authentication::new(&request, Timestamp::from_unix(7));
+        assert_eq!(serde_json::to_string(&told).expect("JSON"), r#"{"auth_time":7,"nonce":"n","acr":"1"}"#);
+        let told = Authentication::new(&SignInRequest::default(), Timestamp::from_unix(7));
+        assert_eq!(serde_json::to_string(&told).expect("JSON"), r#"{"auth_time":7}"#);
+    }
+}

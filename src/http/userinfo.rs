@@ -1,0 +1,54 @@
+//! `GET|POST /userinfo` (OpenID Connect Core §5.3).
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderValue, StatusCode};
+
+use super::Context;
+use super::error::{OAuthFailure, no_store};
+use super::extract::{AuthorizationHeaders, Form};
+use crate::domain::bearer;
+use crate::domain::error::InvalidRequest;
+use crate::domain::parameters::Parameters;
+use crate::service::Service;
+use crate::service::userinfo::UserInfoFailure;
+
+pub(super) async fn from_header(State(service): State<Context>, authorization: AuthorizationHeaders) -> Response {
+    answer(&service, bearer::access_token(&authorization.values(), None)).await
+}
+
+/// A body that is no form carries no token.
+pub(super) async fn from_form(
+    State(service): State<Context>,
+    authorization: AuthorizationHeaders,
+    form: Result<Form, OAuthFailure>,
+) -> Response {
+    let form: Option<Parameters> = form.ok().map(|Form(parameters)| parameters);
+    answer(&service, bearer::access_token(&authorization.values(), form.as_ref())).await
+}
+
+async fn answer(service: &Service, access_token: Result<Option<&str>, InvalidRequest>) -> Response {
+    let token = match access_token {
+        Ok(Some(token)) => token,
+        // RFC 6750 §3.1: no error is named to who presents nothing.
+        Ok(None) => return challenge(StatusCode::UNAUTHORIZED, "Bearer"),
+        Err(error) => {
+            let value = format!(r#"Bearer error="invalid_request", error_description="{error}""#);
+            return challenge(StatusCode::BAD_REQUEST, &value);
+        }
+    };
+    match service.user_info(token).await {
+        Ok(info) => (no_store(), Json(info)).into_response(),
+        Err(UserInfoFailure::Challenged { status, www_authenticate }) => {
+            challenge(StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED), &www_authenticate)
+        }
+        Err(UserInfoFailure::Unavailable(error)) => OAuthFailure::from(error).into_response(),
+    }
+}
+
+fn challenge(status: StatusCode, value: &str) -> Response {
+    let value = HeaderValue::from_str(value).unwrap_or(HeaderValue::from_static("Bearer"));
+    (status, no_store(), [(WWW_AUTHENTICATE, value)]).into_response()
+}
