@@ -15,6 +15,7 @@ use crate::domain::authorization::requested_scopes;
 use crate::domain::client::{Client, ClientId};
 use crate::domain::error::{Failure, InvalidScope, OAuthError};
 use crate::domain::grant::{Further, Grant, GrantState, SubjectId, Variant};
+use crate::domain::openid::{OPENID, PROFILE};
 use crate::domain::parameters::Parameters;
 use crate::domain::timestamp::Timestamp;
 use crate::store::NewMachineGrant;
@@ -28,7 +29,14 @@ impl Service {
         if !client.is_confidential() {
             return Err(OAuthError::UnauthorizedClient.into());
         }
-        let scopes = requested_scopes(form, client, &self.settings.implications)?;
+        let mut scopes = requested_scopes(form, client, &self.settings.implications)?;
+        if self.settings.openid.is_some() {
+            // A machine is no user to tell of.
+            scopes = scopes.filter(|scope| scope != OPENID && scope != PROFILE);
+        }
+        if scopes.is_empty() && !client.scopes.is_empty() {
+            return Err(InvalidScope::NotAllowed.into());
+        }
         let now = self.effects.now();
         let lifetime = client.lifetimes(&self.settings.lifetimes).access_token;
         let grant = self.machine_grant(client, scopes.clone().into(), now).await?;
