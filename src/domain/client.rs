@@ -189,6 +189,12 @@ impl RefreshTokenRotation {
             Self::Keep => "keep",
         }
     }
+
+    /// Whether it needs no mention.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+    fn is_usual(&self) -> bool {
+        *self == Self::Rotate
+    }
 }
 
 impl FromStr for RefreshTokenRotation {
@@ -247,6 +253,7 @@ pub struct ClientMetadata {
     pub refresh_token_idle_lifetime: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_token_absolute_lifetime: Option<u32>,
+    #[serde(skip_serializing_if = "RefreshTokenRotation::is_usual")]
     pub refresh_token_rotation: RefreshTokenRotation,
 }
 

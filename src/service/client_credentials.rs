@@ -17,6 +17,7 @@ use crate::domain::authorization::requested_scopes;
 use crate::domain::client::{Client, ClientId};
 use crate::domain::error::{Failure, InvalidScope, OAuthError};
 use crate::domain::grant::{Further, Grant, GrantState, Restriction, SubjectId, Variant};
+use crate::domain::openid::{OPENID, PROFILE};
 use crate::domain::parameters::Parameters;
 use crate::domain::timestamp::Timestamp;
 use crate::store::NewMachineGrant;
@@ -35,7 +36,14 @@ impl Service {
         if !client.is_confidential() {
             return Err(OAuthError::UnauthorizedClient.into());
         }
-        let scopes = requested_scopes(form, client, &self.settings.implications)?;
+        let mut scopes = requested_scopes(form, client, &self.settings.implications)?;
+        if self.settings.openid.is_some() {
+            // A machine is no user to tell of.
+            scopes = scopes.filter(|scope| scope != OPENID && scope != PROFILE);
+        }
+        if scopes.is_empty() && !client.scopes.is_empty() {
+            return Err(InvalidScope::NotAllowed.into());
+        }
         let resources = self.settings.resources.requested(form)?;
         let scopes = self.settings.resources.scopes_at(&resources, &scopes)?;
         let granted = Variant::new(scopes, Restriction { resources, confirmation: None });

@@ -73,8 +73,8 @@ impl Store {
             Ok(LogExcerpt {
                 head: number(first.head)?,
                 oldest: first.oldest.map(number).transpose()?,
-                // Before the first entry, there is no chain.
-                chain: if after == 0 { Some(Chain::default()) } else { chain },
+                // Before the first entry of all, there is no chain.
+                chain: if after == 0 && first.oldest == Some(1) { Some(Chain::default()) } else { chain },
                 entries: rows
                     .into_iter()
                     .filter_map(|row| row.entry)

@@ -99,7 +99,7 @@ async fn f16_the_refresh_token_of_a_public_client_is_bound_to_its_certificate() 
 }
 
 #[tokio::test]
-async fn t24_x6_a_certificate_header_of_anybody_else_does_not_count() {
+async fn x6_a_certificate_header_of_anybody_else_does_not_count() {
     let elsewhere = TRUSTING.replace(", '127.0.0.1'", "");
     for (configuration, advertised) in [("", false), (elsewhere.as_str(), true)] {
         let sidecar = Sidecar::with(configuration).await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use scopegate::domain::client::{ClientMetadata, GrantType};
 use scopegate::domain::revocation::Target;
+use scopegate::store::ClientChanges;
 use serde_json::Value;
 
 use crate::dpop::{Key, post};
@@ -51,6 +52,22 @@ async fn g1_g2_g3_a_confidential_client_gets_an_access_token_for_itself_and_no_r
     for other in [&sidecar.shop, &sidecar.app] {
         ask(&sidecar, other, "a").await.assert_error(400, "unauthorized_client");
     }
+}
+
+#[tokio::test]
+async fn a_machine_is_no_user_to_tell_of() {
+    let sidecar = Sidecar::start().await;
+    let client = machine(&sidecar).await;
+    let changes = ClientChanges { scopes: Some("a openid profile".parse().unwrap()), ..ClientChanges::default() };
+    sidecar.service.update_client(client.id.parse().unwrap(), changes).await.unwrap();
+    let reply = ask(&sidecar, &client, "a openid profile").await;
+    assert_eq!(reply.json()["scope"], "a");
+    assert!(reply.json().get("id_token").is_none());
+    let bearer = format!("Bearer {}", reply.access_token());
+    let http = sidecar.http();
+    let reply = http.send(http::Method::GET, "/userinfo", &[("authorization", &bearer)], "").await;
+    assert_eq!(reply.status, 403);
+    ask(&sidecar, &client, "openid").await.assert_error(400, "invalid_scope");
 }
 
 #[tokio::test]

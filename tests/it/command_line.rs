@@ -200,7 +200,7 @@ async fn d3_serve_names_what_it_bound_and_ends_on_sigterm() {
     let http = Http::new(&format!("http://{}", parts[1].strip_prefix("http=").unwrap()));
     let metadata = http.get("/.well-known/oauth-authorization-server").await;
     assert_eq!((metadata.status.as_u16(), metadata.header("content-type")), (200, Some("application/json")));
-    assert_eq!(metadata.json().get("scopes_supported"), None, "there is no catalogue");
+    assert_eq!(metadata.json()["scopes_supported"], serde_json::json!(["openid", "profile"]), "there is no catalogue");
     assert!(terminate(child).await);
 }
 

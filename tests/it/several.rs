@@ -175,6 +175,23 @@ async fn r17_what_a_failover_loses_is_revoked_again_and_everything_goes_on() {
 }
 
 #[tokio::test]
+async fn a_server_that_has_seen_no_revocation_yet_follows_a_log_that_was_pruned_meanwhile() {
+    let one = Sidecar::start().await;
+    let tokens = one.tokens().await;
+    assert!(one.is_active(&tokens.access).await);
+    let mut database = one.database().await;
+    database
+        .execute(
+            "BEGIN; UPDATE revocation_head SET head = 7; \
+             INSERT INTO revocation_log (seq, kind, target, value, at) VALUES (7, 'subject', 'somebody', 0, 0); COMMIT",
+        )
+        .await;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    assert!(one.is_active(&tokens.access).await);
+    assert_eq!(database.count("revocation_log").await, 1, "nothing was lost, so nothing is written again");
+}
+
+#[tokio::test]
 async fn a_server_that_slept_longer_than_the_log_is_kept_reads_every_fact_again() {
     let one = Sidecar::start().await;
     let (revoked, kept) = (one.tokens().await, one.tokens().await);
