@@ -300,3 +300,23 @@ async fn x12_what_devices_leave_behind_is_pruned() {
     sidecar.service.prune().await.unwrap();
     assert_eq!([database.count("device_requests").await, database.count("user_code_attempts").await], [0, 0]);
 }
+
+#[tokio::test]
+async fn somebody_else_can_sign_in_for_the_same_device() {
+    let sidecar = Sidecar::start().await;
+    let client = television(&sidecar).await;
+    let device = start(&sidecar, &client).await;
+    let mut browser = sidecar.browser();
+    let page = sign_in(&mut browser, &path(&device["user_code"])).await;
+    let (_, account) = page.body.split_once("class=\"account\"").unwrap();
+    let action = page.body.split("action=\"").last().unwrap().split('"').next().unwrap();
+    let reply = browser.post(action, &encode(&hidden_fields(account))).await;
+    let login = browser.get(reply.header("location").unwrap()).await;
+    assert!(login.body.contains("name=\"password\""), "{}", login.body);
+    let fields =
+        [hidden_fields(&login.body), vec![("username".into(), USERNAME.into()), ("password".into(), PASSWORD.into())]];
+    let reply = browser.post("/login", &encode(&fields.concat())).await;
+    let page = browser.get(reply.header("location").unwrap()).await;
+    assert_eq!(decide(&mut browser, &page, "approve").await.status, StatusCode::OK);
+    poll(&sidecar, &client, &device).await.tokens();
+}
