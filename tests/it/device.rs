@@ -334,3 +334,23 @@ async fn k18_a_device_names_resources_and_its_key_when_it_starts() {
     let tokens = post(&sidecar, &client, "/token", &[&proof], &body).await.tokens();
     assert_eq!(sidecar.introspect(&tokens.access).await.aud, ["https://r", "https://s"]);
 }
+
+#[tokio::test]
+async fn somebody_else_can_sign_in_for_the_same_device() {
+    let sidecar = Sidecar::start().await;
+    let client = television(&sidecar).await;
+    let device = start(&sidecar, &client).await;
+    let mut browser = sidecar.browser();
+    let page = sign_in(&mut browser, &path(&device["user_code"])).await;
+    let (_, account) = page.body.split_once("class=\"account\"").unwrap();
+    let action = page.body.split("action=\"").last().unwrap().split('"').next().unwrap();
+    let reply = browser.post(action, &encode(&hidden_fields(account))).await;
+    let login = browser.get(reply.header("location").unwrap()).await;
+    assert!(login.body.contains("name=\"password\""), "{}", login.body);
+    let fields =
+        [hidden_fields(&login.body), vec![("username".into(), USERNAME.into()), ("password".into(), PASSWORD.into())]];
+    let reply = browser.post("/login", &encode(&fields.concat())).await;
+    let page = browser.get(reply.header("location").unwrap()).await;
+    assert_eq!(decide(&mut browser, &page, "approve").await.status, StatusCode::OK);
+    poll(&sidecar, &client, &device).await.tokens();
+}
