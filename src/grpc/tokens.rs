@@ -139,7 +139,7 @@ impl TokenFront {
             return Ok(());
         };
         let position = consistency::position(&consistency.at_least_as_fresh)?;
-        let reached = self.service.reaches(position).await.map_err(status::unavailable)?;
+        let reached = Box::pin(self.service.reaches(position)).await.map_err(status::unavailable)?;
         reached.then_some(()).ok_or_else(status::behind)
     }
 

@@ -108,8 +108,9 @@ impl Service {
     /// "Active" is answered under the lease alone: without it, the log is read first, and what cannot be read is unknown. The lease is
     /// asked for before the index, so that the verdict knows at least what was confirmed.
     async fn access_token(&self, Signed { token, key }: Signed) -> Result<Standing, Unavailable> {
+        // What is seldom done is boxed, so that the future of every check stays small.
         if !self.follower.lease_holds()
-            && let Err(error) = self.follower.renew_lease().await
+            && let Err(error) = Box::pin(self.follower.renew_lease()).await
         {
             // What is known to be dead is dead all the same.
             let known = self.facts.cached(token.grant).and_then(|facts| self.judge(token, facts, Source::Local));
@@ -127,6 +128,11 @@ impl Service {
         {
             return Ok(standing);
         }
+        Box::pin(self.look_up(token)).await
+    }
+
+    /// What the cache in this process cannot say.
+    async fn look_up(&self, token: Token) -> Result<Standing, Unavailable> {
         // The database twice, because the first may share a read that began before what made the facts too old.
         for depth in [Depth::Shared, Depth::Store, Depth::Store] {
             let Some(fetched) = self.facts.fetch(token.grant, depth, self.index.applied()).await? else {

@@ -128,7 +128,7 @@ impl Service {
                     if proof.key.as_str() == &**thumbprint { Ok(proof) } else { Err(InvalidProof::OtherKey) }
                 });
                 match checked {
-                    Ok(proof) if self.is_first_use(&proof).await? => Ok(None),
+                    Ok(proof) if Box::pin(self.is_first_use(&proof)).await? => Ok(None),
                     Ok(_) => Ok(Some(InvalidProof::Replayed)),
                     Err(cause) => Ok(Some(cause)),
                 }
