@@ -2,6 +2,7 @@
 //!
 //! The documentation of each field is the reference; `scopegate config show` prints the effective values.
 
+mod gateway;
 mod layers;
 mod listen;
 mod registration;
@@ -14,6 +15,7 @@ use http::HeaderName;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub use self::gateway::{Gateway, RouteConfig};
 pub use self::layers::{ConfigError, Environment, Layers};
 pub use self::listen::{ListenAddress, ListenAddresses};
 pub use self::registration::{Registration, RegistrationMode};
@@ -57,6 +59,9 @@ pub struct Config {
     pub resources: Resources,
     pub par: Par,
     pub registration: Registration,
+    pub gateway: Gateway,
+    /// Rules about requests at proxies, in their order.
+    pub routes: Vec<RouteConfig>,
     pub telemetry: Telemetry,
 }
 
@@ -309,6 +314,8 @@ impl Default for Config {
             resources: Resources::default(),
             par: Par::default(),
             registration: Registration::default(),
+            gateway: Gateway::default(),
+            routes: Vec::new(),
             telemetry: Telemetry::default(),
         }
     }
@@ -472,6 +479,7 @@ impl Config {
             );
         }
         self.registration.validate(&self.scopes)?;
+        self.gateway.validate(&self.routes)?;
         self.token_keys().map(drop)
     }
 
@@ -574,6 +582,7 @@ impl Config {
             ),
             answer_ttl: std::time::Duration::from_millis(self.cache.answer_ttl),
             registration: self.registration.policy(&self.scopes),
+            gateway: self.gateway.rules(&self.routes),
             openid: self.openid.enabled.then_some(OpenId { id_token_lifetime: self.openid.id_token_lifetime }),
         }
     }

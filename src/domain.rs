@@ -33,3 +33,7 @@ pub mod certificate;
 pub mod network;
 pub mod decision;
 pub mod challenge;
+pub mod presented;
+pub mod request_path;
+pub mod identity_headers;
+pub mod route;

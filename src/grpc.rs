@@ -4,6 +4,7 @@
 //! implementation, which calls one use case and renders what it returns.
 
 mod consistency;
+mod ext_authz;
 mod redaction;
 mod revocations;
 mod status;
@@ -25,15 +26,21 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::Service as _;
 
+use self::ext_authz::EnvoyFront;
 pub use self::status::ERROR_DOMAIN;
 use self::tokens::TokenFront;
 use crate::domain::secret::SecretHash;
+use crate::proto::envoy::service::auth::v3::authorization_server::{AuthorizationServer, SERVICE_NAME as EXT_AUTHZ};
 use crate::proto::scopegate::v1::token_service_server::{SERVICE_NAME, TokenServiceServer};
 use crate::server::Peer;
 use crate::service::Service;
 
 /// The largest request message. A batch of 1,000 checks takes about half of it.
 const MAX_REQUEST_BYTES: usize = 256 << 10;
+/// The largest message of Envoy, which sends what its clients send it: headers, and the body where it is told to.
+const MAX_ENVOY_REQUEST_BYTES: usize = 4 << 20;
+/// Envoy itself waits for 200 ms.
+const ENVOY_LIMIT: Duration = Duration::from_millis(150);
 /// The largest response message.
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
@@ -41,6 +48,7 @@ const MAX_RESPONSE_BYTES: usize = 1 << 20;
 #[derive(Clone)]
 pub struct GrpcFront {
     tokens: TokenServiceServer<TokenFront>,
+    envoy: AuthorizationServer<EnvoyFront>,
     others: Routes,
     caller_token: Option<SecretHash>,
 }
@@ -51,6 +59,8 @@ type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + 
 impl GrpcFront {
     /// `caller_token` is what callers that are not local present; without it there are none.
     pub fn new(service: Arc<Service>, health: HealthServer<impl Health>, caller_token: Option<SecretHash>) -> Self {
+        let envoy = AuthorizationServer::new(EnvoyFront::new(service.clone()))
+            .max_decoding_message_size(MAX_ENVOY_REQUEST_BYTES);
         let tokens = TokenServiceServer::new(TokenFront::new(service))
             .max_decoding_message_size(MAX_REQUEST_BYTES)
             .max_encoding_message_size(MAX_RESPONSE_BYTES);
@@ -60,22 +70,36 @@ impl GrpcFront {
         let why = "the descriptors are those that the build made";
         others.add_service(reflection().build_v1().expect(why));
         others.add_service(reflection().build_v1alpha().expect(why));
-        Self { tokens, others: others.routes().prepare(), caller_token }
+        Self { tokens, envoy, others: others.routes().prepare(), caller_token }
     }
 
     /// Answers one call.
     pub fn answer(&self, request: Request<Incoming>, peer: Peer) -> Answer {
+        if method_of(request.uri().path(), EXT_AUTHZ).is_some() {
+            let answer = self.answer_any(request, peer);
+            return Box::pin(async { answer.await.map(ext_authz::fail_closed) });
+        }
+        self.answer_any(request, peer)
+    }
+
+    fn answer_any(&self, request: Request<Incoming>, peer: Peer) -> Answer {
         if !self.admits(&request, peer) {
             return refuse(&status::caller_unknown());
         }
-        let Some(own_limit) = token_service_limit(request.uri().path()) else {
-            return Box::pin(self.others.clone().call(request));
-        };
-        let limit = match status::requested_timeout(request.headers()) {
-            Ok(requested) => requested.map_or(own_limit, |requested| requested.min(own_limit)),
+        let requested = match status::requested_timeout(request.headers()) {
+            Ok(requested) => requested.unwrap_or(Duration::MAX),
             Err(status) => return refuse(&status),
         };
-        let answer = timeout(limit, AssertUnwindSafe(self.tokens.clone().call(request)).catch_unwind());
+        let path = request.uri().path();
+        let (limit, answer) = if let Some(method) = method_of(path, SERVICE_NAME) {
+            (requested.min(token_service_limit(method)), self.tokens.clone().call(request))
+        } else if method_of(path, EXT_AUTHZ).is_some() {
+            // So that a denial still arrives in time.
+            ((requested / 4 * 3).min(ENVOY_LIMIT), self.envoy.clone().call(request))
+        } else {
+            return Box::pin(self.others.clone().call(request));
+        };
+        let answer = timeout(limit, AssertUnwindSafe(answer).catch_unwind());
         Box::pin(async move {
             Ok(match answer.await {
                 Ok(Ok(Ok(answer))) => answer,
@@ -102,15 +126,19 @@ fn refuse(status: &Status) -> Answer {
     Box::pin(std::future::ready(Ok(status.clone().into_http())))
 }
 
-/// How long a method of the token service may take, whatever the caller allows. `None` for other services.
-fn token_service_limit(path: &str) -> Option<Duration> {
-    let method = path.strip_prefix('/')?.strip_prefix(SERVICE_NAME)?.strip_prefix('/')?;
-    Some(match method {
+/// The method of a service that a path names.
+fn method_of<'p>(path: &'p str, service: &str) -> Option<&'p str> {
+    path.strip_prefix('/')?.strip_prefix(service)?.strip_prefix('/')
+}
+
+/// How long a method of the token service may take, whatever the caller allows.
+fn token_service_limit(method: &str) -> Duration {
+    match method {
         "Introspect" | "CheckScopes" => Duration::from_millis(500),
         // A strict one waits for the leases of other servers, 30 s at most.
         "Revoke" | "BatchRevoke" => Duration::from_secs(35),
         _ => Duration::from_secs(2),
-    })
+    }
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

@@ -44,6 +44,13 @@
 //! (`service::client_credentials`). A device's code points to the grant that its user will make, on a page of ours
 //! (`service::device`). Token exchange adds a narrower variant to the same grant (`service::token_exchange`).
 //!
+//! # A request at a proxy
+//!
+//! `grpc::ext_authz` reads what Envoy tells of a request and calls `service::gateway`, which finds what its route needs (the route of
+//! the proxy says it, or `domain::route` by a path that `domain::request_path` takes for unambiguous), takes the one token out of it
+//! (`domain::presented`), and asks as `CheckScopes` does. `domain::identity_headers` is what the application is told. Whatever fails is a
+//! denial in a good answer (`grpc::ext_authz::fail_closed`).
+//!
 //! # A revocation
 //!
 //! 1. `service::revocation` hands it to `revocation::Revoker`, which writes the truth and the log in one transaction

@@ -9,6 +9,7 @@ mod client_credentials;
 pub mod clients;
 pub mod device;
 pub mod discovery;
+pub mod gateway;
 pub mod introspection;
 pub mod logout;
 pub mod openid;
@@ -33,6 +34,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::gateway::Gateway;
 use self::passwords::Passwords;
 use self::possession::ClientCertificates;
 use self::pruning::PruningMetrics;
@@ -70,6 +72,8 @@ pub struct Settings {
     /// How long a caller may keep a permission.
     pub answer_ttl: Duration,
     pub registration: RegistrationPolicy,
+    /// How requests at proxies are judged.
+    pub gateway: Gateway,
     /// `None`: OpenID Connect is not offered, and `openid` is a scope like any other.
     pub openid: Option<OpenId>,
 }

@@ -44,7 +44,7 @@ impl Challenge<'_> {
 }
 
 impl ChallengeError<'_> {
-    const fn code(self) -> &'static str {
+    pub const fn code(self) -> &'static str {
         match self {
             Self::InsufficientScope { .. } => "insufficient_scope",
             Self::InvalidProof(cause) if !cause.concerns_token() => "invalid_dpop_proof",

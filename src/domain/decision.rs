@@ -1,11 +1,14 @@
 //! Decisions: whether what a token stands for satisfies a requirement. Evaluated on every call, never cached.
 
+use serde::{Deserialize, Serialize};
+
 use super::challenge::ChallengeError;
 use super::dpop::InvalidProof;
 use super::scope::{Implications, MalformedScope, Scope, ScopeSet};
 
 /// Whether all or any of the required scopes must be granted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Match {
     All,
     Any,

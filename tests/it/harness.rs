@@ -1,7 +1,9 @@
 //! A sidecar of one's own for each test: in this process, on free ports, with its own database and a clock that is set by hand.
 
+mod application;
 mod browser;
 mod database;
+mod envoy;
 mod http;
 mod proxy;
 mod redis;
@@ -28,8 +30,10 @@ use tokio::sync::oneshot;
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
+pub use self::application::Application;
 pub use self::browser::{Browser, encode, hidden_fields, query_of, ticked_scopes};
 pub use self::database::{Database, line};
+pub use self::envoy::{Envoy, Raw};
 pub use self::http::{Http, Reply, basic, form};
 pub use self::proxy::{Line, Proxy, Target};
 pub use self::redis::Redis;
