@@ -18,6 +18,7 @@ pub mod protected_resources;
 pub mod pruning;
 pub mod pushed_requests;
 pub mod registration;
+mod remote_keys;
 mod registration_rate;
 pub mod revocation;
 pub mod sign_in;
@@ -38,6 +39,7 @@ use self::possession::ClientCertificates;
 use self::pruning::PruningMetrics;
 use self::pushed_requests::PushedRequests;
 use self::registration_rate::RegistrationRate;
+use self::remote_keys::RemoteKeys;
 use self::signing_keys::SigningKeys;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::Lifetimes;
@@ -106,6 +108,7 @@ pub struct Service {
     passwords: Passwords,
     pruning: PruningMetrics,
     registrations: RegistrationRate,
+    remote_keys: RemoteKeys,
     effects: Effects,
     stopping: watch::Sender<bool>,
 }
@@ -152,6 +155,7 @@ impl Service {
             revoker,
             token_keys,
             signing_keys,
+            remote_keys: RemoteKeys::new(outgoing.clone()),
             outgoing,
             form_key,
             passwords: Passwords::new(),

@@ -12,6 +12,8 @@ use crate::effects::outgoing::{Authorities, OutgoingPolicy};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Outgoing {
+    /// Whether there are any. Where not, clients send their keys instead of a `jwks_uri`.
+    pub enabled: bool,
     /// Networks inside, addresses or such as `10.1.0.0/16`, that are reached all the same, and without TLS too where the URL is http.
     /// Whoever may name a URL, such as a client that registers itself, has the server reach them.
     pub allowed_networks: Vec<Network>,
@@ -23,7 +25,7 @@ pub struct Outgoing {
 
 impl Default for Outgoing {
     fn default() -> Self {
-        Self { allowed_networks: Vec::new(), ca_path: String::new(), timeout: 3_000 }
+        Self { enabled: true, allowed_networks: Vec::new(), ca_path: String::new(), timeout: 3_000 }
     }
 }
 
@@ -46,6 +48,7 @@ impl Outgoing {
             }
         };
         Ok(OutgoingPolicy {
+            enabled: self.enabled,
             allowed_networks: self.allowed_networks.clone(),
             authorities,
             timeout: Duration::from_millis(self.timeout.into()),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::client_keys::ClientKeys;
 use super::grant::Lifetimes;
+use super::outgoing::OutgoingUrl;
 use super::redirect_uri::RedirectUri;
 use super::scope::ScopeSet;
 use super::secret::SecretHash;
@@ -53,7 +54,8 @@ pub enum ClientType {
     Public,
     /// It has a secret.
     Confidential { secret: SecretHash, previous: Option<PreviousSecret> },
-    /// It signs assertions with a key of its own (RFC 7523 §2.2); [`ClientMetadata::jwks`] has the public half.
+    /// It signs assertions with a key of its own (RFC 7523 §2.2); [`ClientMetadata::jwks`] has the public half, or
+    /// [`ClientMetadata::jwks_uri`] says where it is.
     Signing,
 }
 
@@ -246,6 +248,9 @@ pub struct ClientMetadata {
     pub software_version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks: Option<ClientKeys>,
+    /// Where its keys are, when they are not in `jwks`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<OutgoingUrl>,
     /// Lifetimes in seconds; `None`: as configured for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_token_lifetime: Option<u32>,
@@ -275,6 +280,7 @@ impl Default for ClientMetadata {
             software_id: None,
             software_version: None,
             jwks: None,
+            jwks_uri: None,
             access_token_lifetime: None,
             refresh_token_idle_lifetime: None,
             refresh_token_absolute_lifetime: None,

@@ -55,7 +55,7 @@ const NOT_PUBLIC_V6: [(Ipv6Addr, u32); 5] = [
 #[serde(try_from = "String", into = "String")]
 pub struct OutgoingUrl {
     text: Box<str>,
-    parsed: Url,
+    parsed: Box<Url>,
 }
 
 /// Text that is no such URL.
@@ -92,7 +92,7 @@ impl FromStr for OutgoingUrl {
         }
         let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or(MalformedUrl)?;
         let authority = rest.split(['/', '?']).next().unwrap_or_default();
-        let parsed = Url::parse(text).map_err(|_| MalformedUrl)?;
+        let parsed = Box::new(Url::parse(text).map_err(|_| MalformedUrl)?);
         let has_host = match parsed.host() {
             Some(Host::Domain(name)) => !name.is_empty(),
             Some(Host::Ipv4(_) | Host::Ipv6(_)) => true,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -36,6 +36,10 @@ pub const MAX_BODY: usize = 64 << 10;
 /// The most bytes of an answer's head, and how many headers it may have.
 const MAX_HEAD: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
+/// For how long an answer is kept, in seconds: where it does not say, at least, and at most.
+const LIFETIME: u32 = 300;
+const MIN_LIFETIME: u32 = 60;
+const MAX_LIFETIME: u32 = 86_400;
 /// How many requests are under way at once. The others wait, and their time runs.
 const AT_ONCE: usize = 32;
 /// How many addresses of a name are tried, and how long each may take to connect.
@@ -46,6 +50,8 @@ const AGENT: &str = concat!("scopegate/", env!("CARGO_PKG_VERSION"));
 /// What the operator says of requests that go out.
 #[derive(Clone, Debug)]
 pub struct OutgoingPolicy {
+    /// Whether anything is called at all.
+    pub enabled: bool,
     /// What is reached though it is inside, and without TLS too.
     pub allowed_networks: Vec<Network>,
     pub authorities: Authorities,
@@ -88,6 +94,8 @@ pub struct Document {
 /// Why there is no answer. It is for the log: whoever named the URL is not told what is inside.
 #[derive(Debug, thiserror::Error)]
 pub enum OutgoingError {
+    #[error("nothing is called from here (outgoing.enabled)")]
+    Off,
     #[error("the URL leads to an address that is not public (outgoing.allowed_networks)")]
     Inside,
     #[error("the name of the host was not resolved: {0}")]
@@ -98,14 +106,23 @@ pub enum OutgoingError {
     NoAuthorities,
     #[error("the exchange failed: {0}")]
     Exchange(#[source] hyper::Error),
-    #[error("the answer is longer than {0} bytes, or broke off")]
-    Body(usize),
+    #[error("the answer is longer than {0} bytes")]
+    TooLong(usize),
+    #[error("the answer broke off")]
+    BrokenOff,
     #[error("the answer is compressed, which was not asked for")]
     Encoded,
     #[error("there was no answer in time")]
     Timeout,
     #[error("the request ended without an answer")]
     Ended,
+}
+
+impl OutgoingError {
+    /// Whether the URL or the answer was refused here, so that asking again would change nothing. Any other error is a fault.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Off | Self::Inside | Self::TooLong(_) | Self::Encoded)
+    }
 }
 
 impl Authorities {
@@ -142,8 +159,13 @@ impl Document {
         header.split(';').next().unwrap_or_default().trim()
     }
 
-    /// For how many seconds it may be kept, if it says so (RFC 9111 §5.2.2): 0 for one that is not to be stored.
-    pub fn max_age(&self) -> Option<u32> {
+    /// For how many seconds it is kept here: as it says, within bounds.
+    pub fn lifetime(&self) -> u32 {
+        self.max_age().unwrap_or(LIFETIME).clamp(MIN_LIFETIME, MAX_LIFETIME)
+    }
+
+    /// What it says itself (RFC 9111 §5.2.2): 0 for one that is not to be stored.
+    fn max_age(&self) -> Option<u32> {
         let mut max_age = None;
         for header in self.headers.get_all(CACHE_CONTROL) {
             for directive in header.to_str().unwrap_or_default().split(',') {
@@ -172,6 +194,10 @@ impl Outgoing {
         Self(Arc::new(shared))
     }
 
+    pub fn is_enabled(&self) -> bool {
+        self.0.policy.enabled
+    }
+
     /// Reads a document of at most `limit` bytes. Any status is an answer, redirects included.
     pub async fn get(&self, url: &OutgoingUrl, accept: &'static str, limit: usize) -> Result<Document, OutgoingError> {
         let request = Request::get("/").header(ACCEPT, accept).body(Full::default());
@@ -193,6 +219,9 @@ impl Outgoing {
         request: Request<Full<Bytes>>,
         limit: usize,
     ) -> Result<Document, OutgoingError> {
+        if !self.is_enabled() {
+            return Err(OutgoingError::Off);
+        }
         let (shared, url) = (self.0.clone(), url.parsed().clone());
         let exchange = async move {
             let limit_of_time = shared.policy.timeout;
@@ -328,8 +357,10 @@ async fn read(response: Response<Incoming>, limit: usize) -> Result<Document, Ou
         return Err(OutgoingError::Encoded);
     }
     let (parts, body) = response.into_parts();
-    let body = Limited::new(body, limit).collect().await.map_err(|_| OutgoingError::Body(limit))?.to_bytes();
-    Ok(Document { status: parts.status, headers: parts.headers, body })
+    let body = Limited::new(body, limit).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() { OutgoingError::TooLong(limit) } else { OutgoingError::BrokenOff }
+    })?;
+    Ok(Document { status: parts.status, headers: parts.headers, body: body.to_bytes() })
 }
 
 impl Document {

@@ -36,6 +36,7 @@ mod races;
 mod redis;
 mod refresh;
 mod registration;
+mod remote_keys;
 mod resources;
 mod revoke;
 mod server;
