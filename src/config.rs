@@ -477,6 +477,9 @@ impl Config {
         }
         self.registration.validate(&self.scopes)?;
         self.outgoing.validate()?;
+        if self.registration.client_id_metadata_documents && !self.outgoing.enabled {
+            return wrong("registration.client_id_metadata_documents", "this needs outgoing.enabled");
+        }
         self.token_keys().map(drop)
     }
 

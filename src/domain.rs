@@ -22,6 +22,7 @@ pub mod signing_key;
 pub mod openid;
 pub mod credentials;
 pub mod registration;
+pub mod client_document;
 pub mod bearer;
 pub mod authorization;
 pub mod token;

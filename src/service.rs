@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod authorization;
 mod client_authentication;
+mod client_documents;
 mod client_credentials;
 pub mod clients;
 pub mod device;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::client_documents::ClientDocuments;
 use self::passwords::Passwords;
 use self::possession::ClientCertificates;
 use self::pruning::PruningMetrics;
@@ -109,6 +111,7 @@ pub struct Service {
     pruning: PruningMetrics,
     registrations: RegistrationRate,
     remote_keys: RemoteKeys,
+    client_documents: ClientDocuments,
     effects: Effects,
     stopping: watch::Sender<bool>,
 }
@@ -156,6 +159,7 @@ impl Service {
             token_keys,
             signing_keys,
             remote_keys: RemoteKeys::new(outgoing.clone()),
+            client_documents: ClientDocuments::new(),
             outgoing,
             form_key,
             passwords: Passwords::new(),

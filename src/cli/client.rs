@@ -10,7 +10,6 @@ use serde::Serialize;
 use super::{CliError, ConfigSource, Output, OutputFormat, output};
 use crate::domain::client::{
     AuthenticationMethod, Client, ClientId, ClientMetadata, ClientType, GrantType, Introspects, RefreshTokenRotation,
-    Registrar,
 };
 use crate::domain::client_keys::ClientKeys;
 use crate::domain::outgoing::{MalformedUrl, OutgoingUrl};
@@ -221,7 +220,7 @@ struct ClientDocument<'a> {
     resources: &'a [Box<str>],
     #[serde(skip_serializing_if = "Option::is_none")]
     jwks_uri: Option<&'a str>,
-    /// It registered itself (RFC 7591).
+    /// It registered itself (RFC 7591), or is what a document at its id says.
     self_registered: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_used_at: Option<i64>,
@@ -248,7 +247,7 @@ impl<'a> ClientDocument<'a> {
             resource_server: client.introspects == Introspects::Any,
             resources: &client.metadata.resources,
             jwks_uri: client.metadata.jwks_uri.as_ref().map(OutgoingUrl::as_str),
-            self_registered: matches!(client.registrar, Registrar::Itself { .. }),
+            self_registered: !client.is_verified(),
             last_used_at: client.last_used_at.map(Timestamp::as_unix),
         }
     }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::client::{ApplicationType, AuthenticationMethod, ClientMetadata, GrantType};
+use super::client_document::DocumentPolicy;
 use super::client_keys::{ClientKeys, InvalidKeys};
 use super::json::object;
 use super::outgoing::OutgoingUrl;
@@ -30,6 +31,8 @@ pub struct RegistrationPolicy {
     pub max_clients: u32,
     /// One that gets no token for so long after its registration is deleted, in seconds.
     pub unused_lifetime: u32,
+    /// Whether clients are taken for whom a document says that they are; `None`: they are not.
+    pub documents: Option<DocumentPolicy>,
 }
 
 /// Who may register a client.

@@ -9,6 +9,7 @@ mod certificates;
 mod check_scopes;
 mod client_authentication;
 mod client_credentials;
+mod client_documents;
 mod client_policy;
 mod coherence;
 mod command_line;
