@@ -5,6 +5,7 @@
 mod gateway;
 mod layers;
 mod listen;
+mod outgoing;
 mod registration;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use url::Url;
 pub use self::gateway::{Gateway, RouteConfig};
 pub use self::layers::{ConfigError, Environment, Layers};
 pub use self::listen::{ListenAddress, ListenAddresses};
+pub use self::outgoing::Outgoing;
 pub use self::registration::{Registration, RegistrationMode};
 use crate::domain::grant::Lifetimes;
 use crate::domain::jwk::SigningAlgorithm;
@@ -62,6 +64,7 @@ pub struct Config {
     pub gateway: Gateway,
     /// Rules about requests at proxies, in their order.
     pub routes: Vec<RouteConfig>,
+    pub outgoing: Outgoing,
     pub telemetry: Telemetry,
 }
 
@@ -316,6 +319,7 @@ impl Default for Config {
             registration: Registration::default(),
             gateway: Gateway::default(),
             routes: Vec::new(),
+            outgoing: Outgoing::default(),
             telemetry: Telemetry::default(),
         }
     }
@@ -480,6 +484,10 @@ impl Config {
         }
         self.registration.validate(&self.scopes)?;
         self.gateway.validate(&self.routes)?;
+        self.outgoing.validate()?;
+        if self.registration.client_id_metadata_documents && !self.outgoing.enabled {
+            return wrong("registration.client_id_metadata_documents", "this needs outgoing.enabled");
+        }
         self.token_keys().map(drop)
     }
 

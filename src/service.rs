@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod authorization;
 mod client_authentication;
+mod client_documents;
 mod client_credentials;
 pub mod clients;
 pub mod device;
@@ -19,6 +20,7 @@ pub mod protected_resources;
 pub mod pruning;
 pub mod pushed_requests;
 pub mod registration;
+mod remote_keys;
 mod registration_rate;
 pub mod revocation;
 pub mod sign_in;
@@ -35,11 +37,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use self::gateway::Gateway;
+use self::client_documents::ClientDocuments;
 use self::passwords::Passwords;
 use self::possession::ClientCertificates;
 use self::pruning::PruningMetrics;
 use self::pushed_requests::PushedRequests;
 use self::registration_rate::RegistrationRate;
+use self::remote_keys::RemoteKeys;
 use self::signing_keys::SigningKeys;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::Lifetimes;
@@ -49,6 +53,7 @@ use crate::domain::scope::Implications;
 use crate::domain::secret::MacKey;
 use crate::domain::token::{Token, TokenKeys};
 use crate::effects::Effects;
+use crate::effects::outgoing::Outgoing;
 use crate::facts::Facts;
 use crate::revocation::{Follower, RevocationIndex, Revoker};
 use crate::store::Store;
@@ -102,11 +107,15 @@ pub struct Service {
     revoker: Revoker,
     token_keys: TokenKeys,
     pub signing_keys: SigningKeys,
+    /// Requests to URLs that clients named.
+    pub outgoing: Outgoing,
     /// Seals the forms that users are shown.
     form_key: MacKey,
     passwords: Passwords,
     pruning: PruningMetrics,
     registrations: RegistrationRate,
+    remote_keys: RemoteKeys,
+    client_documents: ClientDocuments,
     effects: Effects,
     stopping: watch::Sender<bool>,
 }
@@ -121,6 +130,7 @@ pub struct Parts {
     pub revoker: Revoker,
     pub token_keys: TokenKeys,
     pub signing_keys: SigningKeys,
+    pub outgoing: Outgoing,
     pub form_key: MacKey,
     pub pruning: PruningMetrics,
     pub effects: Effects,
@@ -138,6 +148,7 @@ impl Service {
             revoker,
             token_keys,
             signing_keys,
+            outgoing,
             form_key,
             pruning,
             effects,
@@ -151,6 +162,9 @@ impl Service {
             revoker,
             token_keys,
             signing_keys,
+            remote_keys: RemoteKeys::new(outgoing.clone()),
+            client_documents: ClientDocuments::new(),
+            outgoing,
             form_key,
             passwords: Passwords::new(),
             pruning,

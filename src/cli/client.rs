@@ -10,9 +10,9 @@ use serde::Serialize;
 use super::{CliError, ConfigSource, Output, OutputFormat, output};
 use crate::domain::client::{
     AuthenticationMethod, Client, ClientId, ClientMetadata, ClientType, GrantType, Introspects, RefreshTokenRotation,
-    Registrar,
 };
 use crate::domain::client_keys::ClientKeys;
+use crate::domain::outgoing::{MalformedUrl, OutgoingUrl};
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::scope::{Scope, ScopeSet};
 use crate::domain::secret::RandomSecret;
@@ -72,6 +72,9 @@ enum Verb {
         /// It signs with keys of its own: a file with the public ones, as a JSON Web Key Set
         #[arg(long, value_name = "FILE", conflicts_with = "public")]
         jwks: Option<PathBuf>,
+        /// It signs with keys of its own: where it publishes the public ones, as a JSON Web Key Set
+        #[arg(long, value_name = "URL", conflicts_with_all = ["public", "jwks"], value_parser = https_url)]
+        jwks_uri: Option<OutgoingUrl>,
         #[command(flatten)]
         policy: Policy,
         #[command(flatten)]
@@ -107,6 +110,9 @@ enum Verb {
         /// Replaces the keys of a client that signs
         #[arg(long, value_name = "FILE")]
         jwks: Option<PathBuf>,
+        /// Replaces the keys of a client that signs by those at this URL
+        #[arg(long, value_name = "URL", conflicts_with = "jwks", value_parser = https_url)]
+        jwks_uri: Option<OutgoingUrl>,
         /// Refuse it everything and revoke its grants
         #[arg(long, conflicts_with = "enable")]
         disable: bool,
@@ -212,7 +218,9 @@ struct ClientDocument<'a> {
     resource_server: bool,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     resources: &'a [Box<str>],
-    /// It registered itself (RFC 7591).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwks_uri: Option<&'a str>,
+    /// It registered itself (RFC 7591), or is what a document at its id says.
     self_registered: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_used_at: Option<i64>,
@@ -238,7 +246,8 @@ impl<'a> ClientDocument<'a> {
             disabled: client.disabled_at.is_some(),
             resource_server: client.introspects == Introspects::Any,
             resources: &client.metadata.resources,
-            self_registered: matches!(client.registrar, Registrar::Itself { .. }),
+            jwks_uri: client.metadata.jwks_uri.as_ref().map(OutgoingUrl::as_str),
+            self_registered: !client.is_verified(),
             last_used_at: client.last_used_at.map(Timestamp::as_unix),
         }
     }
@@ -262,6 +271,7 @@ impl<'a> ClientDocument<'a> {
             ("disabled", &self.disabled),
             ("resource_server", &self.resource_server),
             ("resources", &self.resources.join(" ")),
+            ("jwks_uri", &self.jwks_uri.unwrap_or_default()),
             ("self_registered", &self.self_registered),
         ]);
         Ok(())
@@ -287,6 +297,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
             tls_client_certificate_bound_access_tokens,
             resource_server,
             jwks,
+            jwks_uri,
             policy,
             common,
         } => {
@@ -295,7 +306,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
                 require_pushed_authorization_requests,
                 dpop_bound_access_tokens,
                 tls_client_certificate_bound_access_tokens,
-                ..jwks.as_deref().map(signing_metadata).transpose()?.unwrap_or_default()
+                ..SigningKeys::given(jwks.as_deref(), jwks_uri)?.map(signing_metadata).unwrap_or_default()
             };
             let service = common.source.open().await?.service;
             let new = NewClient {
@@ -322,17 +333,19 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
             post_logout_redirect_uri,
             scope,
             jwks,
+            jwks_uri,
             policy,
             disable,
             enable,
             common,
         } => {
             let service = common.source.open().await?.service;
-            let metadata = if jwks.is_some() || policy.is_given() {
+            let keys = SigningKeys::given(jwks.as_deref(), jwks_uri)?;
+            let metadata = if keys.is_some() || policy.is_given() {
                 let client = service.client(client_id.clone()).await?;
-                let metadata = match jwks {
+                let metadata = match keys {
                     None => client.metadata,
-                    Some(path) => with_keys(client, &path)?,
+                    Some(keys) => with_keys(client, keys)?,
                 };
                 Some(policy.over(metadata))
             } else {
@@ -359,21 +372,40 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a client registers that signs with the keys in this file.
-fn signing_metadata(path: &Path) -> Result<ClientMetadata, CliError> {
-    Ok(ClientMetadata {
+/// The keys that a client signs with, or where they are.
+struct SigningKeys {
+    jwks: Option<ClientKeys>,
+    jwks_uri: Option<OutgoingUrl>,
+}
+
+impl SigningKeys {
+    /// `None` when neither is given.
+    fn given(jwks: Option<&Path>, jwks_uri: Option<OutgoingUrl>) -> Result<Option<Self>, CliError> {
+        let keys = Self { jwks: jwks.map(keys).transpose()?, jwks_uri };
+        Ok((keys.jwks.is_some() || keys.jwks_uri.is_some()).then_some(keys))
+    }
+}
+
+/// What a client registers that signs with these keys.
+fn signing_metadata(keys: SigningKeys) -> ClientMetadata {
+    ClientMetadata {
         token_endpoint_auth_method: Some(AuthenticationMethod::PrivateKeyJwt),
-        jwks: Some(keys(path)?),
+        jwks: keys.jwks,
+        jwks_uri: keys.jwks_uri,
         ..ClientMetadata::default()
-    })
+    }
 }
 
 /// The metadata of a client that signs, with other keys.
-fn with_keys(client: Client, path: &Path) -> Result<ClientMetadata, CliError> {
+fn with_keys(client: Client, keys: SigningKeys) -> Result<ClientMetadata, CliError> {
     if client.client_type != ClientType::Signing {
         return Err(ClientError::AuthenticationMethod.into());
     }
-    Ok(ClientMetadata { jwks: Some(keys(path)?), ..client.metadata })
+    Ok(ClientMetadata { jwks: keys.jwks, jwks_uri: keys.jwks_uri, ..client.metadata })
+}
+
+fn https_url(text: &str) -> Result<OutgoingUrl, MalformedUrl> {
+    text.parse().and_then(|url: OutgoingUrl| if url.is_https() { Ok(url) } else { Err(MalformedUrl) })
 }
 
 fn keys(path: &Path) -> Result<ClientKeys, CliError> {

@@ -1,8 +1,10 @@
 //! The section `[registration]`.
 
 use serde::{Deserialize, Serialize};
+use url::Host;
 
 use super::{ConfigError, Scopes, Secret};
+use crate::domain::client_document::DocumentPolicy;
 use crate::domain::registration::{Gate, RegistrationPolicy};
 use crate::domain::scope::{Scope, ScopeSet};
 use crate::domain::secret::SecretHash;
@@ -26,6 +28,14 @@ pub struct Registration {
     pub max_clients: u32,
     /// One that gets no token for so long after its registration is deleted, in seconds.
     pub unused_lifetime: u32,
+    /// Take clients whose `client_id` is the https URL of a document that says what they are (Client ID Metadata Documents). They are
+    /// counted and limited apart from those that register themselves, and forgotten when they have no grant.
+    pub client_id_metadata_documents: bool,
+    /// The hosts of such URLs that are taken. Empty: any.
+    pub client_id_hosts: Vec<String>,
+    /// How many documents are read for requests from one address in an hour, by each server; for all addresses five times as many.
+    /// Behind a proxy, all come from its address.
+    pub documents_per_hour: u32,
 }
 
 /// Who may register a client.
@@ -46,6 +56,9 @@ impl Default for Registration {
             per_hour: 20,
             max_clients: 1_000,
             unused_lifetime: 86_400,
+            client_id_metadata_documents: false,
+            client_id_hosts: Vec::new(),
+            documents_per_hour: 120,
         }
     }
 }
@@ -65,7 +78,8 @@ impl Registration {
         {
             return wrong("scopes", "these are scopes of scopes.catalogue");
         }
-        if self.mode != RegistrationMode::Off && self.scopes.is_empty() && scopes.catalogue.is_empty() {
+        let takes_any = self.mode != RegistrationMode::Off || self.client_id_metadata_documents;
+        if takes_any && self.scopes.is_empty() && scopes.catalogue.is_empty() {
             return wrong(
                 "scopes",
                 "what clients may ask for that register themselves has to be said, here or in scopes.catalogue",
@@ -73,12 +87,16 @@ impl Registration {
         }
         for (key, number, most) in [
             ("per_hour", self.per_hour, 3_600),
+            ("documents_per_hour", self.documents_per_hour, 3_600),
             ("max_clients", self.max_clients, 1_000_000),
             ("unused_lifetime", self.unused_lifetime, 86_400 * 365),
         ] {
             if !(1..=most).contains(&number) {
                 return wrong(key, &format!("this is a number from 1 to {most}"));
             }
+        }
+        if self.client_id_hosts.iter().any(|host| Host::parse(host).map(|host| host.to_string()).as_ref() != Ok(host)) {
+            return wrong("client_id_hosts", "these are host names in small letters, without a port");
         }
         Ok(())
     }
@@ -98,6 +116,9 @@ impl Registration {
             scopes: names.join(" ").parse::<ScopeSet>().unwrap_or_default(),
             max_clients: self.max_clients,
             unused_lifetime: self.unused_lifetime,
+            documents: self
+                .client_id_metadata_documents
+                .then(|| DocumentPolicy { hosts: self.client_id_hosts.clone(), per_hour: self.documents_per_hour }),
         }
     }
 }
@@ -130,11 +151,17 @@ mod tests {
             ("mode = 'open'\nmax_clients = 0", "max_clients"),
             ("mode = 'open'\nper_hour = 0", "per_hour"),
             ("mode = 'everybody'", "mode"),
+            ("client_id_hosts = ['App.example']", "client_id_hosts"),
+            ("client_id_hosts = ['app.example:443']", "client_id_hosts"),
+            ("client_id_hosts = ['https://app.example']", "client_id_hosts"),
+            ("documents_per_hour = 0", "documents_per_hour"),
         ] {
             let error = policy(&format!("{CATALOGUE}{text}")).expect_err(text).to_string();
             assert!(error.contains(&format!("registration.{key}")), "{text}: {error}");
         }
-        let undescribed = policy("[registration]\nmode = 'open'").expect_err("any scope").to_string();
-        assert!(undescribed.contains("registration.scopes"), "{undescribed}");
+        for text in ["mode = 'open'", "client_id_metadata_documents = true"] {
+            let undescribed = policy(&format!("[registration]\n{text}")).expect_err("any scope").to_string();
+            assert!(undescribed.contains("registration.scopes"), "{undescribed}");
+        }
     }
 }

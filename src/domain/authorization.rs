@@ -63,6 +63,10 @@ pub enum Fatal {
     ClientMissing,
     #[error("This app is not registered here, or it was removed.")]
     ClientUnknown,
+    #[error(
+        "What this app says about itself, at the address that is its name, could not be read or makes it no app that may come here."
+    )]
+    ClientDocument,
     #[error("The app did not say where to return to.")]
     RedirectUriMissing,
     #[error("The app asked to return to an address that is not registered for it.")]

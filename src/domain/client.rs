@@ -7,18 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use super::client_keys::ClientKeys;
 use super::grant::Lifetimes;
+use super::outgoing::OutgoingUrl;
 use super::redirect_uri::RedirectUri;
 use super::scope::ScopeSet;
 use super::secret::SecretHash;
 use super::timestamp::Timestamp;
 
-/// The identifier of a client: 1 to 128 printable ASCII characters other than space, `"` and `\`.
+/// The identifier of a client: 1 to 256 printable ASCII characters other than space, `"` and `\`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId(Box<str>);
 
 /// Text that is no client id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a client id has 1 to 128 printable ASCII characters")]
+#[error("a client id has 1 to 256 printable ASCII characters")]
 pub struct MalformedClientId;
 
 impl ClientId {
@@ -32,7 +33,7 @@ impl FromStr for ClientId {
 
     fn from_str(text: &str) -> Result<Self, MalformedClientId> {
         let allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
-        if (1..=128).contains(&text.len()) && text.bytes().all(allowed) {
+        if (1..=256).contains(&text.len()) && text.bytes().all(allowed) {
             Ok(Self(text.into()))
         } else {
             Err(MalformedClientId)
@@ -53,7 +54,8 @@ pub enum ClientType {
     Public,
     /// It has a secret.
     Confidential { secret: SecretHash, previous: Option<PreviousSecret> },
-    /// It signs assertions with a key of its own (RFC 7523 §2.2); [`ClientMetadata::jwks`] has the public half.
+    /// It signs assertions with a key of its own (RFC 7523 §2.2); [`ClientMetadata::jwks`] has the public half, or
+    /// [`ClientMetadata::jwks_uri`] says where it is.
     Signing,
 }
 
@@ -105,6 +107,13 @@ pub enum Registrar {
         access_token: SecretHash,
         /// It is deleted then, unless it gets tokens before.
         unused_until: Option<Timestamp>,
+    },
+    /// Nobody: its id is the URL of a document that says what it is.
+    Document {
+        /// When the document was read.
+        read_at: Timestamp,
+        /// Until when that is good enough.
+        fresh_until: Timestamp,
     },
 }
 
@@ -246,6 +255,9 @@ pub struct ClientMetadata {
     pub software_version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks: Option<ClientKeys>,
+    /// Where its keys are, when they are not in `jwks`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<OutgoingUrl>,
     /// Lifetimes in seconds; `None`: as configured for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_token_lifetime: Option<u32>,
@@ -275,6 +287,7 @@ impl Default for ClientMetadata {
             software_id: None,
             software_version: None,
             jwks: None,
+            jwks_uri: None,
             access_token_lifetime: None,
             refresh_token_idle_lifetime: None,
             refresh_token_absolute_lifetime: None,
@@ -305,6 +318,11 @@ pub struct Client {
 impl Client {
     pub fn is_confidential(&self) -> bool {
         !matches!(self.client_type, ClientType::Public)
+    }
+
+    /// Whether an operator vouches for it.
+    pub fn is_verified(&self) -> bool {
+        matches!(self.registrar, Registrar::Operator)
     }
 
     /// How it authenticates; for one that may send its secret either way, the better one.

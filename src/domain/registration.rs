@@ -1,6 +1,6 @@
 //! Dynamic registration (RFC 7591, RFC 7592): what an app may say about itself, and who may register.
 //!
-//! Nothing that is written here is ever fetched, and nothing that an app says about itself makes it more than a client whose
+//! Of what is written here, `jwks_uri` alone is ever fetched, and nothing that an app says about itself makes it more than a client whose
 //! users decide: it gets no grant type that works without them.
 
 use serde::Deserialize;
@@ -8,8 +8,10 @@ use serde_json::Value;
 use url::Url;
 
 use super::client::{ApplicationType, AuthenticationMethod, ClientMetadata, GrantType};
+use super::client_document::DocumentPolicy;
 use super::client_keys::{ClientKeys, InvalidKeys};
 use super::json::object;
+use super::outgoing::OutgoingUrl;
 use super::redirect_uri::{InvalidRedirectUri, MAX_REDIRECT_URI_LENGTH, RedirectUri};
 use super::scope::ScopeSet;
 use super::secret::SecretHash;
@@ -29,6 +31,8 @@ pub struct RegistrationPolicy {
     pub max_clients: u32,
     /// One that gets no token for so long after its registration is deleted, in seconds.
     pub unused_lifetime: u32,
+    /// Whether clients are taken for whom a document says that they are; `None`: they are not.
+    pub documents: Option<DocumentPolicy>,
 }
 
 /// Who may register a client.
@@ -102,10 +106,12 @@ pub enum InvalidClientMetadata {
     Scope,
     #[error(transparent)]
     Keys(#[from] InvalidKeys),
-    #[error("private_key_jwt requires jwks")]
+    #[error("private_key_jwt requires jwks or jwks_uri")]
     KeysMissing,
     #[error("jwks_uri is not fetched here: send the keys as jwks")]
     JwksUri,
+    #[error("keys come as jwks or from jwks_uri, not both (RFC 7591 section 2)")]
+    KeysTwice,
     #[error("client_id is that of the client, and client_secret, if it is sent, its secret (RFC 7592 section 2.2)")]
     Identity,
     #[error("what the server issued is not sent back, other than client_id and client_secret (RFC 7592 section 2.2)")]
@@ -148,7 +154,7 @@ struct Document {
     scope: Option<String>,
     contacts: Option<Vec<String>>,
     jwks: Option<Value>,
-    jwks_uri: Option<Value>,
+    jwks_uri: Option<String>,
     software_id: Option<String>,
     software_version: Option<String>,
     require_pushed_authorization_requests: Option<bool>,
@@ -169,6 +175,11 @@ struct Identity {
 }
 
 impl Registration {
+    /// Whether its keys would have to be fetched.
+    pub fn names_keys(&self) -> bool {
+        self.metadata.jwks_uri.is_some()
+    }
+
     /// Reads a client registration request (RFC 7591 §3.1). `allowed` are the scopes that clients may register.
     pub fn parse(body: &[u8], allowed: &ScopeSet) -> Result<Self, RegistrationError> {
         Self::validate(json(body)?, allowed)
@@ -188,6 +199,7 @@ impl Registration {
         present.software_id = said.software_id;
         present.software_version = said.software_version;
         present.jwks = said.jwks;
+        present.jwks_uri = said.jwks_uri;
         present.require_pushed_authorization_requests = said.require_pushed_authorization_requests;
         present.dpop_bound_access_tokens = said.dpop_bound_access_tokens;
         present.tls_client_certificate_bound_access_tokens = said.tls_client_certificate_bound_access_tokens;
@@ -215,11 +227,12 @@ impl Registration {
                 .filter(|scopes| !scopes.is_empty() && scopes.iter().all(|scope| allowed.contains(scope)))
                 .ok_or(InvalidClientMetadata::Scope)?,
         };
-        if document.jwks_uri.is_some() {
-            return Err(InvalidClientMetadata::JwksUri.into());
+        if document.jwks.is_some() && document.jwks_uri.is_some() {
+            return Err(InvalidClientMetadata::KeysTwice.into());
         }
+        let jwks_uri = document.jwks_uri.map(|text| keys_url(&text)).transpose()?;
         let jwks = document.jwks.map(ClientKeys::parse).transpose().map_err(InvalidClientMetadata::from)?;
-        if method == AuthenticationMethod::PrivateKeyJwt && jwks.is_none() {
+        if method == AuthenticationMethod::PrivateKeyJwt && jwks.is_none() && jwks_uri.is_none() {
             return Err(InvalidClientMetadata::KeysMissing.into());
         }
         let contacts = document.contacts.unwrap_or_default();
@@ -246,6 +259,7 @@ impl Registration {
                 software_id: text("software_id", document.software_id)?,
                 software_version: text("software_version", document.software_version)?,
                 jwks,
+                jwks_uri,
                 // RFC 9126 §6, RFC 9449 §5.2, RFC 8705 §3.4.
                 require_pushed_authorization_requests: document.require_pushed_authorization_requests.unwrap_or(false),
                 dpop_bound_access_tokens: document.dpop_bound_access_tokens.unwrap_or(false),
@@ -256,6 +270,11 @@ impl Registration {
             },
         })
     }
+}
+
+/// The only URL of a client that the server calls.
+fn keys_url(text: &str) -> Result<OutgoingUrl, InvalidClientMetadata> {
+    text.parse().ok().filter(OutgoingUrl::is_https).ok_or(InvalidClientMetadata::Url("jwks_uri"))
 }
 
 impl RegistrationChange {
@@ -412,7 +431,10 @@ mod tests {
             (json!({ "response_types": [] }), Because::ResponseTypes),
             (json!({ "scope": "a c" }), Because::Scope),
             (json!({ "scope": "" }), Because::Scope),
-            (json!({ "jwks_uri": "https://169.254.169.254/" }), Because::JwksUri),
+            (json!({ "jwks_uri": "http://c/jwks" }), Because::Url("jwks_uri")),
+            (json!({ "jwks_uri": "https://u@c/jwks" }), Because::Url("jwks_uri")),
+            (json!({ "jwks_uri": "https://c/jwks#x" }), Because::Url("jwks_uri")),
+            (json!({ "jwks_uri": "https://c/jwks", "jwks": { "keys": [] } }), Because::KeysTwice),
             (json!({ "jwks": {} }), Because::Keys(InvalidKeys::Malformed)),
         ] {
             assert_eq!(parse(&other), Err(because.into()), "{other}");

@@ -1,35 +1,46 @@
 //! `GET|POST /authorize` (RFC 6749 §3.1) and `POST /consent`: the user's decision.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use http::{StatusCode, Uri};
 
 use super::Context;
 use super::error::unavailable_page;
-use super::extract::{FormText, PageForm, SessionCookie};
+use super::extract::{ClientAddress, FormText, PageForm, SessionCookie};
 use super::pages;
 use crate::domain::authorization::Fatal;
 use crate::service::authorization::{AuthorizationFailure, AuthorizationStep, DecisionFailure};
 
-pub(super) async fn from_query(State(service): State<Context>, cookie: SessionCookie, uri: Uri) -> Response {
-    authorize(&service, uri.query().unwrap_or_default(), &cookie).await
+/// Where a request comes from.
+type Address = Option<Extension<ClientAddress>>;
+
+pub(super) async fn from_query(
+    State(service): State<Context>,
+    cookie: SessionCookie,
+    address: Address,
+    uri: Uri,
+) -> Response {
+    authorize(&service, uri.query().unwrap_or_default(), &cookie, address).await
 }
 
 /// As the query; both at once are refused, because it would not be clear which one counts.
 pub(super) async fn from_form(
     State(service): State<Context>,
     cookie: SessionCookie,
+    address: Address,
     uri: Uri,
     FormText(form): FormText,
 ) -> Response {
     match uri.query() {
-        None | Some("") => authorize(&service, &form, &cookie).await,
+        None | Some("") => authorize(&service, &form, &cookie, address).await,
         Some(_) => failed(AuthorizationFailure::Page(Fatal::Malformed)),
     }
 }
 
-async fn authorize(service: &Context, query: &str, cookie: &SessionCookie) -> Response {
-    match service.authorize(query, cookie.value()).await {
+async fn authorize(service: &Context, query: &str, cookie: &SessionCookie, address: Address) -> Response {
+    let address = address.map(|Extension(ClientAddress(address))| address);
+    match service.authorize(query, cookie.value(), address).await {
         Ok(AuthorizationStep::SignIn) => pages::redirect(&pages::with_request("/login", query)),
         Ok(AuthorizationStep::Consent(consent)) => pages::consent(&consent, query),
         Ok(AuthorizationStep::Answer(answer)) => pages::answer(&answer),

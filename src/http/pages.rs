@@ -13,7 +13,8 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use crate::domain::authorization::AuthorizationResponse;
-use crate::domain::client::Registrar;
+use crate::domain::client::{Client, Registrar};
+use crate::domain::client_document::DocumentUrl;
 use crate::service::authorization::{Consent, DescribedScope};
 use crate::service::device::DeviceConsent;
 use crate::service::logout::Confirmation;
@@ -101,7 +102,8 @@ pub(super) fn consent(consent: &Consent, request: &str) -> Response {
         username => &consent.username,
         destination => destination(&consent.redirect_uri),
         ticket => &consent.ticket,
-        unverified => matches!(consent.client.registrar, Registrar::Itself { .. }),
+        unverified => !consent.client.is_verified(),
+        document => document_host(&consent.client),
         scopes,
         request,
     };
@@ -124,6 +126,14 @@ pub(super) fn device_consent(consent: &DeviceConsent) -> Response {
         scopes,
     };
     page(StatusCode::OK, "device_consent.html", values, None)
+}
+
+/// Who a client is that is what a document says: whoever has that host.
+fn document_host(client: &Client) -> Option<String> {
+    match client.registrar {
+        Registrar::Document { .. } => client.id.as_str().parse().ok().map(|url: DocumentUrl| url.host()),
+        Registrar::Operator | Registrar::Itself { .. } => None,
+    }
 }
 
 fn described(scopes: &[DescribedScope]) -> Vec<Value> {

@@ -4,6 +4,8 @@
 //! authorization request as it came, which is validated again, and a ticket, which binds it to this browser session
 //! and names the grant that approving would make. So approving twice makes one grant.
 
+use std::net::IpAddr;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
@@ -12,7 +14,7 @@ use super::{Service, Settings};
 use crate::domain::authorization::{
     AuthorizationRequest, AuthorizationResponse, Fatal, Rejection, ResponseTarget, client_id,
 };
-use crate::domain::client::{Client, Registrar};
+use crate::domain::client::Client;
 use crate::domain::error::{AccessDenied, Failure, InvalidRequest, OAuthError, Unavailable};
 use crate::domain::grant::{Confirmation, Restriction, SessionId, SubjectId, Variant};
 use crate::domain::openid::{Authentication, OPENID, Prompt};
@@ -107,12 +109,16 @@ impl<E: Into<AuthorizationFailure>> From<E> for DecisionFailure {
 }
 
 impl Service {
-    /// `query` is the authorization request as it came; `cookie` the browser's session.
+    /// `query` is the authorization request as it came; `cookie` the browser's session; `address` where the request comes from.
     pub async fn authorize(
         &self,
         query: &str,
         cookie: Option<&str>,
+        address: Option<IpAddr>,
     ) -> Result<AuthorizationStep, AuthorizationFailure> {
+        if self.settings.registration.documents.is_some() {
+            Box::pin(self.learn_asking_client(query, address)).await?;
+        }
         let (client, request) = self.validate(query, 0).await?;
         let refused = |error: OAuthError| Err(self.answer(&request.target, &error));
         let hinted = match self.hinted_subject(&client, &request).await {
@@ -302,8 +308,8 @@ impl Service {
             Err(Rejection::Page(fatal)) => Err(fatal.into()),
             Err(Rejection::Redirect { target, error }) => {
                 tracing::info!(client_id = %client.id, error = error.code(), cause = %error, "an authorization request was refused");
-                match (&client.registrar, self.answer(&target, &error)) {
-                    (Registrar::Itself { .. }, AuthorizationFailure::Answer(answer)) => Err(match answer {
+                match (client.is_verified(), self.answer(&target, &error)) {
+                    (false, AuthorizationFailure::Answer(answer)) => Err(match answer {
                         AuthorizationResponse::Redirect(location) => {
                             AuthorizationFailure::Return { client_name: client.name, location }
                         }

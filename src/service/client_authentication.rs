@@ -28,9 +28,16 @@ impl Service {
         let credentials = ClientCredentials::parse(authorization, form)?;
         let examined = self.examine(credentials.proof, now)?;
         let client = self.store.client(credentials.id).await?;
-        let client = client
-            .filter(|client| client.disabled_at.is_none() && proves(client, &examined, now))
-            .ok_or(InvalidClient::Failed)?;
+        let client = client.filter(|client| client.disabled_at.is_none()).ok_or(InvalidClient::Failed)?;
+        let proven = match (&examined, &client.metadata.jwks_uri) {
+            (Examined::Assertion(assertion, _), Some(url)) if client.client_type == ClientType::Signing => {
+                Box::pin(self.remote_keys.verify(&client.id, url, assertion, now)).await?
+            }
+            _ => proves(&client, &examined, now),
+        };
+        if !proven {
+            return Err(InvalidClient::Failed.into());
+        }
         // RFC 7523 §3: once, on whichever server. Only what the client did sign is remembered.
         if let Examined::Assertion(_, once) = examined
             && !self.store.use_assertion(once).await?

@@ -36,7 +36,7 @@ pub enum ClientError {
     Name,
     #[error("this client has no secret")]
     NoSecret,
-    #[error("a client that signs has keys, and one that is public neither signs nor has a secret")]
+    #[error("a client that signs has keys or a URL of keys, and one that is public neither signs nor has a secret")]
     AuthenticationMethod,
     #[error("a public client cannot introspect: anybody could pose as it")]
     PublicIntrospection,
@@ -163,7 +163,9 @@ impl Service {
     ) -> Result<(ClientType, Option<RandomSecret>), ClientError> {
         match (public, metadata.token_endpoint_auth_method) {
             (true, None | Some(AuthenticationMethod::None)) => Ok((ClientType::Public, None)),
-            (false, Some(AuthenticationMethod::PrivateKeyJwt)) if metadata.jwks.is_some() => {
+            (false, Some(AuthenticationMethod::PrivateKeyJwt))
+                if metadata.jwks.is_some() != metadata.jwks_uri.is_some() =>
+            {
                 Ok((ClientType::Signing, None))
             }
             (false, None | Some(AuthenticationMethod::ClientSecretBasic | AuthenticationMethod::ClientSecretPost)) => {

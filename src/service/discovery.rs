@@ -38,6 +38,9 @@ pub struct Metadata<'a> {
     code_challenge_methods_supported: [&'static str; 1],
     /// RFC 9207 §3.
     authorization_response_iss_parameter_supported: bool,
+    /// draft-ietf-oauth-client-id-metadata-document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id_metadata_document_supported: Option<bool>,
     /// RFC 9449 §5.1.
     dpop_signing_alg_values_supported: [&'static str; 4],
     /// RFC 8705 §3.3.
@@ -97,6 +100,7 @@ impl Service {
             introspection_endpoint_auth_signing_alg_values_supported: SigningAlgorithm::NAMES,
             code_challenge_methods_supported: ["S256"],
             authorization_response_iss_parameter_supported: true,
+            client_id_metadata_document_supported: self.settings.registration.documents.as_ref().map(|_| true),
             dpop_signing_alg_values_supported: ALGORITHMS,
             tls_client_certificate_bound_access_tokens: self.settings.client_certificates.is_some(),
             protected_resources: self.settings.resources.iter().map(|(resource, _)| resource).collect(),

@@ -2,6 +2,8 @@
 //!
 //! A request is validated when it is pushed and again whenever it is used, and it is used up by the user's decision.
 
+use std::net::IpAddr;
+
 use super::Service;
 use super::authorization::AuthorizationFailure;
 use crate::domain::authorization::{AuthorizationRequest, Fatal, REQUEST_URI_PREFIX, Rejection, request_uri};
@@ -36,14 +38,18 @@ pub struct Pushed {
 }
 
 impl Service {
-    /// RFC 9126 §2.1.
+    /// RFC 9126 §2.1. `address` is where the request comes from.
     pub async fn push(
         &self,
         authorization: &[&[u8]],
         proofs: &[Vec<u8>],
         form: &Parameters,
+        address: Option<IpAddr>,
     ) -> Result<Pushed, Failure> {
         form.refuse_repeated()?;
+        if self.settings.registration.documents.is_some() {
+            Box::pin(self.learn_pushing_client(authorization, form, address)).await?;
+        }
         let client = self.authenticate_client(authorization, form).await?;
         if form.get("request_uri").is_some() {
             return Err(InvalidRequest::RequestUriPushed.into());

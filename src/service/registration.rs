@@ -65,6 +65,7 @@ impl Service {
             }
         }
         let registration = Registration::parse(body, &policy.scopes)?;
+        self.can_read_keys(&registration)?;
         let secret = match registration.method {
             AuthenticationMethod::ClientSecretBasic | AuthenticationMethod::ClientSecretPost => {
                 Some(self.effects.secret())
@@ -129,6 +130,7 @@ impl Service {
             return Err(InvalidClientMetadata::Identity.into());
         }
         let registration = change.registration;
+        self.can_read_keys(&registration)?;
         // One that was confidential does not become public by what whoever has this token says.
         if kind(registration.method) != kind(client.authentication_method()) {
             return Err(InvalidClientMetadata::AuthenticationKind.into());
@@ -154,6 +156,13 @@ impl Service {
             // Somebody else deleted it just now.
             Err(_) => Err(RegistrationError::TokenInvalid.into()),
         }
+    }
+
+    fn can_read_keys(&self, registration: &Registration) -> Result<(), InvalidClientMetadata> {
+        if registration.names_keys() && !self.outgoing.is_enabled() {
+            return Err(InvalidClientMetadata::JwksUri);
+        }
+        Ok(())
     }
 
     /// The client whose registration access token was presented. Unknown, disabled and others' clients get the same answer (RFC 7592 §2).

@@ -77,13 +77,16 @@ pub enum Prunable {
     Assertions,
     /// Clients that registered themselves and were not used in time. One that has a grant stays as long as that.
     UnusedClients,
+    /// Clients whose document was read two hours ago and that have no grant. It would be read again. Disabled ones stay, so that they
+    /// stay out.
+    UnusedDocuments,
     /// Clients that were deleted a day ago, when none of their grants is left.
     DeletedClients,
 }
 
 impl Prunable {
     /// Sets and clients come last: they wait for the grants to go.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ExpiredGrants,
         Self::RevokedGrants,
         Self::Sessions,
@@ -97,6 +100,7 @@ impl Prunable {
         Self::Sets,
         Self::Assertions,
         Self::UnusedClients,
+        Self::UnusedDocuments,
         Self::DeletedClients,
     ];
 
@@ -114,7 +118,7 @@ impl Prunable {
             Self::PushedRequests => "pushed_requests",
             Self::Proofs => "dpop_proofs",
             Self::Assertions => "used_assertions",
-            Self::UnusedClients | Self::DeletedClients => "clients",
+            Self::UnusedClients | Self::UnusedDocuments | Self::DeletedClients => "clients",
         }
     }
 
@@ -189,6 +193,16 @@ impl Prunable {
                     "unused_until <= $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE client_id = clients.id)"
                 ),
                 now,
+            ),
+            Self::UnusedDocuments => (
+                delete!(
+                    "clients",
+                    "id",
+                    "document_read_at",
+                    "document_read_at <= $1 AND disabled_at IS NULL AND deleted_at IS NULL \
+                     AND NOT EXISTS (SELECT 1 FROM grants WHERE client_id = clients.id)"
+                ),
+                now - 2 * HOUR,
             ),
             Self::DeletedClients => (
                 delete!(

@@ -60,6 +60,8 @@ pub(super) struct ClientRow {
     disabled_at: Option<i64>,
     registration_hash: Option<Vec<u8>>,
     unused_until: Option<i64>,
+    document_read_at: Option<i64>,
+    document_fresh_until: Option<i64>,
     last_used_at: Option<i64>,
 }
 
@@ -99,12 +101,16 @@ impl TryFrom<ClientRow> for Client {
             metadata,
             created_at: Timestamp::from_unix(row.created_at),
             disabled_at: row.disabled_at.map(Timestamp::from_unix),
-            registrar: match row.registration_hash {
-                None => Registrar::Operator,
-                Some(hash) => Registrar::Itself {
+            registrar: match (row.registration_hash, row.document_read_at, row.document_fresh_until) {
+                (Some(hash), ..) => Registrar::Itself {
                     access_token: SecretHash::from_bytes(bytes(&hash)?),
                     unused_until: row.unused_until.map(Timestamp::from_unix),
                 },
+                (None, Some(read_at), Some(fresh_until)) => Registrar::Document {
+                    read_at: Timestamp::from_unix(read_at),
+                    fresh_until: Timestamp::from_unix(fresh_until),
+                },
+                (None, ..) => Registrar::Operator,
             },
             last_used_at: row.last_used_at.map(Timestamp::from_unix),
         })

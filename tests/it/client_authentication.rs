@@ -25,18 +25,18 @@ fn encode(bytes: impl AsRef<[u8]>) -> String {
 }
 
 /// What a client signs with.
-enum Key {
+pub enum Key {
     P256(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
     Rsa(RsaKeyPair, &'static dyn RsaEncoding),
 }
 
 impl Key {
-    fn p256() -> Self {
+    pub fn p256() -> Self {
         Self::P256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
     }
 
-    fn public(&self) -> Value {
+    pub fn public(&self) -> Value {
         match self {
             Self::P256(pair) => {
                 let point = pair.public_key().as_ref();
@@ -67,11 +67,11 @@ impl Key {
 }
 
 /// A client that signs, on a sidecar.
-struct Signer<'s> {
-    sidecar: &'s Sidecar,
-    id: String,
-    key: Key,
-    algorithm: &'static str,
+pub struct Signer<'s> {
+    pub sidecar: &'s Sidecar,
+    pub id: String,
+    pub key: Key,
+    pub algorithm: &'static str,
 }
 
 impl<'s> Signer<'s> {
@@ -93,7 +93,7 @@ impl<'s> Signer<'s> {
         format!("http://{}", self.sidecar.addresses.http)
     }
 
-    fn claims(&self, other: Value) -> Value {
+    pub fn claims(&self, other: Value) -> Value {
         let mut claims = json!({
             "iss": self.id, "sub": self.id, "aud": self.issuer(), "exp": self.now() + 60, "iat": self.now(),
             "jti": encode(rand()),
@@ -104,16 +104,16 @@ impl<'s> Signer<'s> {
         claims
     }
 
-    fn assertion(&self, header: &Value, claims: &Value) -> String {
+    pub fn assertion(&self, header: &Value, claims: &Value) -> String {
         let signed = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
         format!("{signed}.{}", encode(self.key.sign(signed.as_bytes())))
     }
 
-    fn good(&self) -> String {
+    pub fn good(&self) -> String {
         self.assertion(&json!({ "alg": self.algorithm, "typ": "JWT" }), &self.claims(json!({})))
     }
 
-    async fn introspect(&self, assertion: &str) -> Reply {
+    pub async fn introspect(&self, assertion: &str) -> Reply {
         introspect_at(self.sidecar, assertion, &[]).await
     }
 }

@@ -236,6 +236,26 @@ fn bad_configuration_is_status_78_and_names_the_key() {
 }
 
 #[test]
+fn a_client_that_signs_says_where_its_keys_are_or_brings_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let config = format!("issuer = 'https://a.example'\n[keys]\nsecret = '{SECRET}'\n");
+    std::fs::write(here.join("c.toml"), config).unwrap();
+    let key = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    std::fs::write(here.join("keys.json"), key).unwrap();
+    let config = ["--config", "c.toml"];
+    let published = ["client", "create", "--name", "Publishes", "--jwks-uri", "https://partner.example/jwks"];
+    let publishing = json(here, &[&published, &config[..]].concat());
+    assert_eq!(publishing["jwks_uri"], "https://partner.example/jwks");
+    let publishing_id = publishing["client_id"].as_str().unwrap();
+    let changed = json(here, &[&["client", "update", publishing_id, "--jwks", "keys.json"], &config[..]].concat());
+    assert_eq!((changed.get("jwks_uri"), &changed["token_endpoint_auth_method"]), (None, &"private_key_jwt".into()));
+    let insecure = ["client", "create", "--name", "Publishes", "--jwks-uri", "http://partner.example/jwks"];
+    fails(here, &[&insecure, &config[..]].concat(), 2, "an https URL");
+    fails(here, &[&published[..], &["--jwks", "keys.json"], &config[..]].concat(), 2, "cannot be used with");
+}
+
+#[test]
 fn c15_clients_and_accounts_are_managed_on_the_database() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();

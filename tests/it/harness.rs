@@ -7,6 +7,7 @@ mod envoy;
 mod http;
 mod proxy;
 mod redis;
+mod site;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub use self::envoy::{Envoy, Raw};
 pub use self::http::{Http, Reply, basic, form};
 pub use self::proxy::{Line, Proxy, Target};
 pub use self::redis::Redis;
+pub use self::site::{Answer, Site, document};
 
 pub const REDIRECT_URI: &str = "http://127.0.0.1:8765/callback";
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";

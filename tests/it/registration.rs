@@ -137,6 +137,7 @@ async fn n3_n4_n6_n7_n9_what_an_app_may_not_say_about_itself() {
         (json!({ "response_types": ["token"] }), "invalid_client_metadata"),
         (json!({ "scope": "a admin" }), "invalid_client_metadata"),
         (json!({ "jwks_uri": "http://127.0.0.1:1/" }), "invalid_client_metadata"),
+        (json!({ "jwks_uri": "https://c/jwks", "jwks": { "keys": [] } }), "invalid_client_metadata"),
     ] {
         register(&sidecar, other).await.assert_error(400, error);
     }
