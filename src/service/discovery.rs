@@ -45,6 +45,8 @@ pub struct Metadata<'a> {
     /// RFC 9728 §4.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     protected_resources: Vec<&'a str>,
+    /// RFC 9470 §7.
+    acr_values_supported: [&'static str; 1],
     #[serde(flatten)]
     openid: Option<OpenIdMetadata>,
 }
@@ -58,7 +60,6 @@ struct OpenIdMetadata {
     subject_types_supported: [&'static str; 1],
     id_token_signing_alg_values_supported: [&'static str; 1],
     claims_supported: [&'static str; 13],
-    acr_values_supported: [&'static str; 1],
     prompt_values_supported: [&'static str; 4],
     claims_parameter_supported: bool,
     request_parameter_supported: bool,
@@ -100,6 +101,7 @@ impl Service {
             dpop_signing_alg_values_supported: ALGORITHMS,
             tls_client_certificate_bound_access_tokens: self.settings.client_certificates.is_some(),
             protected_resources: self.settings.resources.iter().map(|(resource, _)| resource).collect(),
+            acr_values_supported: [ACR],
             openid: self.settings.openid.is_some().then(|| self.openid_metadata()),
         }
     }
@@ -135,7 +137,6 @@ impl Service {
                 "preferred_username",
                 "name",
             ],
-            acr_values_supported: [ACR],
             prompt_values_supported: ["none", "login", "consent", "select_account"],
             claims_parameter_supported: false,
             request_parameter_supported: false,

@@ -10,6 +10,7 @@ use crate::domain::client::{
     AuthenticationMethod, Client, ClientMetadata, ClientType, Introspects, PreviousSecret, Registrar,
 };
 use crate::domain::grant::{Grant, GrantFacts, GrantState, Rotation, SessionId, SubjectId};
+use crate::domain::openid::Authentication;
 use crate::domain::secret::SecretHash;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::GrantId;
@@ -157,11 +158,15 @@ impl TryFrom<GrantRow> for Grant {
             },
             generation: number(row.generation)?,
             created_at: Timestamp::from_unix(row.created_at),
-            authentication: match row.authentication.as_str() {
-                "" => None,
-                json => Some(serde_json::from_str(json).map_err(|error| corrupt(error.to_string()))?),
-            },
+            authentication: authentication(&row.authentication)?,
         })
+    }
+}
+
+fn authentication(json: &str) -> Result<Option<Authentication>, sqlx::Error> {
+    match json {
+        "" => Ok(None),
+        json => serde_json::from_str(json).map(Some).map_err(|error| corrupt(error.to_string())),
     }
 }
 
@@ -172,6 +177,7 @@ pub(super) struct FactsRow {
     subject_id: String,
     username: String,
     session_id: String,
+    authentication: String,
     variants: String,
     /// 1 when the grant is active and neither its client nor its subject was revoked since it was created.
     alive: i64,
@@ -188,6 +194,7 @@ impl TryFrom<FactsRow> for GrantFacts {
             subject: SubjectId::new(row.subject_id),
             username: row.username.into(),
             session: optional::<SessionId>(&row.session_id)?,
+            authentication: authentication(&row.authentication)?.as_ref().map(Authentication::of_user),
             variants: lines(&row.variants)?.into(),
             generation: if row.alive == 1 { number(row.generation)? } else { Self::REVOKED },
             created_seq: number(row.created_seq)?,

@@ -130,6 +130,11 @@ async fn dev_needs_nothing_and_the_verbs_work_beside_it() {
     let url = format!("http://{grpc}");
     let allowed = json(here, &["token", "check", access, "--scope", "orders:read", "--endpoint", &url]);
     assert_eq!(allowed["decision"], "ALLOWED");
+    let recent = ["token", "check", access, "--acr", "1", "--max-age", "3600", "--endpoint", grpc];
+    assert_eq!(json(here, &recent)["decision"], "ALLOWED");
+    let output = run(here, &["token", "check", access, "--acr", "2", "--endpoint", grpc]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("INSUFFICIENT_USER_AUTHENTICATION"));
     let output = run(here, &["token", "check", access, "--scope", "other", "--endpoint", grpc]);
     assert_eq!(output.status.code(), Some(1), "the answer is no");
     assert!(String::from_utf8(output.stdout).unwrap().contains("INSUFFICIENT_SCOPE"));

@@ -183,6 +183,11 @@ impl Sidecar {
         self.service.update_client(client.id.parse().unwrap(), changes).await.unwrap();
     }
 
+    /// What its clock says, in Unix seconds.
+    pub fn now(&self) -> i64 {
+        self.clock.now().as_unix()
+    }
+
     pub fn http(&self) -> Http {
         Http::new(&format!("http://{}", self.addresses.http))
     }

@@ -40,6 +40,7 @@ mod revoke;
 mod server;
 mod several;
 mod standards;
+mod step_up;
 mod token;
 mod token_exchange;
 mod watch;
