@@ -4,6 +4,7 @@
 
 mod layers;
 mod listen;
+mod outgoing;
 mod registration;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use url::Url;
 
 pub use self::layers::{ConfigError, Environment, Layers};
 pub use self::listen::{ListenAddress, ListenAddresses};
+pub use self::outgoing::Outgoing;
 pub use self::registration::{Registration, RegistrationMode};
 use crate::domain::grant::Lifetimes;
 use crate::domain::jwk::SigningAlgorithm;
@@ -57,6 +59,7 @@ pub struct Config {
     pub resources: Resources,
     pub par: Par,
     pub registration: Registration,
+    pub outgoing: Outgoing,
     pub telemetry: Telemetry,
 }
 
@@ -309,6 +312,7 @@ impl Default for Config {
             resources: Resources::default(),
             par: Par::default(),
             registration: Registration::default(),
+            outgoing: Outgoing::default(),
             telemetry: Telemetry::default(),
         }
     }
@@ -472,6 +476,7 @@ impl Config {
             );
         }
         self.registration.validate(&self.scopes)?;
+        self.outgoing.validate()?;
         self.token_keys().map(drop)
     }
 

@@ -32,5 +32,6 @@ pub mod dpop;
 pub mod certificate;
 pub mod network;
 pub mod step_up;
+pub mod outgoing;
 pub mod decision;
 pub mod challenge;

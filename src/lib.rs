@@ -12,7 +12,7 @@
 //! | [`http`], [`grpc`] | the fronts: extract → one use case → render |
 //! | [`service`] | the use cases; the only place where store, facts, revocation, clock and randomness meet |
 //! | [`store`], [`facts`], [`revocation`] | SQL truth · cached facts · what ended since they were read |
-//! | [`effects`] | clock and randomness, and the private keys that need it |
+//! | [`effects`] | clock and randomness, the private keys that need it, and requests that go out |
 //! | [`domain`] | what OAuth is, as pure values and functions |
 //!
 //! Beside them: [`config`] (every default, in one place), [`proto`] (generated code), [`telemetry`] (logs and metrics).

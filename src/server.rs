@@ -25,6 +25,7 @@ use crate::config::{Config, ConfigError, ListenAddress, ListenAddresses};
 use crate::domain::error::Unavailable;
 use crate::domain::secret::SecretHash;
 use crate::effects::Effects;
+use crate::effects::outgoing::Outgoing;
 use crate::facts::redis::SharedCache;
 use crate::facts::{Facts, LocalCache};
 use crate::grpc::GrpcFront;
@@ -108,6 +109,7 @@ impl Backend {
                 store.clone(),
                 effects.clone(),
             ),
+            outgoing: Outgoing::new(config.outgoing.policy()?),
             form_key: config.form_key()?,
             pruning: metrics.pruning.clone(),
             effects,

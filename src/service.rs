@@ -47,6 +47,7 @@ use crate::domain::scope::Implications;
 use crate::domain::secret::MacKey;
 use crate::domain::token::{Token, TokenKeys};
 use crate::effects::Effects;
+use crate::effects::outgoing::Outgoing;
 use crate::facts::Facts;
 use crate::revocation::{Follower, RevocationIndex, Revoker};
 use crate::store::Store;
@@ -98,6 +99,8 @@ pub struct Service {
     revoker: Revoker,
     token_keys: TokenKeys,
     pub signing_keys: SigningKeys,
+    /// Requests to URLs that clients named.
+    pub outgoing: Outgoing,
     /// Seals the forms that users are shown.
     form_key: MacKey,
     passwords: Passwords,
@@ -117,6 +120,7 @@ pub struct Parts {
     pub revoker: Revoker,
     pub token_keys: TokenKeys,
     pub signing_keys: SigningKeys,
+    pub outgoing: Outgoing,
     pub form_key: MacKey,
     pub pruning: PruningMetrics,
     pub effects: Effects,
@@ -134,6 +138,7 @@ impl Service {
             revoker,
             token_keys,
             signing_keys,
+            outgoing,
             form_key,
             pruning,
             effects,
@@ -147,6 +152,7 @@ impl Service {
             revoker,
             token_keys,
             signing_keys,
+            outgoing,
             form_key,
             passwords: Passwords::new(),
             pruning,

@@ -5,6 +5,7 @@ mod database;
 mod http;
 mod proxy;
 mod redis;
+mod site;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub use self::database::{Database, line};
 pub use self::http::{Http, Reply, basic, form};
 pub use self::proxy::{Line, Proxy, Target};
 pub use self::redis::Redis;
+pub use self::site::{Answer, Site, document};
 
 pub const REDIRECT_URI: &str = "http://127.0.0.1:8765/callback";
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";

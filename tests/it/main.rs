@@ -27,6 +27,7 @@ mod keys;
 mod logs;
 mod oauth2_client;
 mod openid;
+mod outgoing;
 mod pages;
 mod par;
 mod properties;
