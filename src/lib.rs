@@ -44,6 +44,11 @@
 //! (`service::client_credentials`). A device's code points to the grant that its user will make, on a page of ours
 //! (`service::device`). Token exchange adds a narrower variant to the same grant (`service::token_exchange`).
 //!
+//! # Signing out
+//!
+//! Whatever ends a browser session (`service::logout`, `store::revocations`) notes in the same transaction which clients have to be told
+//! (`store::logout_notices`). Every server looks for such notes, and one tells a client (`service::backchannel_logout`).
+//!
 //! # A revocation
 //!
 //! 1. `service::revocation` hands it to `revocation::Revoker`, which writes the truth and the log in one transaction

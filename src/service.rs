@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod authorization;
+pub mod backchannel_logout;
 mod client_authentication;
 mod client_credentials;
 pub mod clients;
@@ -33,6 +34,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::backchannel_logout::LogoutMetrics;
 use self::passwords::Passwords;
 use self::possession::ClientCertificates;
 use self::pruning::PruningMetrics;
@@ -80,6 +82,8 @@ pub struct Settings {
 pub struct OpenId {
     /// Of ID tokens, in seconds.
     pub id_token_lifetime: u32,
+    /// Whether clients are told that users were signed out.
+    pub backchannel_logout: bool,
 }
 
 impl Settings {
@@ -105,6 +109,7 @@ pub struct Service {
     form_key: MacKey,
     passwords: Passwords,
     pruning: PruningMetrics,
+    logouts: LogoutMetrics,
     registrations: RegistrationRate,
     effects: Effects,
     stopping: watch::Sender<bool>,
@@ -123,6 +128,7 @@ pub struct Parts {
     pub outgoing: Outgoing,
     pub form_key: MacKey,
     pub pruning: PruningMetrics,
+    pub logouts: LogoutMetrics,
     pub effects: Effects,
 }
 
@@ -141,6 +147,7 @@ impl Service {
             outgoing,
             form_key,
             pruning,
+            logouts,
             effects,
         } = parts;
         Self {
@@ -156,6 +163,7 @@ impl Service {
             form_key,
             passwords: Passwords::new(),
             pruning,
+            logouts,
             registrations: RegistrationRate::new(),
             effects,
             stopping: watch::Sender::new(false),

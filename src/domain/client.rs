@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::client_keys::ClientKeys;
 use super::grant::Lifetimes;
+use super::outgoing::OutgoingUrl;
 use super::redirect_uri::RedirectUri;
 use super::scope::ScopeSet;
 use super::secret::SecretHash;
@@ -209,6 +210,7 @@ impl FromStr for RefreshTokenRotation {
 /// has a default, so that what was written earlier can be read later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "its members are those of the standards")]
 pub struct ClientMetadata {
     pub grant_types: Vec<GrantType>,
     /// The resources that it is (RFC 8707): it may introspect the access tokens that are meant for them. For operators to say, never
@@ -246,6 +248,12 @@ pub struct ClientMetadata {
     pub software_version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks: Option<ClientKeys>,
+    /// Where it is told that a user was signed out (OpenID Connect Back-Channel Logout §2.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backchannel_logout_uri: Option<OutgoingUrl>,
+    /// It has to be told which session has ended, not only whose.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub backchannel_logout_session_required: bool,
     /// Lifetimes in seconds; `None`: as configured for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_token_lifetime: Option<u32>,
@@ -275,6 +283,8 @@ impl Default for ClientMetadata {
             software_id: None,
             software_version: None,
             jwks: None,
+            backchannel_logout_uri: None,
+            backchannel_logout_session_required: false,
             access_token_lifetime: None,
             refresh_token_idle_lifetime: None,
             refresh_token_absolute_lifetime: None,

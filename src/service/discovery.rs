@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Service;
+use super::{OpenId, Service};
 use crate::domain::client::GrantType;
 use crate::domain::client_keys::SigningAlgorithm;
 use crate::domain::dpop::ALGORITHMS;
@@ -51,12 +51,15 @@ pub struct Metadata<'a> {
     openid: Option<OpenIdMetadata>,
 }
 
-/// What OpenID Connect adds (Discovery §3, RP-Initiated Logout §2.1).
+/// What OpenID Connect adds (Discovery §3, RP-Initiated Logout §2.1, Back-Channel Logout §2.1).
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "its members are those of the standards")]
 struct OpenIdMetadata {
     jwks_uri: String,
     userinfo_endpoint: String,
     end_session_endpoint: String,
+    backchannel_logout_supported: bool,
+    backchannel_logout_session_supported: bool,
     subject_types_supported: [&'static str; 1],
     id_token_signing_alg_values_supported: [&'static str; 1],
     claims_supported: [&'static str; 13],
@@ -102,7 +105,7 @@ impl Service {
             tls_client_certificate_bound_access_tokens: self.settings.client_certificates.is_some(),
             protected_resources: self.settings.resources.iter().map(|(resource, _)| resource).collect(),
             acr_values_supported: [ACR],
-            openid: self.settings.openid.is_some().then(|| self.openid_metadata()),
+            openid: self.settings.openid.as_ref().map(|openid| self.openid_metadata(openid)),
         }
     }
 
@@ -114,12 +117,14 @@ impl Service {
         }
     }
 
-    fn openid_metadata(&self) -> OpenIdMetadata {
+    fn openid_metadata(&self, openid: &OpenId) -> OpenIdMetadata {
         let issuer = &self.settings.issuer;
         OpenIdMetadata {
             jwks_uri: format!("{issuer}/jwks"),
             userinfo_endpoint: format!("{issuer}/userinfo"),
             end_session_endpoint: format!("{issuer}/logout"),
+            backchannel_logout_supported: openid.backchannel_logout,
+            backchannel_logout_session_supported: openid.backchannel_logout,
             subject_types_supported: ["public"],
             id_token_signing_alg_values_supported: [self.signing_keys.algorithm().name()],
             claims_supported: [

@@ -57,9 +57,10 @@ impl Service {
         Ok(session.map(|session| BrowserSession { id, session }))
     }
 
+    /// The clients that the user signed in to are told by those that deliver ([`Self::deliver_logouts_for_ever`]).
     pub async fn sign_out(&self, cookie: Option<&str>) -> Result<(), Unavailable> {
         match cookie {
-            Some(cookie) => self.store.delete_session(SecretHash::of(cookie)).await,
+            Some(cookie) => self.store.delete_session(SecretHash::of(cookie), self.effects.now()).await,
             None => Ok(()),
         }
     }

@@ -5,8 +5,9 @@ use sqlx::FromRow;
 
 use super::Store;
 use super::engine::on_engine;
+use super::logout_notices::SignedOut;
 use crate::domain::error::Unavailable;
-use crate::domain::grant::SubjectId;
+use crate::domain::grant::{SessionId, SubjectId};
 use crate::domain::secret::SecretHash;
 use crate::domain::timestamp::Timestamp;
 
@@ -182,12 +183,21 @@ impl Store {
     }
 
     /// Signs out.
-    pub async fn delete_session(&self, id: SecretHash) -> Result<(), Unavailable> {
-        let writer = self.writer.clone();
+    pub async fn delete_session(&self, id: SecretHash, now: Timestamp) -> Result<(), Unavailable> {
+        let (writer, announcer) = (self.writer.clone(), self.announcer);
         self.run("delete a session", async move {
-            on_engine!(&writer, on => sqlx::query("DELETE FROM browser_sessions WHERE id_hash = $1")
-                .bind(id.as_bytes().to_vec())
-                .execute(on).await.map(drop))
+            let mut transaction = writer.begin().await?;
+            let deleted = on_engine!(&mut transaction, on => {
+                sqlx::query("DELETE FROM browser_sessions WHERE id_hash = $1")
+                    .bind(id.as_bytes().to_vec())
+                    .execute(&mut **on)
+                    .await?
+                    .rows_affected()
+            });
+            if deleted == 1 {
+                announcer.announce(&mut transaction, SignedOut::Session(SessionId::of(&id)), now).await?;
+            }
+            transaction.commit().await
         })
         .await
     }

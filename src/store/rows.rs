@@ -42,7 +42,7 @@ pub(super) fn lines<T: FromStr<Err: Display>>(text: &str) -> Result<Vec<T>, sqlx
 }
 
 /// A column that is empty where there is no value.
-fn optional<T: FromStr<Err: Display>>(text: &str) -> Result<Option<T>, sqlx::Error> {
+pub(super) fn optional<T: FromStr<Err: Display>>(text: &str) -> Result<Option<T>, sqlx::Error> {
     Some(text).filter(|text| !text.is_empty()).map(parse).transpose()
 }
 

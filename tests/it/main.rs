@@ -4,6 +4,7 @@
 mod harness;
 
 mod authorize;
+mod backchannel_logout;
 mod batch_revoke;
 mod certificates;
 mod check_scopes;
