@@ -29,7 +29,7 @@ impl SubjectId {
     }
 }
 
-/// The public name of a browser session: the first half of its cookie's hash, so it tells nothing about the cookie.
+/// The public name of a browser session: the first half of the hash of its first cookie, so it tells nothing about the cookie.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId([u8; 16]);
 

@@ -14,7 +14,7 @@ use crate::domain::authorization::{
 };
 use crate::domain::client::{Client, Registrar};
 use crate::domain::error::{AccessDenied, Failure, InvalidRequest, OAuthError, Unavailable};
-use crate::domain::grant::{Confirmation, Restriction, SessionId, SubjectId, Variant};
+use crate::domain::grant::{Confirmation, Restriction, SubjectId, Variant};
 use crate::domain::openid::{Authentication, Prompt};
 use crate::domain::parameters::Parameters;
 use crate::domain::scope::ScopeSet;
@@ -233,7 +233,7 @@ impl Service {
                 id,
                 client: request.client,
                 subject: session.session.subject,
-                session: SessionId::of(&session.id),
+                session: session.session.id,
                 variant: Variant::new(scopes, Restriction { resources: request.resources, confirmation }),
                 redirect_uri_parameter: request.redirect_uri_parameter,
                 challenge: request.challenge,

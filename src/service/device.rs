@@ -12,7 +12,7 @@ use crate::domain::authorization::{Fatal, requested_scopes};
 use crate::domain::client::{Client, GrantType};
 use crate::domain::dpop::Thumbprint;
 use crate::domain::error::{AccessDenied, Failure, InvalidGrant, InvalidRequest, OAuthError, Unavailable};
-use crate::domain::grant::{Confirmation, GrantState, Restriction, SessionId, Variant};
+use crate::domain::grant::{Confirmation, GrantState, Restriction, Variant};
 use crate::domain::openid::{Authentication, SignInRequest};
 use crate::domain::parameters::Parameters;
 use crate::domain::scope::ScopeSet;
@@ -224,7 +224,7 @@ impl Service {
         let approval = DeviceApproval {
             id: request.id,
             subject: session.session.subject.clone(),
-            session: SessionId::of(&session.id),
+            session: session.session.id,
             authentication: Authentication::new(&SignInRequest::default(), session.session.created_at),
             variant: request.variant.with_scopes(kept),
             now,

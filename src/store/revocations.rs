@@ -268,12 +268,9 @@ impl Ending {
                     .await
                     .map(drop))
             }
-            // The name of a session is the first half of its key.
             Self::RevokeSession(id) => {
-                let bound = |rest: u8| [&id.as_bytes()[..], &[rest; 16]].concat();
-                on_engine!(transaction, on => sqlx::query("DELETE FROM browser_sessions WHERE id_hash BETWEEN $1 AND $2")
-                    .bind(bound(0))
-                    .bind(bound(u8::MAX))
+                on_engine!(transaction, on => sqlx::query("DELETE FROM browser_sessions WHERE session_id = $1")
+                    .bind(id.to_string())
                     .execute(&mut **on)
                     .await
                     .map(drop))

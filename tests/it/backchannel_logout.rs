@@ -159,6 +159,41 @@ async fn signing_out_tells_each_client_of_the_session_and_no_other() {
 }
 
 #[tokio::test]
+async fn who_signs_in_again_goes_on_with_the_session_and_somebody_else_ends_it() {
+    let site = Site::start().await;
+    site.serve("/shop", document(&[], ""));
+    site.serve("/second", document(&[], ""));
+    let sidecar = provider(&site, "").await;
+    let second = another_client(&sidecar, &site.url("/second")).await;
+    sidecar.service.create_account("bob".into(), Zeroizing::new(PASSWORD.into())).await.unwrap();
+    let mut browser = sidecar.browser();
+    let (first, hint) = sign_in_at(&sidecar, &mut browser, &sidecar.shop).await;
+    let cookies = browser.cookies.clone();
+    sidecar.clock.advance(10);
+    let again = form(&[("username", USERNAME), ("password", PASSWORD), ("request", &sidecar.request(&[]))]);
+    assert_eq!(browser.post("/login", &again).await.status, StatusCode::SEE_OTHER);
+    assert_ne!(browser.cookies, cookies, "the cookie is another one");
+    let (later, _) = sign_in_at(&sidecar, &mut browser, &second).await;
+    assert_eq!((&later["sid"], &later["auth_time"]), (&first["sid"], &sidecar.now().into()));
+    let current = std::mem::replace(&mut browser.cookies, cookies);
+    let page = browser.get(&format!("/authorize?{}", sidecar.request(&[("scope", "openid a")]))).await;
+    assert!(page.header("location").unwrap().starts_with("/login?"), "the earlier cookie is worth nothing");
+    assert_eq!(notices(&sidecar).await, 0);
+
+    browser.cookies = current;
+    let of_bob = form(&[("username", "bob"), ("password", PASSWORD), ("request", &sidecar.request(&[]))]);
+    assert_eq!(browser.post("/login", &of_bob).await.status, StatusCode::SEE_OTHER);
+    eventually!(outcomes(&sidecar, "delivered").await == 2);
+    for path in ["/shop", "/second"] {
+        assert_eq!(verified(&sidecar, &tokens_at(&site, path)[0]).await["sid"], first["sid"]);
+    }
+    let (of_bob, _) = sign_in_at(&sidecar, &mut browser, &sidecar.shop).await;
+    assert!(of_bob["sid"] != first["sid"] && of_bob["sub"] != first["sub"]);
+    let reply = browser.get(&format!("/logout?{}", form(&[("id_token_hint", &hint)]))).await;
+    assert!(!reply.body.contains("Signed out"), "a hint of another session: the user is asked");
+}
+
+#[tokio::test]
 async fn a_logout_token_is_no_id_token_and_no_access_token() {
     let site = Site::start().await;
     site.serve("/shop", document(&[], ""));
@@ -225,7 +260,7 @@ async fn whatever_signs_a_user_out_tells_the_clients_of_all_that_ended() {
     sidecar.service.enable_account(USERNAME.into()).await.unwrap();
     let mut browser = sidecar.browser();
     let (three, _) = sign_in_at(&sidecar, &mut browser, &sidecar.shop).await;
-    let page = browser.consent_page(&sidecar.request(&[])).await;
+    let page = browser.consent_page(&sidecar.request(&[("scope", "openid a")])).await;
     let switch = page.body.split("action=\"/login/switch\"").nth(1).map(hidden_fields).unwrap_or_default();
     browser.post("/login/switch", &encode(&switch)).await;
     told("somebody else", &[&three]).await;

@@ -13,3 +13,9 @@ CREATE TABLE logout_notices (
 CREATE INDEX logout_notices_by_due ON logout_notices (due_at);
 CREATE INDEX logout_notices_by_expiry ON logout_notices (expires_at);
 CREATE INDEX grants_by_session ON grants (session_id);
+
+-- The public name of the session, 32 hexadecimal digits: the first half of the id, or that of the session that this one goes on with,
+-- when the same user signed in again in the same browser.
+ALTER TABLE browser_sessions ADD COLUMN session_id TEXT NOT NULL DEFAULT '';
+UPDATE browser_sessions SET session_id = encode(substr(id_hash, 1, 16), 'hex');
+CREATE INDEX browser_sessions_by_session ON browser_sessions (session_id);
