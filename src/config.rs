@@ -180,6 +180,8 @@ pub struct OpenIdConnect {
     pub enabled: bool,
     /// Of an ID token, in seconds; a day at most.
     pub id_token_lifetime: u32,
+    /// Whether clients that registered a `backchannel_logout_uri` are told that users were signed out.
+    pub backchannel_logout: bool,
 }
 
 /// A secret that signed earlier.
@@ -379,7 +381,7 @@ impl Default for Tokens {
 
 impl Default for OpenIdConnect {
     fn default() -> Self {
-        Self { enabled: true, id_token_lifetime: 600 }
+        Self { enabled: true, id_token_lifetime: 600, backchannel_logout: true }
     }
 }
 
@@ -591,7 +593,10 @@ impl Config {
             answer_ttl: std::time::Duration::from_millis(self.cache.answer_ttl),
             registration: self.registration.policy(&self.scopes),
             gateway: self.gateway.rules(&self.routes),
-            openid: self.openid.enabled.then_some(OpenId { id_token_lifetime: self.openid.id_token_lifetime }),
+            openid: self.openid.enabled.then_some(OpenId {
+                id_token_lifetime: self.openid.id_token_lifetime,
+                backchannel_logout: self.openid.backchannel_logout,
+            }),
         }
     }
 

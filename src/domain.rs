@@ -32,6 +32,8 @@ pub mod revocation;
 pub mod dpop;
 pub mod certificate;
 pub mod network;
+pub mod step_up;
+pub mod backchannel_logout;
 pub mod outgoing;
 pub mod decision;
 pub mod challenge;

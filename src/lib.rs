@@ -51,6 +51,11 @@
 //! (`domain::presented`), and asks as `CheckScopes` does. `domain::identity_headers` is what the application is told. Whatever fails is a
 //! denial in a good answer (`grpc::ext_authz::fail_closed`).
 //!
+//! # Signing out
+//!
+//! Whatever ends a browser session (`service::logout`, `store::revocations`) notes in the same transaction which clients have to be told
+//! (`store::logout_notices`). Every server looks for such notes, and one tells a client (`service::backchannel_logout`).
+//!
 //! # A revocation
 //!
 //! 1. `service::revocation` hands it to `revocation::Revoker`, which writes the truth and the log in one transaction

@@ -79,7 +79,10 @@ impl Backend {
             }
             None => None,
         };
-        let store = Store::open(config.database.url.expose(), metrics.store_operations.clone()).await?;
+        let mut store = Store::open(config.database.url.expose(), metrics.store_operations.clone()).await?;
+        if config.openid.enabled && config.openid.backchannel_logout {
+            store = store.announcing_logouts();
+        }
         if config.database.migrates_itself() {
             store.migrate().await?;
         }
@@ -112,6 +115,7 @@ impl Backend {
             outgoing: Outgoing::new(config.outgoing.policy()?),
             form_key: config.form_key()?,
             pruning: metrics.pruning.clone(),
+            logouts: metrics.logouts.clone(),
             effects,
         });
         Ok(Self { service: Arc::new(service), store, shared, follower, metrics: Arc::new(metrics) })
@@ -194,6 +198,9 @@ impl Server {
         if backend.service.settings.openid.is_some() {
             let service = backend.service.clone();
             background.spawn(async move { service.signing_keys.renew_for_ever().await });
+        }
+        if backend.service.settings.openid.as_ref().is_some_and(|openid| openid.backchannel_logout) {
+            background.spawn(backend.service.clone().deliver_logouts_for_ever());
         }
         if let Some(shared) = backend.shared.clone() {
             background.spawn(async move { shared.run().await });

@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod authorization;
+pub mod backchannel_logout;
 mod client_authentication;
 mod client_documents;
 mod client_credentials;
@@ -38,6 +39,7 @@ use tokio::sync::watch;
 
 use self::gateway::Gateway;
 use self::client_documents::ClientDocuments;
+use self::backchannel_logout::LogoutMetrics;
 use self::passwords::Passwords;
 use self::possession::ClientCertificates;
 use self::pruning::PruningMetrics;
@@ -88,6 +90,8 @@ pub struct Settings {
 pub struct OpenId {
     /// Of ID tokens, in seconds.
     pub id_token_lifetime: u32,
+    /// Whether clients are told that users were signed out.
+    pub backchannel_logout: bool,
 }
 
 impl Settings {
@@ -113,6 +117,7 @@ pub struct Service {
     form_key: MacKey,
     passwords: Passwords,
     pruning: PruningMetrics,
+    logouts: LogoutMetrics,
     registrations: RegistrationRate,
     remote_keys: RemoteKeys,
     client_documents: ClientDocuments,
@@ -133,6 +138,7 @@ pub struct Parts {
     pub outgoing: Outgoing,
     pub form_key: MacKey,
     pub pruning: PruningMetrics,
+    pub logouts: LogoutMetrics,
     pub effects: Effects,
 }
 
@@ -151,6 +157,7 @@ impl Service {
             outgoing,
             form_key,
             pruning,
+            logouts,
             effects,
         } = parts;
         Self {
@@ -168,6 +175,7 @@ impl Service {
             form_key,
             passwords: Passwords::new(),
             pruning,
+            logouts,
             registrations: RegistrationRate::new(),
             effects,
             stopping: watch::Sender::new(false),

@@ -16,6 +16,7 @@ mod grants;
 mod machines;
 mod revocations;
 mod log;
+mod logout_notices;
 mod proofs;
 mod pushed_requests;
 mod leases;
@@ -36,12 +37,14 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use tokio::runtime::Handle;
 
-pub use self::accounts::{Account, Session};
+pub use self::accounts::{Account, NewSession, Session};
 pub use self::clients::ClientChanges;
 pub use self::devices::{DeviceApproval, DeviceRequest, DeviceState, NewDeviceRequest};
 use self::engine::{Engine, Pool, on_engine};
 pub use self::grants::{NewGrant, Redemption, Refresh, Times};
 pub use self::leases::LiveLeases;
+use self::logout_notices::Announcer;
+pub use self::logout_notices::{ClaimedNotices, LogoutNotice};
 pub use self::machines::NewMachineGrant;
 pub use self::pruning::Prunable;
 pub use self::pushed_requests::PushedRequest;
@@ -76,6 +79,8 @@ pub struct Store {
     /// SQLite: the one connection that writes, since there is one writer at a time, and waiting in this queue is fair.
     writer: Pool,
     operations: OperationCounter,
+    /// Whether clients have to be told of ended sessions.
+    announcer: Announcer,
 }
 
 impl Store {
@@ -83,7 +88,7 @@ impl Store {
     pub async fn open(url: &str, operations: OperationCounter) -> Result<Self, Unavailable> {
         let opened = if url.starts_with("sqlite:") { open_sqlite(url).await } else { open_postgres(url).await };
         let (reader, writer) = opened.map_err(failed("open the database"))?;
-        Ok(Self { background: Handle::current(), reader, writer, operations })
+        Ok(Self { background: Handle::current(), reader, writer, operations, announcer: Announcer::default() })
     }
 
     /// Whether other servers may work on this database, too. SQLite is for one.

@@ -76,6 +76,8 @@ enum Verb {
         #[arg(long, value_name = "URL", conflicts_with_all = ["public", "jwks"], value_parser = https_url)]
         jwks_uri: Option<OutgoingUrl>,
         #[command(flatten)]
+        logout: BackchannelLogout,
+        #[command(flatten)]
         policy: Policy,
         #[command(flatten)]
         common: Common,
@@ -105,6 +107,11 @@ enum Verb {
         /// Replaces all scopes; may be given several times
         #[arg(long)]
         scope: Vec<Scope>,
+        #[command(flatten)]
+        logout: BackchannelLogout,
+        /// It is not told any more that users were signed out
+        #[arg(long, conflicts_with_all = ["backchannel_logout_uri", "backchannel_logout_session_required"])]
+        no_backchannel_logout: bool,
         #[command(flatten)]
         policy: Policy,
         /// Replaces the keys of a client that signs
@@ -159,6 +166,32 @@ struct Policy {
     refresh_token_rotation: Option<RefreshTokenRotation>,
 }
 
+/// How a client learns that a user was signed out.
+#[derive(Args)]
+struct BackchannelLogout {
+    /// Where it is told that a user was signed out (OpenID Connect Back-Channel Logout)
+    #[arg(long, value_name = "URI")]
+    backchannel_logout_uri: Option<OutgoingUrl>,
+    /// It has to be told which session has ended, not only whose
+    #[arg(long)]
+    backchannel_logout_session_required: bool,
+}
+
+impl BackchannelLogout {
+    fn is_given(&self) -> bool {
+        self.backchannel_logout_uri.is_some() || self.backchannel_logout_session_required
+    }
+
+    /// What is not given stays.
+    fn over(self, mut metadata: ClientMetadata) -> ClientMetadata {
+        if self.backchannel_logout_uri.is_some() {
+            metadata.backchannel_logout_uri = self.backchannel_logout_uri;
+        }
+        metadata.backchannel_logout_session_required |= self.backchannel_logout_session_required;
+        metadata
+    }
+}
+
 impl Policy {
     fn is_given(&self) -> bool {
         !self.grant_type.is_empty()
@@ -193,6 +226,7 @@ impl Policy {
 
 /// A client under the names of RFC 7591 §2 and §3.2.1.
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "its members are those of the standards")]
 struct ClientDocument<'a> {
     client_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -213,6 +247,10 @@ struct ClientDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token_absolute_lifetime: Option<u32>,
     refresh_token_rotation: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backchannel_logout_uri: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    backchannel_logout_session_required: bool,
     token_endpoint_auth_method: &'static str,
     disabled: bool,
     resource_server: bool,
@@ -242,6 +280,8 @@ impl<'a> ClientDocument<'a> {
             refresh_token_idle_lifetime: client.metadata.refresh_token_idle_lifetime,
             refresh_token_absolute_lifetime: client.metadata.refresh_token_absolute_lifetime,
             refresh_token_rotation: client.rotation().as_str(),
+            backchannel_logout_uri: client.metadata.backchannel_logout_uri.as_ref().map(OutgoingUrl::as_str),
+            backchannel_logout_session_required: client.metadata.backchannel_logout_session_required,
             token_endpoint_auth_method: client.authentication_method().as_str(),
             disabled: client.disabled_at.is_some(),
             resource_server: client.introspects == Introspects::Any,
@@ -267,6 +307,7 @@ impl<'a> ClientDocument<'a> {
             ("refresh_token_idle_lifetime", &lifetime(self.refresh_token_idle_lifetime)),
             ("refresh_token_absolute_lifetime", &lifetime(self.refresh_token_absolute_lifetime)),
             ("refresh_token_rotation", &self.refresh_token_rotation),
+            ("backchannel_logout_uri", &self.backchannel_logout_uri.unwrap_or_default()),
             ("token_endpoint_auth_method", &self.token_endpoint_auth_method),
             ("disabled", &self.disabled),
             ("resource_server", &self.resource_server),
@@ -298,6 +339,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
             resource_server,
             jwks,
             jwks_uri,
+            logout,
             policy,
             common,
         } => {
@@ -315,7 +357,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
                 scopes: scope.into_iter().collect(),
                 public,
                 introspects: if resource_server { Introspects::Any } else { Introspects::Own },
-                metadata: policy.over(metadata),
+                metadata: policy.over(logout.over(metadata)),
             };
             let (client, secret) = service.create_client(new).await?;
             set_post_logout(&service, &client.id, post_logout_redirect_uri).await?;
@@ -334,6 +376,8 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
             scope,
             jwks,
             jwks_uri,
+            logout,
+            no_backchannel_logout,
             policy,
             disable,
             enable,
@@ -341,13 +385,17 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
         } => {
             let service = common.source.open().await?.service;
             let keys = SigningKeys::given(jwks.as_deref(), jwks_uri)?;
-            let metadata = if keys.is_some() || policy.is_given() {
+            let metadata = if keys.is_some() || policy.is_given() || logout.is_given() || no_backchannel_logout {
                 let client = service.client(client_id.clone()).await?;
-                let metadata = match keys {
+                let mut metadata = match keys {
                     None => client.metadata,
                     Some(keys) => with_keys(client, keys)?,
                 };
-                Some(policy.over(metadata))
+                if no_backchannel_logout {
+                    metadata.backchannel_logout_uri = None;
+                    metadata.backchannel_logout_session_required = false;
+                }
+                Some(policy.over(logout.over(metadata)))
             } else {
                 None
             };

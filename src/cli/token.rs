@@ -43,7 +43,7 @@ enum Verb {
         #[command(flatten)]
         common: Common,
     },
-    /// Say whether an access token has scopes; status 1 when it has not
+    /// Say whether an access token may do a thing; status 1 when it may not
     Check {
         /// A scope that is required; may be given several times
         #[arg(long)]
@@ -51,6 +51,12 @@ enum Verb {
         /// One of them is enough
         #[arg(long)]
         any: bool,
+        /// An authentication context class: the user must have signed in as one of these says; may be given several times
+        #[arg(long, value_name = "CLASS")]
+        acr: Vec<String>,
+        /// The user must have signed in so many seconds ago at most
+        #[arg(long, value_name = "SECONDS")]
+        max_age: Option<u32>,
         #[command(flatten)]
         common: Common,
     },
@@ -64,7 +70,17 @@ enum Verb {
 pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliError> {
     match verb {
         Verb::Introspect { common } => introspect(&common).await,
-        Verb::Check { scope, any, common } => check(&common, scope, any).await,
+        Verb::Check { scope, any, acr, max_age, common } => {
+            let request = api::CheckScopesRequest {
+                token: common.token()?,
+                required_scopes: scope,
+                r#match: if any { api::Match::Any } else { api::Match::All }.into(),
+                acr_values: acr,
+                max_age,
+                ..Default::default()
+            };
+            check(&common, request).await
+        }
         Verb::Revoke { common } => {
             let request = api::RevokeRequest { token: common.token()?, ..Default::default() };
             common.target.tokens().await?.revoke(request).await.map_err(StatusError)?;
@@ -81,6 +97,7 @@ async fn introspect(common: &Common) -> Result<ExitCode, CliError> {
             "active": true, "scope": answer.scope, "client_id": answer.client_id, "username": answer.username,
             "token_type": answer.token_type, "exp": answer.exp, "iat": answer.iat, "nbf": answer.nbf,
             "sub": answer.sub, "iss": answer.iss, "jti": answer.jti, "grant_id": answer.grant_id,
+            "auth_time": answer.auth_time, "acr": answer.acr,
         }))?,
         Output::Json => output::json(&json!({ "active": false }))?,
         Output::Text => output::pairs(&[
@@ -92,18 +109,14 @@ async fn introspect(common: &Common) -> Result<ExitCode, CliError> {
             ("token_type", &answer.token_type),
             ("exp", &if answer.active { answer.exp.to_string() } else { String::new() }),
             ("grant_id", &answer.grant_id),
+            ("auth_time", &if answer.auth_time == 0 { String::new() } else { answer.auth_time.to_string() }),
+            ("acr", &answer.acr),
         ]),
     }
     Ok(if answer.active { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn check(common: &Common, scopes: Vec<String>, any: bool) -> Result<ExitCode, CliError> {
-    let request = api::CheckScopesRequest {
-        token: common.token()?,
-        required_scopes: scopes,
-        r#match: if any { api::Match::Any } else { api::Match::All }.into(),
-        ..Default::default()
-    };
+async fn check(common: &Common, request: api::CheckScopesRequest) -> Result<ExitCode, CliError> {
     let answer = common.target.tokens().await?.check_scopes(request).await.map_err(StatusError)?.into_inner();
     let decision = answer.decision().as_str_name().trim_start_matches("DECISION_");
     match common.format.output {

@@ -218,6 +218,7 @@ impl FromStr for RefreshTokenRotation {
 /// has a default, so that what was written earlier can be read later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "its members are those of the standards")]
 pub struct ClientMetadata {
     pub grant_types: Vec<GrantType>,
     /// The resources that it is (RFC 8707): it may introspect the access tokens that are meant for them. For operators to say, never
@@ -258,6 +259,12 @@ pub struct ClientMetadata {
     /// Where its keys are, when they are not in `jwks`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks_uri: Option<OutgoingUrl>,
+    /// Where it is told that a user was signed out (OpenID Connect Back-Channel Logout §2.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backchannel_logout_uri: Option<OutgoingUrl>,
+    /// It has to be told which session has ended, not only whose.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub backchannel_logout_session_required: bool,
     /// Lifetimes in seconds; `None`: as configured for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_token_lifetime: Option<u32>,
@@ -288,6 +295,8 @@ impl Default for ClientMetadata {
             software_version: None,
             jwks: None,
             jwks_uri: None,
+            backchannel_logout_uri: None,
+            backchannel_logout_session_required: false,
             access_token_lifetime: None,
             refresh_token_idle_lifetime: None,
             refresh_token_absolute_lifetime: None,

@@ -52,6 +52,8 @@ pub enum OAuthError {
     LoginRequired,
     #[error("the user has to be asked")]
     ConsentRequired,
+    #[error("nobody can sign in here in one of the ways that acr_values names")]
+    UnmetAuthenticationRequirements,
 }
 
 impl OAuthError {
@@ -76,6 +78,7 @@ impl OAuthError {
             Self::RegistrationNotSupported => "registration_not_supported",
             Self::LoginRequired => "login_required",
             Self::ConsentRequired => "consent_required",
+            Self::UnmetAuthenticationRequirements => "unmet_authentication_requirements",
         }
     }
 }

@@ -8,6 +8,7 @@ use super::hexadecimal::hexadecimal_name;
 use super::openid::Authentication;
 use super::scope::ScopeSet;
 use super::secret::SecretHash;
+use super::step_up::UserAuthentication;
 use super::timestamp::Timestamp;
 use super::token::{GrantId, Token, TokenKind};
 
@@ -28,7 +29,7 @@ impl SubjectId {
     }
 }
 
-/// The public name of a browser session: the first half of its cookie's hash, so it tells nothing about the cookie.
+/// The public name of a browser session: the first half of the hash of its first cookie, so it tells nothing about the cookie.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId([u8; 16]);
 
@@ -203,7 +204,7 @@ pub struct Grant {
     /// Access tokens of an earlier generation are dead.
     pub generation: u32,
     pub created_at: Timestamp,
-    /// How the user signed in, where the grant is for OpenID Connect.
+    /// How the user signed in; `None` where there is none, and in grants from before this was kept.
     pub authentication: Option<Authentication>,
 }
 
@@ -339,6 +340,8 @@ pub struct GrantFacts {
     pub username: Box<str>,
     /// The browser session in which it was authorized, if that is known.
     pub session: Option<SessionId>,
+    /// How the user authenticated, if that is known.
+    pub authentication: Option<UserAuthentication>,
     /// The list only grows: a token whose variant is not in it makes these facts stale.
     pub variants: Box<[Variant]>,
     /// Access tokens of an earlier generation are dead; [`GrantFacts::REVOKED`] kills all.

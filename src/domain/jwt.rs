@@ -35,6 +35,8 @@ pub struct Presented<'a> {
 struct Header {
     alg: String,
     kid: String,
+    #[serde(default)]
+    typ: String,
 }
 
 impl<'a> Presented<'a> {
@@ -51,6 +53,11 @@ impl<'a> Presented<'a> {
             claims,
             signature: BASE64_URL_SAFE_NO_PAD.decode(signature).ok()?,
         })
+    }
+
+    /// What kind of token it says it is (RFC 8725 §3.11); empty where it says nothing.
+    pub fn typ(&self) -> &str {
+        &self.header.typ
     }
 
     /// Which key it says has signed it.

@@ -159,6 +159,8 @@ struct Document {
     software_version: Option<String>,
     require_pushed_authorization_requests: Option<bool>,
     dpop_bound_access_tokens: Option<bool>,
+    backchannel_logout_uri: Option<String>,
+    backchannel_logout_session_required: Option<bool>,
     tls_client_certificate_bound_access_tokens: Option<bool>,
 }
 
@@ -202,6 +204,8 @@ impl Registration {
         present.jwks_uri = said.jwks_uri;
         present.require_pushed_authorization_requests = said.require_pushed_authorization_requests;
         present.dpop_bound_access_tokens = said.dpop_bound_access_tokens;
+        present.backchannel_logout_uri = said.backchannel_logout_uri;
+        present.backchannel_logout_session_required = said.backchannel_logout_session_required;
         present.tls_client_certificate_bound_access_tokens = said.tls_client_certificate_bound_access_tokens;
         present
     }
@@ -263,6 +267,8 @@ impl Registration {
                 // RFC 9126 §6, RFC 9449 §5.2, RFC 8705 §3.4.
                 require_pushed_authorization_requests: document.require_pushed_authorization_requests.unwrap_or(false),
                 dpop_bound_access_tokens: document.dpop_bound_access_tokens.unwrap_or(false),
+                backchannel_logout_uri: backchannel_logout_uri(document.backchannel_logout_uri)?,
+                backchannel_logout_session_required: document.backchannel_logout_session_required.unwrap_or(false),
                 tls_client_certificate_bound_access_tokens: document
                     .tls_client_certificate_bound_access_tokens
                     .unwrap_or(false),
@@ -359,6 +365,13 @@ fn text(member: &'static str, text: Option<String>) -> Result<Option<String>, In
     }
 }
 
+/// OpenID Connect Back-Channel Logout §2.2.
+fn backchannel_logout_uri(text: Option<String>) -> Result<Option<OutgoingUrl>, InvalidClientMetadata> {
+    let malformed = InvalidClientMetadata::Url("backchannel_logout_uri");
+    let uri: Option<OutgoingUrl> = text.map(|text| text.parse()).transpose().map_err(|_| malformed)?;
+    if uri.as_ref().is_none_or(OutgoingUrl::is_https) { Ok(uri) } else { Err(malformed) }
+}
+
 fn https(member: &'static str, text: Option<String>) -> Result<Option<String>, InvalidClientMetadata> {
     let is_good = |text: &str| {
         text.len() <= MAX_REDIRECT_URI_LENGTH
@@ -416,6 +429,9 @@ mod tests {
             (json!({ "client_uri": "http://c" }), Because::Url("client_uri")),
             (json!({ "logo_uri": "javascript:alert(1)" }), Because::Url("logo_uri")),
             (json!({ "tos_uri": "https://u:p@c" }), Because::Url("tos_uri")),
+            (json!({ "backchannel_logout_uri": "http://c/" }), Because::Url("backchannel_logout_uri")),
+            (json!({ "backchannel_logout_uri": "https://c/#f" }), Because::Url("backchannel_logout_uri")),
+            (json!({ "backchannel_logout_uri": "https://u@c/" }), Because::Url("backchannel_logout_uri")),
             (json!({ "contacts": vec!["x"; 11] }), Because::Contacts),
             (json!({ "contacts": ["\u{7}"] }), Because::Text("contacts")),
             (json!({ "token_endpoint_auth_method": "client_secret_jwt" }), Because::AuthenticationMethod),

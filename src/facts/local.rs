@@ -20,7 +20,8 @@ struct Bytes;
 impl Weighter<GrantId, Arc<GrantFacts>> for Bytes {
     fn weight(&self, _: &GrantId, facts: &Arc<GrantFacts>) -> u64 {
         let variants: usize = facts.variants.iter().map(|variant| size_of_val(variant) + variant.heap_size()).sum();
-        let strings = facts.client.as_str().len() + facts.subject.as_str().len() + facts.username.len();
+        let acr = facts.authentication.as_ref().and_then(|known| known.acr.as_ref()).map_or(0, |acr| acr.len());
+        let strings = facts.client.as_str().len() + facts.subject.as_str().len() + facts.username.len() + acr;
         (ENTRY_OVERHEAD + variants + strings) as u64
     }
 }
@@ -68,6 +69,7 @@ mod tests {
                 subject: SubjectId::new(format!("subject {n}")),
                 username: "x".repeat(100).into(),
                 session: None,
+                authentication: None,
                 variants: Box::new(["a b".parse().expect("a variant")]),
                 generation: 0,
                 created_seq: 0,

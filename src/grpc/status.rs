@@ -11,6 +11,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::domain::error::Unavailable;
 use crate::domain::scope::MalformedScope;
+use crate::domain::step_up::MalformedAcrValues;
 use crate::proto::google::rpc;
 
 /// `ErrorInfo.domain`.
@@ -32,6 +33,10 @@ pub(super) fn batch_too_large(most: usize) -> Status {
 
 pub(super) fn malformed_scope(error: MalformedScope) -> Status {
     invalid("SCOPE_MALFORMED", &format!("required_scopes has one scope per element: {error}"))
+}
+
+pub(super) fn malformed_acr(error: MalformedAcrValues) -> Status {
+    invalid("ACR_MALFORMED", &format!("acr_values cannot be read: {error}"))
 }
 
 pub(super) fn caller_unknown() -> Status {

@@ -12,6 +12,7 @@ use super::{consistency, revocations, status};
 use crate::domain::challenge::Challenge;
 use crate::domain::decision::{Decision, Match, Requirement};
 use crate::domain::grant::Confirmation;
+use crate::domain::step_up::AuthenticationRequirement;
 use crate::domain::timestamp::Timestamp;
 use crate::facts::Source;
 use crate::proto::scopegate::v1 as api;
@@ -82,22 +83,25 @@ impl TokenFront {
                 Decision::InactiveToken => api::Decision::InactiveToken,
                 Decision::InsufficientScope { .. } => api::Decision::InsufficientScope,
                 Decision::InvalidAudience => api::Decision::InvalidAudience,
+                Decision::InsufficientUserAuthentication { .. } => api::Decision::InsufficientUserAuthentication,
                 Decision::InvalidProof(_) => api::Decision::InvalidProof,
             }
             .into(),
             missing_scopes: match decision {
-                Decision::InsufficientScope { missing } => missing.iter().map(|&scope| scope.to_owned()).collect(),
+                Decision::InsufficientScope { missing } | Decision::InsufficientUserAuthentication { missing } => {
+                    missing.iter().map(|&scope| scope.to_owned()).collect()
+                }
                 _ => Vec::new(),
             },
             introspection: described.map(|active| self.describe(active, standing.source, self.consistency_token())),
             cache_status: cache_status(standing.source).into(),
-            cache_ttl: self.cache_ttl(decision, standing),
+            cache_ttl: self.cache_ttl(request, decision, standing),
             consistency_token: self.consistency_token(),
         }
     }
 
     fn describe(&self, active: &ActiveToken, source: Source, consistency_token: String) -> api::IntrospectResponse {
-        let scopes = active.scopes();
+        let (scopes, known) = (active.scopes(), active.facts.authentication.as_ref());
         api::IntrospectResponse {
             active: true,
             scope: scopes.to_string(),
@@ -117,18 +121,29 @@ impl TokenFront {
             cache_status: cache_status(source).into(),
             consistency_token,
             session_id: active.facts.session.map(|session| session.to_string()).unwrap_or_default(),
+            auth_time: known.map_or(0, |known| known.auth_time.as_unix()),
+            acr: known.and_then(|known| known.acr.as_deref()).unwrap_or_default().to_owned(),
         }
     }
 
     /// How long a caller may keep an answer.
-    fn cache_ttl(&self, decision: &Decision<'_>, standing: &Standing) -> Option<prost_types::Duration> {
+    fn cache_ttl(
+        &self,
+        request: &api::CheckScopesRequest,
+        decision: &Decision<'_>,
+        standing: &Standing,
+    ) -> Option<prost_types::Duration> {
         let bound = standing.active.as_ref().is_some_and(|active| active.variant().confirmation().is_some());
         let ttl = match decision {
             // A proof is for one request.
             Decision::InvalidProof(_) => Duration::ZERO,
-            Decision::Allowed if bound => Duration::ZERO,
+            // What was recent enough is not so for long.
+            Decision::Allowed if bound || request.max_age.is_some() => Duration::ZERO,
             Decision::Allowed => self.service.settings.answer_ttl,
-            Decision::InactiveToken | Decision::InsufficientScope { .. } | Decision::InvalidAudience => REFUSAL_TTL,
+            Decision::InactiveToken
+            | Decision::InsufficientScope { .. }
+            | Decision::InsufficientUserAuthentication { .. }
+            | Decision::InvalidAudience => REFUSAL_TTL,
         };
         Some(ttl).filter(|ttl| !ttl.is_zero()).and_then(|ttl| ttl.try_into().ok())
     }
@@ -153,7 +168,11 @@ fn requirement(request: &api::CheckScopesRequest) -> Result<Requirement<'_>, Sta
         api::Match::Unspecified | api::Match::All => Match::All,
         api::Match::Any => Match::Any,
     };
-    Requirement::new(&request.required_scopes, matching, &request.required_audiences).map_err(status::malformed_scope)
+    let authentication =
+        AuthenticationRequirement::new(&request.acr_values, request.max_age).map_err(status::malformed_acr)?;
+    Requirement::new(&request.required_scopes, matching, &request.required_audiences)
+        .map(|requirement| requirement.with_authentication(authentication))
+        .map_err(status::malformed_scope)
 }
 
 fn shown(proof: &api::Proof) -> Shown<'_> {

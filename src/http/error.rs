@@ -58,7 +58,8 @@ fn refused(error: &OAuthError) -> Response {
         | OAuthError::RequestUriNotSupported
         | OAuthError::RegistrationNotSupported
         | OAuthError::LoginRequired
-        | OAuthError::ConsentRequired => StatusCode::BAD_REQUEST,
+        | OAuthError::ConsentRequired
+        | OAuthError::UnmetAuthenticationRequirements => StatusCode::BAD_REQUEST,
     };
     let mut response = (status, json(error.code(), &error.to_string())).into_response();
     if status == StatusCode::UNAUTHORIZED {

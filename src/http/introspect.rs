@@ -24,7 +24,7 @@ pub(super) async fn introspect(
     Ok((no_store(), Json(body)).into_response())
 }
 
-/// The members of RFC 7662 §2.2.
+/// The members of RFC 7662 §2.2 and RFC 9470 §6.2.
 fn describe(active: &ActiveToken, issuer: &str) -> Value {
     let mut body = json!({
         "active": true,
@@ -40,6 +40,12 @@ fn describe(active: &ActiveToken, issuer: &str) -> Value {
     // A machine has none.
     if !active.facts.username.is_empty() {
         body["username"] = (*active.facts.username).into();
+    }
+    if let Some(known) = &active.facts.authentication {
+        body["auth_time"] = known.auth_time.as_unix().into();
+        if let Some(acr) = &known.acr {
+            body["acr"] = (**acr).into();
+        }
     }
     if !active.variant().resources().is_empty() {
         body["aud"] = json!(active.variant().resources());

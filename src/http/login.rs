@@ -17,9 +17,13 @@ pub(super) async fn show(State(service): State<Context>, uri: Uri) -> Response {
     login_page(&service, parameters.get("request"), None).await
 }
 
-pub(super) async fn sign_in(State(service): State<Context>, PageForm(form): PageForm) -> Response {
+pub(super) async fn sign_in(
+    State(service): State<Context>,
+    cookie: SessionCookie,
+    PageForm(form): PageForm,
+) -> Response {
     let (username, password) = (form.get("username").unwrap_or_default(), form.get("password").unwrap_or_default());
-    match service.sign_in(username, password).await {
+    match service.sign_in(username, password, cookie.value()).await {
         Ok(Some(signed_in)) => {
             let request = form.get("request").unwrap_or_default();
             let cookie = SessionCookie::of(&service.settings, &signed_in);

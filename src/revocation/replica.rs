@@ -473,6 +473,7 @@ mod tests {
             subject: SubjectId::new("subject"),
             username: "ann".into(),
             session: Some(SessionId::from_bytes([5; 16])),
+            authentication: None,
             variants: Box::default(),
             generation: 0,
             created_seq,

@@ -16,8 +16,8 @@ use crate::domain::authorization::{
 };
 use crate::domain::client::Client;
 use crate::domain::error::{AccessDenied, Failure, InvalidRequest, OAuthError, Unavailable};
-use crate::domain::grant::{Confirmation, Restriction, SessionId, SubjectId, Variant};
-use crate::domain::openid::{Authentication, OPENID, Prompt};
+use crate::domain::grant::{Confirmation, Restriction, SubjectId, Variant};
+use crate::domain::openid::{Authentication, Prompt};
 use crate::domain::parameters::Parameters;
 use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
@@ -232,7 +232,6 @@ impl Service {
     ) -> Result<Option<AuthorizationResponse>, Unavailable> {
         self.can_sign()?;
         let now = self.effects.now();
-        let openid = self.settings.openid.is_some() && scopes.contains(OPENID);
         let confirmation = request.key.map(|key| Confirmation::Jkt(key.as_str().into()));
         let inserted = self
             .store
@@ -240,13 +239,13 @@ impl Service {
                 id,
                 client: request.client,
                 subject: session.session.subject,
-                session: SessionId::of(&session.id),
+                session: session.session.id,
                 variant: Variant::new(scopes, Restriction { resources: request.resources, confirmation }),
                 redirect_uri_parameter: request.redirect_uri_parameter,
                 challenge: request.challenge,
                 now,
                 expires_at: now.plus(self.settings.lifetimes.code),
-                authentication: openid.then(|| Authentication::new(&request.sign_in, session.session.created_at)),
+                authentication: Some(Authentication::new(&request.sign_in, session.session.created_at)),
             })
             .await;
         match inserted {

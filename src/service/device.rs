@@ -12,7 +12,8 @@ use crate::domain::authorization::{Fatal, requested_scopes};
 use crate::domain::client::{Client, GrantType};
 use crate::domain::dpop::Thumbprint;
 use crate::domain::error::{AccessDenied, Failure, InvalidGrant, InvalidRequest, OAuthError, Unavailable};
-use crate::domain::grant::{Confirmation, GrantState, Restriction, SessionId, Variant};
+use crate::domain::grant::{Confirmation, GrantState, Restriction, Variant};
+use crate::domain::openid::{Authentication, SignInRequest};
 use crate::domain::parameters::Parameters;
 use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
@@ -138,6 +139,8 @@ impl Service {
             DeviceState::Hasty => Err(OAuthError::SlowDown.into()),
             DeviceState::Denied => Err(AccessDenied::ByUser.into()),
             DeviceState::Approved => {
+                // Before anything is used up.
+                let signer = self.id_token_signer(client).await?;
                 // What the grant says does not change before it is redeemed.
                 let pending = self.store.grant(code.grant).await?.filter(|grant| grant.state == GrantState::Pending);
                 let pending = pending.filter(|grant| grant.client == client.id).ok_or(InvalidGrant::DeviceCode)?;
@@ -154,7 +157,8 @@ impl Service {
                     times: self.times(client, now),
                 };
                 let grant = self.store.redeem(redemption).await?.ok_or(InvalidGrant::DeviceCode)?;
-                self.tokens_of(client, &grant).ok_or(InvalidGrant::DeviceCode.into())
+                let tokens = self.tokens_of(client, &grant).ok_or(InvalidGrant::DeviceCode)?;
+                self.with_id_token(tokens, &grant, signer, grant.authentication.clone(), now).await
             }
         }
     }
@@ -220,7 +224,8 @@ impl Service {
         let approval = DeviceApproval {
             id: request.id,
             subject: session.session.subject.clone(),
-            session: SessionId::of(&session.id),
+            session: session.session.id,
+            authentication: Authentication::new(&SignInRequest::default(), session.session.created_at),
             variant: request.variant.with_scopes(kept),
             now,
         };

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::Service;
 use super::possession::Shown;
 use crate::domain::client::{Client, Introspects};
-use crate::domain::decision::{Decision, Requirement};
+use crate::domain::decision::{Decision, Held, Requirement};
 use crate::domain::error::{Failure, InvalidClient, OAuthError, Unavailable};
 use crate::domain::grant::{GrantFacts, GrantState, Variant};
+use crate::domain::openid::Authentication;
 use crate::domain::parameters::Parameters;
 use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
@@ -38,6 +39,13 @@ impl ActiveToken {
     pub fn variant(&self) -> &Variant {
         // A token is not active unless its facts know its variant.
         &self.facts.variants[usize::from(self.token.variant)]
+    }
+
+    /// What is decided about.
+    pub fn held(&self) -> Held<'_> {
+        let variant = self.variant();
+        let authentication = self.facts.authentication.as_ref();
+        Held { scopes: &variant.scopes, audiences: variant.resources(), authentication }
     }
 
     /// `token_type` (RFC 7662 §2.2).
@@ -84,7 +92,7 @@ impl Service {
         };
         let decision = match &standing.active {
             Some(active) => match self.missing_possession(text, active, shown, now).await? {
-                None => requirement.decide(active.scopes(), active.variant().resources(), &self.settings.implications),
+                None => requirement.decide(&active.held(), &self.settings.implications, now),
                 Some(cause) => Decision::InvalidProof(cause),
             },
             None => Decision::InactiveToken,
@@ -174,6 +182,7 @@ impl Service {
                         subject: grant.subject,
                         username: grant.username.into(),
                         session: grant.session,
+                        authentication: grant.authentication.as_ref().map(Authentication::of_user),
                         variants: grant.variants.into(),
                         generation: grant.generation,
                         created_seq: 0,

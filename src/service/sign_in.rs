@@ -9,7 +9,7 @@ use super::accounts::MAX_PASSWORD_LENGTH;
 use crate::domain::error::Unavailable;
 use crate::domain::parameters::Parameters;
 use crate::domain::secret::{RandomSecret, SecretHash};
-use crate::store::Session;
+use crate::store::{NewSession, Session};
 
 /// The parameter by which an authorization request tells that the session was opened for it. It comes last.
 const PROOF: &str = "&scopegate_signed_in=";
@@ -32,8 +32,14 @@ pub struct BrowserSession {
 }
 
 impl Service {
-    /// `None` for an unknown or disabled account and for a wrong password: the same answer after the same time.
-    pub async fn sign_in(&self, username: &str, password: &str) -> Result<Option<SignedIn>, Unavailable> {
+    /// `None` for an unknown or disabled account and for a wrong password: the same answer after the same time. `present` is the
+    /// cookie that the browser had.
+    pub async fn sign_in(
+        &self,
+        username: &str,
+        password: &str,
+        present: Option<&str>,
+    ) -> Result<Option<SignedIn>, Unavailable> {
         if password.len() > MAX_PASSWORD_LENGTH {
             return Ok(None);
         }
@@ -45,7 +51,14 @@ impl Service {
         let Some(account) = account else { return Ok(None) };
         let (now, cookie) = (self.effects.now(), self.effects.secret());
         let max_age = self.settings.session_lifetime;
-        let inserted = self.store.insert_session(cookie.hash(), account.subject, now, now.plus(max_age)).await?;
+        let session = NewSession {
+            id: cookie.hash(),
+            subject: account.subject,
+            replaces: present.map(SecretHash::of),
+            now,
+            expires_at: now.plus(max_age),
+        };
+        let inserted = self.store.insert_session(session).await?;
         Ok(inserted.then_some(SignedIn { cookie, max_age }))
     }
 
@@ -57,9 +70,10 @@ impl Service {
         Ok(session.map(|session| BrowserSession { id, session }))
     }
 
+    /// The clients that the user signed in to are told by those that deliver ([`Self::deliver_logouts_for_ever`]).
     pub async fn sign_out(&self, cookie: Option<&str>) -> Result<(), Unavailable> {
         match cookie {
-            Some(cookie) => self.store.delete_session(SecretHash::of(cookie)).await,
+            Some(cookie) => self.store.delete_session(SecretHash::of(cookie), self.effects.now()).await,
             None => Ok(()),
         }
     }

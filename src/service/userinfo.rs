@@ -53,6 +53,10 @@ impl Service {
         let (Decision::Allowed, Some(active)) = (&decision, standing.active) else {
             return Err(challenged(refusal.unwrap_or(bearer(ChallengeError::InvalidToken))));
         };
+        // A machine is no user to tell of, whatever its scopes imply.
+        if active.facts.username.is_empty() {
+            return Err(challenged(bearer(ChallengeError::InvalidToken)));
+        }
         // A resource must not learn with the token that it gets what is meant for the client.
         if !active.variant().resources().is_empty() {
             return Err(challenged(bearer(ChallengeError::InvalidAudience)));

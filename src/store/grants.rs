@@ -77,7 +77,7 @@ pub struct NewGrant {
     pub now: Timestamp,
     /// When its code will end, and with it the grant.
     pub expires_at: Timestamp,
-    /// How the user signed in, for OpenID Connect.
+    /// How the user signed in.
     pub authentication: Option<Authentication>,
 }
 
@@ -296,7 +296,7 @@ impl Store {
         let reader = self.reader.clone();
         self.run("read the facts of a grant", async move {
             let row: Option<FactsRow> = on_engine!(&reader, on => sqlx::query_as(concat!(
-                "SELECT h.head AS as_of, g.client_id, g.subject_id, s.name AS username, g.session_id, g.variants, \
+                "SELECT h.head AS as_of, g.client_id, g.subject_id, s.name AS username, g.session_id, g.authentication, g.variants, \
                  CAST(CASE WHEN g.state = 'active' AND ",
                 parties_alive!(),
                 " THEN 1 ELSE 0 END AS BIGINT) AS alive, g.generation, g.created_seq \

@@ -75,6 +75,8 @@ pub enum Prunable {
     Proofs,
     /// Client assertions that have expired.
     Assertions,
+    /// What clients were to be told of ended sessions, when they need not be told any more.
+    LogoutNotices,
     /// Clients that registered themselves and were not used in time. One that has a grant stays as long as that.
     UnusedClients,
     /// Clients whose document was read two hours ago and that have no grant. It would be read again. Disabled ones stay, so that they
@@ -86,7 +88,7 @@ pub enum Prunable {
 
 impl Prunable {
     /// Sets and clients come last: they wait for the grants to go.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ExpiredGrants,
         Self::RevokedGrants,
         Self::Sessions,
@@ -99,6 +101,7 @@ impl Prunable {
         Self::SigningKeys,
         Self::Sets,
         Self::Assertions,
+        Self::LogoutNotices,
         Self::UnusedClients,
         Self::UnusedDocuments,
         Self::DeletedClients,
@@ -119,6 +122,7 @@ impl Prunable {
             Self::Proofs => "dpop_proofs",
             Self::Assertions => "used_assertions",
             Self::UnusedClients | Self::UnusedDocuments | Self::DeletedClients => "clients",
+            Self::LogoutNotices => "logout_notices",
         }
     }
 
@@ -183,6 +187,9 @@ impl Prunable {
                 now - HOUR,
             ),
             Self::Assertions => (delete!("used_assertions", "key", "expires_at", "expires_at <= $1"), now - HOUR),
+            Self::LogoutNotices => {
+                (delete!("logout_notices", "client_id, subject_id, session_id", "expires_at", "expires_at <= $1"), now)
+            }
             // Its use makes the time NULL, so one that is used meanwhile is not what was found. Whoever grants it something
             // meanwhile holds its row: then the foreign key refuses, and the next turn finds the grant.
             Self::UnusedClients => (

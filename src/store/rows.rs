@@ -10,6 +10,7 @@ use crate::domain::client::{
     AuthenticationMethod, Client, ClientMetadata, ClientType, Introspects, PreviousSecret, Registrar,
 };
 use crate::domain::grant::{Grant, GrantFacts, GrantState, Rotation, SessionId, SubjectId};
+use crate::domain::openid::Authentication;
 use crate::domain::secret::SecretHash;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::GrantId;
@@ -41,7 +42,7 @@ pub(super) fn lines<T: FromStr<Err: Display>>(text: &str) -> Result<Vec<T>, sqlx
 }
 
 /// A column that is empty where there is no value.
-fn optional<T: FromStr<Err: Display>>(text: &str) -> Result<Option<T>, sqlx::Error> {
+pub(super) fn optional<T: FromStr<Err: Display>>(text: &str) -> Result<Option<T>, sqlx::Error> {
     Some(text).filter(|text| !text.is_empty()).map(parse).transpose()
 }
 
@@ -163,11 +164,15 @@ impl TryFrom<GrantRow> for Grant {
             },
             generation: number(row.generation)?,
             created_at: Timestamp::from_unix(row.created_at),
-            authentication: match row.authentication.as_str() {
-                "" => None,
-                json => Some(serde_json::from_str(json).map_err(|error| corrupt(error.to_string()))?),
-            },
+            authentication: authentication(&row.authentication)?,
         })
+    }
+}
+
+fn authentication(json: &str) -> Result<Option<Authentication>, sqlx::Error> {
+    match json {
+        "" => Ok(None),
+        json => serde_json::from_str(json).map(Some).map_err(|error| corrupt(error.to_string())),
     }
 }
 
@@ -178,6 +183,7 @@ pub(super) struct FactsRow {
     subject_id: String,
     username: String,
     session_id: String,
+    authentication: String,
     variants: String,
     /// 1 when the grant is active and neither its client nor its subject was revoked since it was created.
     alive: i64,
@@ -194,6 +200,7 @@ impl TryFrom<FactsRow> for GrantFacts {
             subject: SubjectId::new(row.subject_id),
             username: row.username.into(),
             session: optional::<SessionId>(&row.session_id)?,
+            authentication: authentication(&row.authentication)?.as_ref().map(Authentication::of_user),
             variants: lines(&row.variants)?.into(),
             generation: if row.alive == 1 { number(row.generation)? } else { Self::REVOKED },
             created_seq: number(row.created_seq)?,

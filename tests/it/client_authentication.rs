@@ -180,7 +180,7 @@ async fn a_client_that_signs_gets_tokens_asks_about_them_and_revokes_them() {
 }
 
 #[tokio::test]
-async fn t22_an_assertion_that_is_not_right_is_no_authentication() {
+async fn t22_rg50_an_assertion_that_is_not_right_is_no_authentication() {
     let sidecar = Sidecar::start().await;
     let signer = Signer::new(&sidecar, Key::p256(), "ES256").await;
     let (now, header) = (signer.now(), json!({ "alg": "ES256" }));

@@ -130,6 +130,11 @@ async fn dev_needs_nothing_and_the_verbs_work_beside_it() {
     let url = format!("http://{grpc}");
     let allowed = json(here, &["token", "check", access, "--scope", "orders:read", "--endpoint", &url]);
     assert_eq!(allowed["decision"], "ALLOWED");
+    let recent = ["token", "check", access, "--acr", "1", "--max-age", "3600", "--endpoint", grpc];
+    assert_eq!(json(here, &recent)["decision"], "ALLOWED");
+    let output = run(here, &["token", "check", access, "--acr", "2", "--endpoint", grpc]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("INSUFFICIENT_USER_AUTHENTICATION"));
     let output = run(here, &["token", "check", access, "--scope", "other", "--endpoint", grpc]);
     assert_eq!(output.status.code(), Some(1), "the answer is no");
     assert!(String::from_utf8(output.stdout).unwrap().contains("INSUFFICIENT_SCOPE"));
@@ -352,6 +357,31 @@ fn c15_clients_and_accounts_are_managed_on_the_database() {
     let accounts = json(here, &[&["account", "list"], &config[..]].concat());
     assert_eq!((&accounts[0]["username"], &accounts[0]["disabled"]), (&"ann".into(), &true.into()));
     fails(here, &[&["account", "create", "x"], &config[..]].concat(), 2, "--password-stdin");
+}
+
+#[test]
+fn a_client_is_told_of_logouts_where_its_operator_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let config = format!("issuer = 'https://a.example'\n[keys]\nsecret = '{SECRET}'\n");
+    std::fs::write(here.join("c.toml"), config).unwrap();
+    let run = |arguments: &[&str]| json(here, &[&["client"], arguments, &["--config", "c.toml"]].concat());
+    let created = run(&["create", "--name", "Shop", "--backchannel-logout-uri", "https://shop.example/"]);
+    assert_eq!(created["backchannel_logout_uri"], "https://shop.example/");
+    assert_eq!(created.get("backchannel_logout_session_required"), None);
+    let id = created["client_id"].as_str().unwrap();
+    run(&["update", id, "--access-token-lifetime", "60"]);
+    let required = run(&["update", id, "--backchannel-logout-session-required"]);
+    assert_eq!(required["backchannel_logout_uri"], "https://shop.example/");
+    assert_eq!(required["backchannel_logout_session_required"], true);
+    let moved = run(&["update", id, "--backchannel-logout-uri", "https://shop.example/logout"]);
+    assert_eq!(moved["backchannel_logout_uri"], "https://shop.example/logout");
+    let ended = run(&["update", id, "--no-backchannel-logout"]);
+    assert_eq!(ended.get("backchannel_logout_uri"), None);
+    assert_eq!(ended.get("backchannel_logout_session_required"), None);
+    assert_eq!(ended["access_token_lifetime"], 60);
+    let wrong = ["client", "update", id, "--backchannel-logout-uri", "https://u:p@shop.example/"];
+    fails(here, &wrong, 2, "this is an https URL");
 }
 
 #[test]

@@ -189,6 +189,11 @@ impl Sidecar {
         self.service.update_client(client.id.parse().unwrap(), changes).await.unwrap();
     }
 
+    /// What its clock says, in Unix seconds.
+    pub fn now(&self) -> i64 {
+        self.clock.now().as_unix()
+    }
+
     pub fn http(&self) -> Http {
         Http::new(&format!("http://{}", self.addresses.http))
     }
@@ -298,7 +303,8 @@ impl Sidecar {
         line.map_or(0, |value| value.parse().unwrap())
     }
 
-    /// Operations on the database that requests caused: all but following the revocation log and pruning.
+    /// Operations on the database that requests caused: all but following the revocation log, pruning and looking for clients to tell of
+    /// a logout.
     pub async fn store_operations(&self) -> u64 {
         let text = Http::new(&format!("http://{}", self.addresses.ops)).get("/metrics").await.body;
         text.lines()
@@ -306,6 +312,7 @@ impl Sidecar {
                 line.starts_with("scopegate_store_operations_total{")
                     && !line.contains("follow the revocation log")
                     && !line.contains("prune")
+                    && !line.contains("to tell of a logout")
             })
             .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
             .sum()

@@ -4,6 +4,7 @@
 mod harness;
 
 mod authorize;
+mod backchannel_logout;
 mod batch_revoke;
 mod certificates;
 mod check_scopes;
@@ -44,6 +45,7 @@ mod revoke;
 mod server;
 mod several;
 mod standards;
+mod step_up;
 mod token;
 mod token_exchange;
 mod watch;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Runs, TestRunner};
 use scopegate::domain::client::{ClientMetadata, Introspects};
-use scopegate::domain::decision::{Decision, Match, Requirement};
+use scopegate::domain::decision::{Decision, Held, Match, Requirement};
 use scopegate::domain::grant::{GrantFacts, SessionId, SubjectId};
 use scopegate::domain::pkce::CodeVerifier;
 use scopegate::domain::revocation::Target;
@@ -141,7 +141,8 @@ fn a_cached_decision_is_the_uncached_one_and_the_one_that_the_rules_give() {
                 && !case.revoked
                 && (case.lifetime == 0 || case.age < i64::from(case.lifetime));
             let expected = if alive {
-                requirement.decide(&scopes, &[], &config.scopes.implications)
+                let held = Held { scopes: &scopes, audiences: &[], authentication: None };
+                requirement.decide(&held, &config.scopes.implications, now)
             } else {
                 Decision::InactiveToken
             };

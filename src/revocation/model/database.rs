@@ -70,6 +70,7 @@ impl From<Facts> for GrantFacts {
             subject: SubjectId::new(""),
             username: "".into(),
             session: None,
+            authentication: None,
             variants: Box::default(),
             generation: if facts.alive { 0 } else { Self::REVOKED },
             created_seq: facts.created_seq,
