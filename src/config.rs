@@ -2,6 +2,7 @@
 //!
 //! The documentation of each field is the reference; `scopegate config show` prints the effective values.
 
+mod jwt;
 mod layers;
 mod listen;
 mod registration;
@@ -14,6 +15,7 @@ use http::HeaderName;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub use self::jwt::Jwt;
 pub use self::layers::{ConfigError, Environment, Layers};
 pub use self::listen::{ListenAddress, ListenAddresses};
 pub use self::registration::{Registration, RegistrationMode};
@@ -52,6 +54,7 @@ pub struct Config {
     pub tokens: Tokens,
     pub keys: Keys,
     pub openid: OpenIdConnect,
+    pub jwt: Jwt,
     pub login: Login,
     pub scopes: Scopes,
     pub resources: Resources,
@@ -157,7 +160,7 @@ pub struct Keys {
     pub secret: Secret,
     /// The key id that tokens signed with it carry: 0 to 15.
     pub secret_id: u8,
-    /// How ID tokens are signed: `RS256`, `ES256` or `EdDSA`. The keys for it are made, published and replaced by themselves.
+    /// How ID tokens, and whatever else others verify, are signed: `RS256`, `ES256` or `EdDSA`. The keys for it are made, published and replaced by themselves.
     pub signing_algorithm: SigningAlgorithm,
     /// Earlier secrets that still verify, and open the signing keys that were stored under them.
     pub previous: Vec<PreviousKey>,
@@ -167,8 +170,8 @@ pub struct Keys {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OpenIdConnect {
-    /// Whether requests with the scope `openid` get ID tokens, and `/userinfo`, `/jwks` and `/logout` are there. Where not,
-    /// `openid` is a scope like any other.
+    /// Whether requests with the scope `openid` get ID tokens, and `/userinfo` and `/logout` are there. Where not, `openid` is a scope
+    /// like any other.
     pub enabled: bool,
     /// Of an ID token, in seconds; a day at most.
     pub id_token_lifetime: u32,
@@ -304,6 +307,7 @@ impl Default for Config {
             tokens: Tokens::default(),
             keys: Keys::default(),
             openid: OpenIdConnect::default(),
+            jwt: Jwt::default(),
             login: Login::default(),
             scopes: Scopes::default(),
             resources: Resources::default(),
@@ -471,6 +475,7 @@ impl Config {
                 "this is no absolute URI without a fragment (RFC 8707 section 2)",
             );
         }
+        self.jwt.validate()?;
         self.registration.validate(&self.scopes)?;
         self.token_keys().map(drop)
     }
@@ -551,6 +556,8 @@ impl Config {
             self.issuer.trim_end_matches('/').to_owned()
         };
         Settings {
+            jwt_access_tokens: self.jwt.access_tokens(&issuer),
+            signs_introspection: self.jwt.introspection_responses,
             issuer,
             lifetimes: Lifetimes {
                 code: self.tokens.code_lifetime,

@@ -10,6 +10,7 @@ pub mod clients;
 pub mod device;
 pub mod discovery;
 pub mod introspection;
+pub mod jwt_access_tokens;
 pub mod logout;
 pub mod openid;
 pub mod passwords;
@@ -21,6 +22,7 @@ pub mod registration;
 mod registration_rate;
 pub mod revocation;
 pub mod sign_in;
+mod signed_introspection;
 pub mod signing_keys;
 pub mod token_endpoint;
 mod token_exchange;
@@ -33,6 +35,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::jwt_access_tokens::JwtAccessTokens;
 use self::passwords::Passwords;
 use self::possession::ClientCertificates;
 use self::pruning::PruningMetrics;
@@ -72,6 +75,10 @@ pub struct Settings {
     pub registration: RegistrationPolicy,
     /// `None`: OpenID Connect is not offered, and `openid` is a scope like any other.
     pub openid: Option<OpenId>,
+    /// `None`: every access token is opaque.
+    pub jwt_access_tokens: Option<JwtAccessTokens>,
+    /// Whether introspection answers are signed for those who ask for it (RFC 9701).
+    pub signs_introspection: bool,
 }
 
 /// How OpenID Connect is offered.
@@ -85,6 +92,11 @@ impl Settings {
     /// Cookies are `Secure` and `__Host-` exactly when people come over https.
     pub fn is_https(&self) -> bool {
         self.issuer.starts_with("https://")
+    }
+
+    /// Whether anything is signed that others verify.
+    pub fn signs(&self) -> bool {
+        self.openid.is_some() || self.jwt_access_tokens.is_some() || self.signs_introspection
     }
 }
 

@@ -13,6 +13,7 @@ use crate::domain::client::{
     Registrar,
 };
 use crate::domain::client_keys::ClientKeys;
+use crate::domain::jwt_access_token::AccessTokenFormat;
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::scope::{Scope, ScopeSet};
 use crate::domain::secret::RandomSecret;
@@ -151,6 +152,9 @@ struct Policy {
     /// Whether a refresh replaces the refresh token; a public client's is always replaced [default: rotate]
     #[arg(long, value_name = "rotate|keep")]
     refresh_token_rotation: Option<RefreshTokenRotation>,
+    /// How its access tokens are written; `jwt` is RFC 9068, and lives a day at most [default: opaque]
+    #[arg(long, value_name = "opaque|jwt")]
+    access_token_format: Option<AccessTokenFormat>,
 }
 
 impl Policy {
@@ -160,6 +164,7 @@ impl Policy {
             || self.refresh_token_idle_lifetime.is_some()
             || self.refresh_token_absolute_lifetime.is_some()
             || self.refresh_token_rotation.is_some()
+            || self.access_token_format.is_some()
     }
 
     /// What is not given stays.
@@ -180,6 +185,9 @@ impl Policy {
         }
         if let Some(rotation) = self.refresh_token_rotation {
             metadata.refresh_token_rotation = rotation;
+        }
+        if let Some(format) = self.access_token_format {
+            metadata.access_token_format = format;
         }
         metadata
     }
@@ -207,6 +215,7 @@ struct ClientDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token_absolute_lifetime: Option<u32>,
     refresh_token_rotation: &'static str,
+    access_token_format: &'static str,
     token_endpoint_auth_method: &'static str,
     disabled: bool,
     resource_server: bool,
@@ -234,6 +243,7 @@ impl<'a> ClientDocument<'a> {
             refresh_token_idle_lifetime: client.metadata.refresh_token_idle_lifetime,
             refresh_token_absolute_lifetime: client.metadata.refresh_token_absolute_lifetime,
             refresh_token_rotation: client.rotation().as_str(),
+            access_token_format: client.metadata.access_token_format.as_str(),
             token_endpoint_auth_method: client.authentication_method().as_str(),
             disabled: client.disabled_at.is_some(),
             resource_server: client.introspects == Introspects::Any,
@@ -258,6 +268,7 @@ impl<'a> ClientDocument<'a> {
             ("refresh_token_idle_lifetime", &lifetime(self.refresh_token_idle_lifetime)),
             ("refresh_token_absolute_lifetime", &lifetime(self.refresh_token_absolute_lifetime)),
             ("refresh_token_rotation", &self.refresh_token_rotation),
+            ("access_token_format", &self.access_token_format),
             ("token_endpoint_auth_method", &self.token_endpoint_auth_method),
             ("disabled", &self.disabled),
             ("resource_server", &self.resource_server),

@@ -26,6 +26,8 @@ pub struct Registration {
     pub max_clients: u32,
     /// One that gets no token for so long after its registration is deleted, in seconds.
     pub unused_lifetime: u32,
+    /// Whether they may say that their access tokens are JSON Web Tokens (`access_token_format`). Operators may in any case.
+    pub jwt_access_tokens: bool,
 }
 
 /// Who may register a client.
@@ -46,6 +48,7 @@ impl Default for Registration {
             per_hour: 20,
             max_clients: 1_000,
             unused_lifetime: 86_400,
+            jwt_access_tokens: false,
         }
     }
 }
@@ -98,6 +101,7 @@ impl Registration {
             scopes: names.join(" ").parse::<ScopeSet>().unwrap_or_default(),
             max_clients: self.max_clients,
             unused_lifetime: self.unused_lifetime,
+            jwt_access_tokens: self.jwt_access_tokens,
         }
     }
 }

@@ -141,6 +141,7 @@ impl Service {
                 // What the grant says does not change before it is redeemed.
                 let pending = self.store.grant(code.grant).await?.filter(|grant| grant.state == GrantState::Pending);
                 let pending = pending.filter(|grant| grant.client == client.id).ok_or(InvalidGrant::DeviceCode)?;
+                let signer = self.access_token_signer(client).await?;
                 let key = self.claim_key(key).await?;
                 let FirstVariants { variant, variants } = self.first_variants(client, &pending, key, form)?;
                 let redemption = Redemption {
@@ -154,7 +155,8 @@ impl Service {
                     times: self.times(client, now),
                 };
                 let grant = self.store.redeem(redemption).await?.ok_or(InvalidGrant::DeviceCode)?;
-                self.tokens_of(client, &grant).ok_or(InvalidGrant::DeviceCode.into())
+                let tokens = self.tokens_of(client, &grant).ok_or(InvalidGrant::DeviceCode)?;
+                Ok(self.in_format(tokens, &grant, signer.as_ref()).await?)
             }
         }
     }

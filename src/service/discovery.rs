@@ -45,6 +45,11 @@ pub struct Metadata<'a> {
     /// RFC 9728 §4.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     protected_resources: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwks_uri: Option<String>,
+    /// RFC 9701 §7.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    introspection_signing_alg_values_supported: Option<[&'static str; 1]>,
     #[serde(flatten)]
     openid: Option<OpenIdMetadata>,
 }
@@ -52,7 +57,6 @@ pub struct Metadata<'a> {
 /// What OpenID Connect adds (Discovery §3, RP-Initiated Logout §2.1).
 #[derive(Serialize)]
 struct OpenIdMetadata {
-    jwks_uri: String,
     userinfo_endpoint: String,
     end_session_endpoint: String,
     subject_types_supported: [&'static str; 1],
@@ -100,6 +104,11 @@ impl Service {
             dpop_signing_alg_values_supported: ALGORITHMS,
             tls_client_certificate_bound_access_tokens: self.settings.client_certificates.is_some(),
             protected_resources: self.settings.resources.iter().map(|(resource, _)| resource).collect(),
+            jwks_uri: self.settings.signs().then(|| format!("{issuer}/jwks")),
+            introspection_signing_alg_values_supported: self
+                .settings
+                .signs_introspection
+                .then(|| [self.signing_keys.algorithm().name()]),
             openid: self.settings.openid.is_some().then(|| self.openid_metadata()),
         }
     }
@@ -115,7 +124,6 @@ impl Service {
     fn openid_metadata(&self) -> OpenIdMetadata {
         let issuer = &self.settings.issuer;
         OpenIdMetadata {
-            jwks_uri: format!("{issuer}/jwks"),
             userinfo_endpoint: format!("{issuer}/userinfo"),
             end_session_endpoint: format!("{issuer}/logout"),
             subject_types_supported: ["public"],
