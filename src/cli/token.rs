@@ -10,6 +10,7 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
 
 use super::{CliError, Output, OutputFormat, StatusError, output};
+use crate::domain::jwt::MAX_LENGTH;
 use crate::proto::scopegate::v1 as api;
 use crate::proto::scopegate::v1::token_service_client::TokenServiceClient;
 
@@ -127,7 +128,7 @@ impl Common {
             return Ok(self.token.clone());
         }
         let mut text = String::new();
-        std::io::stdin().take(4_096).read_to_string(&mut text)?;
+        std::io::stdin().take(2 * MAX_LENGTH as u64).read_to_string(&mut text)?;
         Ok(text.trim().to_owned())
     }
 }

@@ -400,11 +400,16 @@ mod tests {
         }
     }
 
+    /// The vector was computed as those above.
     #[test]
     fn d6_a_pointer_is_no_token_and_a_token_no_pointer() {
         let keys = keys();
         let token = token(TokenKind::AccessToken);
         let pointer = keys.seal_pointer(&token);
+        assert_eq!(
+            pointer.expose(),
+            "sg_jt_EwIwMTIzNDU2Nzg5YWJjZGVmAAAABQAAAAkAZVPxAAAAAlh8zdOLisxCkKlCoThWgsUx2xk2sA"
+        );
         assert_eq!(keys.open_pointer(pointer.expose()), Some(Signed { token, key: KeyId(3) }));
         assert_eq!(keys.open(pointer.expose()), None);
         for kind in TokenKind::ALL {

@@ -285,6 +285,18 @@ fn c15_clients_and_accounts_are_managed_on_the_database() {
         (reset.get("access_token_lifetime"), &reset["refresh_token_rotation"], &reset["grant_types"]),
         (None, &"keep".into(), &machine["grant_types"])
     );
+    let format =
+        |format: &str| json(here, &[&["client", "update", id, "--access-token-format", format], &config[..]].concat());
+    assert_eq!(shown["access_token_format"], "opaque");
+    assert_eq!(
+        (&format("jwt")["access_token_format"], &format("opaque")["access_token_format"]),
+        (&"jwt".into(), &"opaque".into())
+    );
+    let jwts = ["client", "create", "--name", "Jwts", "--access-token-format", "jwt"];
+    let made = json(here, &[&jwts, &config[..]].concat());
+    assert_eq!(made["access_token_format"], "jwt");
+    ok(here, &[&["client", "delete", made["client_id"].as_str().unwrap()], &config[..]].concat());
+    fails(here, &["client", "create", "--name", "X", "--access-token-format", "jwe"], 2, "opaque or jwt");
     let public_machine = ["client", "create", "--name", "X", "--public", "--grant-type", "client_credentials"];
     fails(here, &[&public_machine, &config[..]].concat(), 1, "anybody could pose as it");
     fails(here, &["client", "create", "--name", "X", "--grant-type", "password"], 2, "a grant type is");
