@@ -224,7 +224,7 @@ mod tests {
         let resources: Vec<&str> = vec![&resource; 7];
         let long = variant(&"s".repeat(256), &resources);
         assert!(holds(&long));
-        assert!(!holds(&variant("a", &vec![resource.as_str(); 8])));
+        assert!(!holds(&variant("a", &[resource.as_str(); 8])));
         let (name, kid) = ("x".repeat(140), "k".repeat(43));
         let cnf = Confirmation::X5tS256(kid.clone().into());
         let pointer = keys().seal_pointer(&token());

@@ -161,13 +161,19 @@ impl SigningKeys {
 
     /// The key of this name, or that there is none now. This may read, so it is for what is known to be ours but for the signature.
     pub async fn present_key(&self, kid: &str) -> Result<Option<PublicKey>, Unavailable> {
-        if let Some(known) = self.known(kid) {
-            return Ok(known);
+        if let Some(key) = self.ring().key(kid) {
+            return Ok(Some(key));
+        }
+        if self.is_absent(kid) {
+            return Ok(None);
         }
         let _turn = self.turn.lock().await;
         // Whoever had the turn before may have looked for the same.
-        if let Some(known) = self.known(kid) {
-            return Ok(known);
+        if let Some(key) = self.ring().key(kid) {
+            return Ok(Some(key));
+        }
+        if self.is_absent(kid) {
+            return Ok(None);
         }
         let key = self.read().await?.key(kid);
         if key.is_none() {
@@ -178,12 +184,8 @@ impl SigningKeys {
         Ok(key)
     }
 
-    fn known(&self, kid: &str) -> Option<Option<PublicKey>> {
-        if let Some(key) = self.ring().key(kid) {
-            return Some(Some(key));
-        }
-        let absent = self.absent.read().unwrap_or_else(PoisonError::into_inner);
-        absent.iter().any(|absent| **absent == *kid).then_some(None)
+    fn is_absent(&self, kid: &str) -> bool {
+        self.absent.read().unwrap_or_else(PoisonError::into_inner).iter().any(|absent| **absent == *kid)
     }
 
     /// All keys, oldest first.

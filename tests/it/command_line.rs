@@ -285,18 +285,6 @@ fn c15_clients_and_accounts_are_managed_on_the_database() {
         (reset.get("access_token_lifetime"), &reset["refresh_token_rotation"], &reset["grant_types"]),
         (None, &"keep".into(), &machine["grant_types"])
     );
-    let format =
-        |format: &str| json(here, &[&["client", "update", id, "--access-token-format", format], &config[..]].concat());
-    assert_eq!(shown["access_token_format"], "opaque");
-    assert_eq!(
-        (&format("jwt")["access_token_format"], &format("opaque")["access_token_format"]),
-        (&"jwt".into(), &"opaque".into())
-    );
-    let jwts = ["client", "create", "--name", "Jwts", "--access-token-format", "jwt"];
-    let made = json(here, &[&jwts, &config[..]].concat());
-    assert_eq!(made["access_token_format"], "jwt");
-    ok(here, &[&["client", "delete", made["client_id"].as_str().unwrap()], &config[..]].concat());
-    fails(here, &["client", "create", "--name", "X", "--access-token-format", "jwe"], 2, "opaque or jwt");
     let public_machine = ["client", "create", "--name", "X", "--public", "--grant-type", "client_credentials"];
     fails(here, &[&public_machine, &config[..]].concat(), 1, "anybody could pose as it");
     fails(here, &["client", "create", "--name", "X", "--grant-type", "password"], 2, "a grant type is");
@@ -344,6 +332,28 @@ fn c15_clients_and_accounts_are_managed_on_the_database() {
     let accounts = json(here, &[&["account", "list"], &config[..]].concat());
     assert_eq!((&accounts[0]["username"], &accounts[0]["disabled"]), (&"ann".into(), &true.into()));
     fails(here, &[&["account", "create", "x"], &config[..]].concat(), 2, "--password-stdin");
+}
+
+#[test]
+fn an_operator_says_how_the_access_tokens_of_a_client_are_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let text = format!("[database]\nurl = 'sqlite:{}/x.db'\n[keys]\nsecret = '{SECRET}'\n", here.display());
+    std::fs::write(here.join("c.toml"), &text).unwrap();
+    let client = json(here, &["client", "create", "--name", "Shop", "--config", "c.toml"]);
+    assert_eq!(client["access_token_format"], "opaque");
+    let id = client["client_id"].as_str().unwrap();
+    for format in ["jwt", "opaque"] {
+        json(here, &["client", "update", id, "--access-token-format", format, "--config", "c.toml"]);
+        assert_eq!(json(here, &["client", "show", id, "--config", "c.toml"])["access_token_format"], format);
+    }
+    let jwts = ["client", "create", "--name", "Jwts", "--access-token-format", "jwt", "--config", "c.toml"];
+    assert_eq!(json(here, &jwts)["access_token_format"], "jwt");
+    fails(here, &["client", "create", "--name", "X", "--access-token-format", "jwe"], 2, "opaque or jwt");
+    std::fs::write(here.join("c.toml"), format!("{text}[jwt]\naccess_tokens = false\n")).unwrap();
+    fails(here, &jwts, 1, "jwt.access_tokens");
+    std::fs::write(here.join("c.toml"), format!("{text}[jwt]\ndefault_audience = 'api'\n")).unwrap();
+    fails(here, &["config", "check", "--config", "c.toml"], 78, "jwt.default_audience");
 }
 
 #[test]

@@ -220,6 +220,13 @@ struct Forgery {
     token: String,
 }
 
+/// An object with other members over it.
+fn with(value: &Value, other: &Value) -> Value {
+    let mut value = value.clone();
+    value.as_object_mut().unwrap().extend(other.as_object().unwrap().clone());
+    value
+}
+
 /// What one can make of a good token, and of keys of one's own.
 async fn forgeries(sidecar: &Sidecar, token: &str, tokens: &Value) -> Vec<Forgery> {
     let mut forgeries = Vec::new();
@@ -227,11 +234,6 @@ async fn forgeries(sidecar: &Sidecar, token: &str, tokens: &Value) -> Vec<Forger
     let (header, claims) = (part(token, 0), part(token, 1));
     let pieces: Vec<&str> = token.split('.').collect();
     let [encoded_header, encoded_claims, signature] = [pieces[0], pieces[1], pieces[2]];
-    let with = |value: &Value, other: Value| {
-        let mut value = value.clone();
-        value.as_object_mut().unwrap().extend(other.as_object().unwrap().clone());
-        value
-    };
 
     // Another signature.
     let mut flipped = BASE64_URL_SAFE_NO_PAD.decode(signature).unwrap();
@@ -268,7 +270,7 @@ async fn forgeries(sidecar: &Sidecar, token: &str, tokens: &Value) -> Vec<Forger
         json!({ "typ": null }),
     ] {
         let what = format!("header {other}");
-        let input = format!("{}.{encoded_claims}", encode(with(&header, other).to_string()));
+        let input = format!("{}.{encoded_claims}", encode(with(&header, &other).to_string()));
         add(&what, format!("{input}."));
         add(&what, format!("{input}.{signature}"));
         add(&what, format!("{input}.{}", encode(own.sign(input.as_bytes()).unwrap())));
@@ -276,7 +278,7 @@ async fn forgeries(sidecar: &Sidecar, token: &str, tokens: &Value) -> Vec<Forger
     // A public key is no secret to hash with.
     for secret in [published.to_string(), published["x"].as_str().unwrap().to_owned()] {
         for algorithm in ["HS256", "EdDSA"] {
-            let input = format!("{}.{encoded_claims}", encode(with(&header, json!({ "alg": algorithm })).to_string()));
+            let input = format!("{}.{encoded_claims}", encode(with(&header, &json!({ "alg": algorithm })).to_string()));
             let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), input.as_bytes());
             add("HMAC", format!("{input}.{}", encode(mac)));
         }
@@ -290,13 +292,11 @@ async fn forgeries(sidecar: &Sidecar, token: &str, tokens: &Value) -> Vec<Forger
         json!({ "sg_ptr": tokens["refresh_token"] }),
         json!({ "x": "x".repeat(9 << 10) }),
     ] {
-        let encoded_claims = encode(with(&claims, other).to_string());
+        let encoded_claims = encode(with(&claims, &other).to_string());
         add("other claims", format!("{encoded_header}.{encoded_claims}.{signature}"));
     }
     // What our own key has signed, and is no access token.
     let signer = sidecar.service.signing_keys.signer().await.unwrap();
-    let opaque = sidecar.http().post_as(&sidecar.app, "/token", &[]).await;
-    assert_eq!(opaque.status, StatusCode::BAD_REQUEST);
     for (typ, other) in [
         ("JWT", json!({})),
         ("logout+jwt", json!({})),
@@ -308,7 +308,7 @@ async fn forgeries(sidecar: &Sidecar, token: &str, tokens: &Value) -> Vec<Forger
         ("at+jwt", json!({ "sg_ptr": format!("{}A", claims["sg_ptr"].as_str().unwrap()) })),
         ("at+jwt", json!({ "x": "x".repeat(9 << 10) })),
     ] {
-        add(&format!("our own {typ} {other}"), signer.sign(typ, &with(&claims, other)).await.unwrap());
+        add(&format!("our own {typ} {other}"), signer.sign(typ, &with(&claims, &other)).await.unwrap());
     }
     add("an ID token", tokens["id_token"].as_str().unwrap().into());
     // Its parts.
