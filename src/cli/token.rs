@@ -41,6 +41,9 @@ struct Common {
 enum Verb {
     /// Say what a token is; status 1 when it is not active
     Introspect {
+        /// The resource that asks: a token that is not meant for it is not active
+        #[arg(long, value_name = "URI")]
+        resource: Option<String>,
         #[command(flatten)]
         common: Common,
     },
@@ -64,7 +67,7 @@ enum Verb {
 
 pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliError> {
     match verb {
-        Verb::Introspect { common } => introspect(&common).await,
+        Verb::Introspect { resource, common } => introspect(&common, resource).await,
         Verb::Check { scope, any, common } => check(&common, scope, any).await,
         Verb::Revoke { common } => {
             let request = api::RevokeRequest { token: common.token()?, ..Default::default() };
@@ -74,8 +77,9 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
     }
 }
 
-async fn introspect(common: &Common) -> Result<ExitCode, CliError> {
-    let request = api::IntrospectRequest { token: common.token()?, ..Default::default() };
+async fn introspect(common: &Common, resource: Option<String>) -> Result<ExitCode, CliError> {
+    let resource = resource.unwrap_or_default();
+    let request = api::IntrospectRequest { token: common.token()?, resource, ..Default::default() };
     let answer = common.target.tokens().await?.introspect(request).await.map_err(StatusError)?.into_inner();
     match common.format.output {
         Output::Json if answer.active => output::json(&json!({

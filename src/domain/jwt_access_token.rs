@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::grant::{Confirmation, Variant};
 use super::jwk::PublicKey;
 use super::jwt;
+use super::timestamp::Timestamp;
 use super::token::{Signed, TokenKeys};
 
 /// The type (RFC 9068 §2.1).
@@ -119,7 +120,7 @@ pub fn may_be(text: &str) -> bool {
 /// One that somebody presents. Our keys have sealed its pointer; whether the rest is ours, its signature says.
 pub struct Presented<'a> {
     jwt: jwt::Presented<'a>,
-    pub signed: Signed,
+    signed: Signed,
 }
 
 /// What is believed of the claims: the pointer, and that only when it opens.
@@ -143,9 +144,13 @@ impl<'a> Presented<'a> {
         self.jwt.kid()
     }
 
-    /// Whether this key has signed it.
-    pub fn is_signed_by(&self, key: &PublicKey) -> bool {
-        self.jwt.is_signed_by(key)
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.signed.token.is_expired(now)
+    }
+
+    /// The access token that it stands for, if this key has signed it.
+    pub fn verify(&self, key: &PublicKey) -> Option<Signed> {
+        self.jwt.is_signed_by(key).then_some(self.signed)
     }
 }
 
@@ -160,7 +165,6 @@ mod tests {
 
     use crate::domain::jwk::SigningAlgorithm;
     use crate::domain::secret::{MacKey, MasterSecret};
-    use crate::domain::timestamp::Timestamp;
     use crate::domain::token::{GrantId, KeyId, Token, TokenKind};
 
     const ISSUER: &str = "https://issuer";

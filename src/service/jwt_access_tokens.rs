@@ -68,11 +68,11 @@ impl Service {
     /// lookup.
     pub(super) async fn open_jwt(&self, text: &str, now: Timestamp) -> Result<Option<Signed>, Unavailable> {
         let presented = Presented::parse(text, &self.token_keys, &self.settings.issuer);
-        let Some(presented) = presented.filter(|presented| !presented.signed.token.is_expired(now)) else {
+        let Some(presented) = presented.filter(|presented| !presented.is_expired(now)) else {
             return Ok(None);
         };
         let key = self.signing_keys.present_key(presented.kid()).await?;
-        Ok(key.filter(|key| presented.is_signed_by(key)).map(|_| presented.signed))
+        Ok(key.and_then(|key| presented.verify(&key)))
     }
 
     fn gets_jwt(&self, client: &Client) -> bool {

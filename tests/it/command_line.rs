@@ -134,6 +134,8 @@ async fn dev_needs_nothing_and_the_verbs_work_beside_it() {
     assert_eq!(output.status.code(), Some(1), "the answer is no");
     assert!(String::from_utf8(output.stdout).unwrap().contains("INSUFFICIENT_SCOPE"));
     let introspection = json(here, &["token", "introspect", access, "--endpoint", grpc]);
+    let elsewhere = ["token", "introspect", access, "--resource", "https://r.example", "--endpoint", grpc];
+    assert_eq!(run(here, &elsewhere).status.code(), Some(1), "it is not meant for this resource");
     assert_eq!(introspection["username"], dev["account"]["username"]);
 
     fails(here, &["dev"], 1, "another scopegate works on scopegate-data");
