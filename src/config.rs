@@ -3,6 +3,7 @@
 //! The documentation of each field is the reference; `scopegate config show` prints the effective values.
 
 mod gateway;
+mod jwt;
 mod layers;
 mod listen;
 mod outgoing;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 pub use self::gateway::{Gateway, RouteConfig};
+pub use self::jwt::Jwt;
 pub use self::layers::{ConfigError, Environment, Layers};
 pub use self::listen::{ListenAddress, ListenAddresses};
 pub use self::outgoing::Outgoing;
@@ -56,6 +58,7 @@ pub struct Config {
     pub tokens: Tokens,
     pub keys: Keys,
     pub openid: OpenIdConnect,
+    pub jwt: Jwt,
     pub login: Login,
     pub scopes: Scopes,
     pub resources: Resources,
@@ -165,7 +168,7 @@ pub struct Keys {
     pub secret: Secret,
     /// The key id that tokens signed with it carry: 0 to 15.
     pub secret_id: u8,
-    /// How ID tokens are signed: `RS256`, `ES256` or `EdDSA`. The keys for it are made, published and replaced by themselves.
+    /// How ID tokens, and whatever else others verify, are signed: `RS256`, `ES256` or `EdDSA`. The keys for it are made, published and replaced by themselves.
     pub signing_algorithm: SigningAlgorithm,
     /// Earlier secrets that still verify, and open the signing keys that were stored under them.
     pub previous: Vec<PreviousKey>,
@@ -175,8 +178,8 @@ pub struct Keys {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OpenIdConnect {
-    /// Whether requests with the scope `openid` get ID tokens, and `/userinfo`, `/jwks` and `/logout` are there. Where not,
-    /// `openid` is a scope like any other.
+    /// Whether requests with the scope `openid` get ID tokens, and `/userinfo` and `/logout` are there. Where not, `openid` is a scope
+    /// like any other.
     pub enabled: bool,
     /// Of an ID token, in seconds; a day at most.
     pub id_token_lifetime: u32,
@@ -314,6 +317,7 @@ impl Default for Config {
             tokens: Tokens::default(),
             keys: Keys::default(),
             openid: OpenIdConnect::default(),
+            jwt: Jwt::default(),
             login: Login::default(),
             scopes: Scopes::default(),
             resources: Resources::default(),
@@ -484,6 +488,7 @@ impl Config {
                 "this is no absolute URI without a fragment (RFC 8707 section 2)",
             );
         }
+        self.jwt.validate()?;
         self.registration.validate(&self.scopes)?;
         self.gateway.validate(&self.routes)?;
         self.outgoing.validate()?;
@@ -569,6 +574,8 @@ impl Config {
             self.issuer.trim_end_matches('/').to_owned()
         };
         Settings {
+            jwt_access_tokens: self.jwt.access_tokens(&issuer),
+            signs_introspection: self.jwt.introspection_responses,
             issuer,
             lifetimes: Lifetimes {
                 code: self.tokens.code_lifetime,

@@ -28,6 +28,7 @@ pub mod authorization;
 pub mod token;
 pub mod user_code;
 pub mod grant;
+pub mod jwt_access_token;
 pub mod revocation;
 pub mod dpop;
 pub mod certificate;

@@ -82,6 +82,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route(METADATA_PATH, get(protected_resource::metadata))
         .route(&format!("{METADATA_PATH}/{{*path}}"), get(protected_resource::metadata))
         .merge(if offers_openid { openid() } else { Router::new() })
+        .merge(if service.settings.signs() { keys() } else { Router::new() })
         .merge(metadata())
         .route("/assets/scopegate.css", get(pages::style_sheet))
         .merge(forms)
@@ -112,11 +113,15 @@ fn metadata() -> Router<Context> {
         .layer(CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]))
 }
 
+/// The keys of all that is signed.
+fn keys() -> Router<Context> {
+    Router::new().route("/jwks", get(jwks::keys)).layer(CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]))
+}
+
 /// The endpoints of OpenID Connect that are no pages, and signing out, which other sites may ask for.
 fn openid() -> Router<Context> {
     Router::new()
         .route("/.well-known/openid-configuration", get(discovery::metadata))
-        .route("/jwks", get(jwks::keys))
         // Browsers ask before they send the header; the layer answers.
         .route("/userinfo", get(userinfo::from_header).post(userinfo::from_form).options(error::method_not_allowed))
         .layer(

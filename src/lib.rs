@@ -28,6 +28,9 @@
 //! 5. Where the token is bound to a key, `service::possession` asks for a proof of it, which passes once (`domain::dpop`).
 //! 6. `domain::decision` decides about scopes and audience, anew on every call, and `domain::challenge` words the refusal.
 //!
+//! One that is a JSON Web Token (RFC 9068) has the same pointer in a claim: where step 2 finds no opaque token,
+//! `service::jwt_access_tokens` opens that, verifies the signature, and all goes on as before.
+//!
 //! # `POST /token`, with a refresh token
 //!
 //! 1. `http::token` reads the form (`domain::parameters`) and calls `service::token_endpoint`.

@@ -195,7 +195,7 @@ impl Server {
         background.spawn(async move { follower.listen().await });
         let service = backend.service.clone();
         background.spawn(async move { service.prune_for_ever().await });
-        if backend.service.settings.openid.is_some() {
+        if backend.service.settings.signs() {
             let service = backend.service.clone();
             background.spawn(async move { service.signing_keys.renew_for_ever().await });
         }

@@ -13,6 +13,7 @@ pub mod device;
 pub mod discovery;
 pub mod gateway;
 pub mod introspection;
+pub mod jwt_access_tokens;
 pub mod logout;
 pub mod openid;
 pub mod passwords;
@@ -25,6 +26,7 @@ mod remote_keys;
 mod registration_rate;
 pub mod revocation;
 pub mod sign_in;
+mod signed_introspection;
 pub mod signing_keys;
 pub mod token_endpoint;
 mod token_exchange;
@@ -37,9 +39,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use self::gateway::Gateway;
-use self::client_documents::ClientDocuments;
 use self::backchannel_logout::LogoutMetrics;
+use self::client_documents::ClientDocuments;
+use self::gateway::Gateway;
+use self::jwt_access_tokens::JwtAccessTokens;
 use self::passwords::Passwords;
 use self::possession::ClientCertificates;
 use self::pruning::PruningMetrics;
@@ -83,6 +86,10 @@ pub struct Settings {
     pub gateway: Gateway,
     /// `None`: OpenID Connect is not offered, and `openid` is a scope like any other.
     pub openid: Option<OpenId>,
+    /// `None`: every access token is opaque.
+    pub jwt_access_tokens: Option<JwtAccessTokens>,
+    /// Whether introspection answers are signed for those who ask for it (RFC 9701).
+    pub signs_introspection: bool,
 }
 
 /// How OpenID Connect is offered.
@@ -98,6 +105,11 @@ impl Settings {
     /// Cookies are `Secure` and `__Host-` exactly when people come over https.
     pub fn is_https(&self) -> bool {
         self.issuer.starts_with("https://")
+    }
+
+    /// Whether anything is signed that others verify.
+    pub fn signs(&self) -> bool {
+        self.openid.is_some() || self.jwt_access_tokens.is_some() || self.signs_introspection
     }
 }
 

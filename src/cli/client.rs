@@ -12,6 +12,7 @@ use crate::domain::client::{
     AuthenticationMethod, Client, ClientId, ClientMetadata, ClientType, GrantType, Introspects, RefreshTokenRotation,
 };
 use crate::domain::client_keys::ClientKeys;
+use crate::domain::jwt_access_token::AccessTokenFormat;
 use crate::domain::outgoing::{MalformedUrl, OutgoingUrl};
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::scope::{Scope, ScopeSet};
@@ -164,6 +165,9 @@ struct Policy {
     /// Whether a refresh replaces the refresh token; a public client's is always replaced [default: rotate]
     #[arg(long, value_name = "rotate|keep")]
     refresh_token_rotation: Option<RefreshTokenRotation>,
+    /// How its access tokens are written; `jwt` is RFC 9068, and lives a day at most [default: opaque]
+    #[arg(long, value_name = "opaque|jwt")]
+    access_token_format: Option<AccessTokenFormat>,
 }
 
 /// How a client learns that a user was signed out.
@@ -199,6 +203,7 @@ impl Policy {
             || self.refresh_token_idle_lifetime.is_some()
             || self.refresh_token_absolute_lifetime.is_some()
             || self.refresh_token_rotation.is_some()
+            || self.access_token_format.is_some()
     }
 
     /// What is not given stays.
@@ -219,6 +224,9 @@ impl Policy {
         }
         if let Some(rotation) = self.refresh_token_rotation {
             metadata.refresh_token_rotation = rotation;
+        }
+        if let Some(format) = self.access_token_format {
+            metadata.access_token_format = format;
         }
         metadata
     }
@@ -251,6 +259,7 @@ struct ClientDocument<'a> {
     backchannel_logout_uri: Option<&'a str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     backchannel_logout_session_required: bool,
+    access_token_format: &'static str,
     token_endpoint_auth_method: &'static str,
     disabled: bool,
     resource_server: bool,
@@ -282,6 +291,7 @@ impl<'a> ClientDocument<'a> {
             refresh_token_rotation: client.rotation().as_str(),
             backchannel_logout_uri: client.metadata.backchannel_logout_uri.as_ref().map(OutgoingUrl::as_str),
             backchannel_logout_session_required: client.metadata.backchannel_logout_session_required,
+            access_token_format: client.metadata.access_token_format.as_str(),
             token_endpoint_auth_method: client.authentication_method().as_str(),
             disabled: client.disabled_at.is_some(),
             resource_server: client.introspects == Introspects::Any,
@@ -308,6 +318,7 @@ impl<'a> ClientDocument<'a> {
             ("refresh_token_absolute_lifetime", &lifetime(self.refresh_token_absolute_lifetime)),
             ("refresh_token_rotation", &self.refresh_token_rotation),
             ("backchannel_logout_uri", &self.backchannel_logout_uri.unwrap_or_default()),
+            ("access_token_format", &self.access_token_format),
             ("token_endpoint_auth_method", &self.token_endpoint_auth_method),
             ("disabled", &self.disabled),
             ("resource_server", &self.resource_server),

@@ -10,6 +10,7 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
 
 use super::{CliError, Output, OutputFormat, StatusError, output};
+use crate::domain::jwt::MAX_LENGTH;
 use crate::proto::scopegate::v1 as api;
 use crate::proto::scopegate::v1::token_service_client::TokenServiceClient;
 
@@ -40,6 +41,9 @@ struct Common {
 enum Verb {
     /// Say what a token is; status 1 when it is not active
     Introspect {
+        /// The resource that asks: a token that is not meant for it is not active
+        #[arg(long, value_name = "URI")]
+        resource: Option<String>,
         #[command(flatten)]
         common: Common,
     },
@@ -69,7 +73,7 @@ enum Verb {
 
 pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliError> {
     match verb {
-        Verb::Introspect { common } => introspect(&common).await,
+        Verb::Introspect { resource, common } => introspect(&common, resource).await,
         Verb::Check { scope, any, acr, max_age, common } => {
             let request = api::CheckScopesRequest {
                 token: common.token()?,
@@ -89,8 +93,9 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
     }
 }
 
-async fn introspect(common: &Common) -> Result<ExitCode, CliError> {
-    let request = api::IntrospectRequest { token: common.token()?, ..Default::default() };
+async fn introspect(common: &Common, resource: Option<String>) -> Result<ExitCode, CliError> {
+    let resource = resource.unwrap_or_default();
+    let request = api::IntrospectRequest { token: common.token()?, resource, ..Default::default() };
     let answer = common.target.tokens().await?.introspect(request).await.map_err(StatusError)?.into_inner();
     match common.format.output {
         Output::Json if answer.active => output::json(&json!({
@@ -140,7 +145,7 @@ impl Common {
             return Ok(self.token.clone());
         }
         let mut text = String::new();
-        std::io::stdin().take(4_096).read_to_string(&mut text)?;
+        std::io::stdin().take(2 * MAX_LENGTH as u64).read_to_string(&mut text)?;
         Ok(text.trim().to_owned())
     }
 }

@@ -36,6 +36,8 @@ pub struct Registration {
     /// How many documents are read for requests from one address in an hour, by each server; for all addresses five times as many.
     /// Behind a proxy, all come from its address.
     pub documents_per_hour: u32,
+    /// Whether they may say that their access tokens are JSON Web Tokens (`access_token_format`). Operators may in any case.
+    pub jwt_access_tokens: bool,
 }
 
 /// Who may register a client.
@@ -59,6 +61,7 @@ impl Default for Registration {
             client_id_metadata_documents: false,
             client_id_hosts: Vec::new(),
             documents_per_hour: 120,
+            jwt_access_tokens: false,
         }
     }
 }
@@ -119,6 +122,7 @@ impl Registration {
             documents: self
                 .client_id_metadata_documents
                 .then(|| DocumentPolicy { hosts: self.client_id_hosts.clone(), per_hour: self.documents_per_hour }),
+            jwt_access_tokens: self.jwt_access_tokens,
         }
     }
 }

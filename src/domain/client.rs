@@ -7,10 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::client_keys::ClientKeys;
 use super::grant::Lifetimes;
+use super::jwk::SigningAlgorithm;
+use super::jwt_access_token::AccessTokenFormat;
 use super::outgoing::OutgoingUrl;
 use super::redirect_uri::RedirectUri;
 use super::scope::ScopeSet;
 use super::secret::SecretHash;
+use super::signing_key::AFTERLIFE;
 use super::timestamp::Timestamp;
 
 /// The identifier of a client: 1 to 256 printable ASCII characters other than space, `"` and `\`.
@@ -274,6 +277,12 @@ pub struct ClientMetadata {
     pub refresh_token_absolute_lifetime: Option<u32>,
     #[serde(skip_serializing_if = "RefreshTokenRotation::is_usual")]
     pub refresh_token_rotation: RefreshTokenRotation,
+    /// For operators to say, and for the client itself where they let it.
+    #[serde(skip_serializing_if = "AccessTokenFormat::is_usual")]
+    pub access_token_format: AccessTokenFormat,
+    /// How introspection answers to it are signed if it asks for that (RFC 9701 §6). `None`: as everything is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub introspection_signed_response_alg: Option<SigningAlgorithm>,
 }
 
 impl Default for ClientMetadata {
@@ -301,6 +310,8 @@ impl Default for ClientMetadata {
             refresh_token_idle_lifetime: None,
             refresh_token_absolute_lifetime: None,
             refresh_token_rotation: RefreshTokenRotation::Rotate,
+            access_token_format: AccessTokenFormat::Opaque,
+            introspection_signed_response_alg: None,
         }
     }
 }
@@ -350,13 +361,17 @@ impl Client {
         self.metadata.grant_types.contains(&grant_type)
     }
 
-    /// How long its tokens live, where it has lifetimes of its own.
+    /// How long its tokens live, where it has lifetimes of its own. What is signed lives no longer than its key stays published.
     pub fn lifetimes(&self, configured: &Lifetimes) -> Lifetimes {
         let ClientMetadata {
             access_token_lifetime, refresh_token_idle_lifetime, refresh_token_absolute_lifetime, ..
         } = self.metadata;
+        let access_token = access_token_lifetime.unwrap_or(configured.access_token);
         Lifetimes {
-            access_token: access_token_lifetime.unwrap_or(configured.access_token),
+            access_token: match self.metadata.access_token_format {
+                AccessTokenFormat::Opaque => access_token,
+                AccessTokenFormat::Jwt => access_token.min(AFTERLIFE),
+            },
             refresh_token_idle: refresh_token_idle_lifetime.unwrap_or(configured.refresh_token_idle),
             refresh_token_absolute: refresh_token_absolute_lifetime.unwrap_or(configured.refresh_token_absolute),
             ..*configured

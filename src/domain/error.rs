@@ -187,6 +187,8 @@ pub enum InvalidScope {
     NotGranted,
     #[error("the grant was narrowed to too many different scopes")]
     TooManyVariants,
+    #[error("the scopes and resources do not fit into a token: ask for fewer")]
+    TooLong,
 }
 
 /// Why there is no grant.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::Serialize;
+
 use super::client::ClientId;
 use super::hexadecimal::hexadecimal_name;
 use super::openid::Authentication;
@@ -58,12 +60,14 @@ pub struct Restriction {
     pub confirmation: Option<Confirmation>,
 }
 
-/// The key that a token is bound to (RFC 7800 §3.1).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// The key that a token is bound to; as JSON, the claim `cnf` (RFC 7800 §3.1).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Confirmation {
     /// The thumbprint of a DPoP key (RFC 9449 §6.1).
+    #[serde(rename = "jkt")]
     Jkt(Box<str>),
     /// The thumbprint of a client certificate, `x5t#S256` (RFC 8705 §3.1).
+    #[serde(rename = "x5t#S256")]
     X5tS256(Box<str>),
 }
 

@@ -13,9 +13,6 @@ pub const OPENID: &str = "openid";
 /// The scope for the user's names.
 pub const PROFILE: &str = "profile";
 
-/// `typ` of an ID token.
-pub const ID_TOKEN_TYPE: &str = "JWT";
-
 /// Authentication with a password: level 1 of ISO/IEC 29115 (OpenID Connect Core §2).
 pub const ACR: &str = "1";
 

@@ -11,6 +11,8 @@ use super::client::{ApplicationType, AuthenticationMethod, ClientMetadata, Grant
 use super::client_document::DocumentPolicy;
 use super::client_keys::{ClientKeys, InvalidKeys};
 use super::json::object;
+use super::jwk::SigningAlgorithm;
+use super::jwt_access_token::AccessTokenFormat;
 use super::outgoing::OutgoingUrl;
 use super::redirect_uri::{InvalidRedirectUri, MAX_REDIRECT_URI_LENGTH, RedirectUri};
 use super::scope::ScopeSet;
@@ -33,6 +35,8 @@ pub struct RegistrationPolicy {
     pub unused_lifetime: u32,
     /// Whether clients are taken for whom a document says that they are; `None`: they are not.
     pub documents: Option<DocumentPolicy>,
+    /// Whether they may say that their access tokens are JSON Web Tokens.
+    pub jwt_access_tokens: bool,
 }
 
 /// Who may register a client.
@@ -108,6 +112,10 @@ pub enum InvalidClientMetadata {
     Keys(#[from] InvalidKeys),
     #[error("private_key_jwt requires jwks or jwks_uri")]
     KeysMissing,
+    #[error("access_token_format is opaque")]
+    AccessTokenFormat,
+    #[error("introspection_signed_response_alg is the algorithm in introspection_signing_alg_values_supported")]
+    IntrospectionAlgorithm,
     #[error("jwks_uri is not fetched here: send the keys as jwks")]
     JwksUri,
     #[error("keys come as jwks or from jwks_uri, not both (RFC 7591 section 2)")]
@@ -125,6 +133,10 @@ pub struct Registration {
     pub redirect_uris: Vec<RedirectUri>,
     pub scopes: ScopeSet,
     pub method: AuthenticationMethod,
+    /// How its access tokens shall be written, if it says so. Whether it may is for [`RegistrationPolicy`] to say.
+    pub access_token_format: Option<AccessTokenFormat>,
+    /// Which algorithm it wants introspection answers signed by (RFC 9701 §6).
+    pub introspection_signed_response_alg: Option<SigningAlgorithm>,
     metadata: ClientMetadata,
 }
 
@@ -136,7 +148,7 @@ pub struct RegistrationChange {
     pub registration: Registration,
 }
 
-/// The members of RFC 7591 §2, RFC 9126 §6, RFC 9449 §5.2 and RFC 8705 §3.4 that mean something here; others are ignored, and so are a `client_id` that an app would like to have
+/// The members of RFC 7591 §2, RFC 9126 §6, RFC 9449 §5.2, RFC 8705 §3.4 and RFC 9701 §6 that mean something here; others are ignored, and so are a `client_id` that an app would like to have
 /// and a software statement, which nobody here could verify.
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -162,6 +174,8 @@ struct Document {
     backchannel_logout_uri: Option<String>,
     backchannel_logout_session_required: Option<bool>,
     tls_client_certificate_bound_access_tokens: Option<bool>,
+    access_token_format: Option<String>,
+    introspection_signed_response_alg: Option<String>,
 }
 
 /// RFC 7592 §2.2.
@@ -207,6 +221,8 @@ impl Registration {
         present.backchannel_logout_uri = said.backchannel_logout_uri;
         present.backchannel_logout_session_required = said.backchannel_logout_session_required;
         present.tls_client_certificate_bound_access_tokens = said.tls_client_certificate_bound_access_tokens;
+        present.introspection_signed_response_alg = self.introspection_signed_response_alg;
+        present.access_token_format = self.access_token_format.unwrap_or(present.access_token_format);
         present
     }
 
@@ -239,6 +255,8 @@ impl Registration {
         if method == AuthenticationMethod::PrivateKeyJwt && jwks.is_none() && jwks_uri.is_none() {
             return Err(InvalidClientMetadata::KeysMissing.into());
         }
+        let format = document.access_token_format.map(|format| format.parse());
+        let algorithm = document.introspection_signed_response_alg.map(|name| serde_json::from_value(name.into()));
         let contacts = document.contacts.unwrap_or_default();
         if contacts.len() > MAX_CONTACTS {
             return Err(InvalidClientMetadata::Contacts.into());
@@ -251,6 +269,10 @@ impl Registration {
             redirect_uris,
             scopes,
             method,
+            access_token_format: format.transpose().map_err(|_| InvalidClientMetadata::AccessTokenFormat)?,
+            introspection_signed_response_alg: algorithm
+                .transpose()
+                .map_err(|_| InvalidClientMetadata::IntrospectionAlgorithm)?,
             metadata: ClientMetadata {
                 grant_types,
                 token_endpoint_auth_method: Some(method),

@@ -42,7 +42,11 @@ impl TokenFront {
         if request.token.is_empty() {
             return Err(status::token_missing());
         }
-        let standing = self.service.introspect(&request.token).await.map_err(status::unavailable)?;
+        let standing = match request.resource.as_str() {
+            "" => self.service.introspect(&request.token).await,
+            resource => Box::pin(self.service.introspect_at(&request.token, resource)).await,
+        };
+        let standing = standing.map_err(status::unavailable)?;
         let consistency_token = self.consistency_token();
         Ok(match &standing.active {
             Some(active) => self.describe(active, standing.source, consistency_token),

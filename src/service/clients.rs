@@ -6,6 +6,7 @@ use crate::domain::client::{
     Registrar,
 };
 use crate::domain::error::Unavailable;
+use crate::domain::jwt_access_token::AccessTokenFormat;
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::resource;
 use crate::domain::scope::ScopeSet;
@@ -48,6 +49,8 @@ pub enum ClientError {
     PublicKeep,
     #[error("a client has at least one grant type")]
     NoGrantType,
+    #[error("access tokens that are JSON Web Tokens are off: jwt.access_tokens")]
+    AccessTokenFormat,
     #[error("the lifetime of a token is 1 to {MAX_LIFETIME} seconds")]
     Lifetime,
     #[error(transparent)]
@@ -67,6 +70,7 @@ impl Service {
             return Err(ClientError::PublicIntrospection);
         }
         check_metadata(&new.metadata, new.public)?;
+        self.check_format(&new.metadata)?;
         let (client_type, secret) = self.credentials(new.public, &new.metadata)?;
         let client = Client {
             id: self.new_client_id(),
@@ -102,6 +106,7 @@ impl Service {
         }
         if let Some(metadata) = &changes.metadata {
             check_metadata(metadata, !self.client(id.clone()).await?.is_confidential())?;
+            self.check_format(metadata)?;
         }
         self.store.update_client(id.clone(), changes).await?;
         self.client(id).await
@@ -186,6 +191,14 @@ impl Service {
             Some(unknown) => Err(ClientError::Resource(unknown.clone())),
             None => Ok(()),
         }
+    }
+
+    fn check_format(&self, metadata: &ClientMetadata) -> Result<(), ClientError> {
+        let is_off = self.settings.jwt_access_tokens.is_none();
+        if is_off && metadata.access_token_format == AccessTokenFormat::Jwt {
+            return Err(ClientError::AccessTokenFormat);
+        }
+        Ok(())
     }
 
     /// An empty catalogue knows every scope.

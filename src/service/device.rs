@@ -144,6 +144,7 @@ impl Service {
                 // What the grant says does not change before it is redeemed.
                 let pending = self.store.grant(code.grant).await?.filter(|grant| grant.state == GrantState::Pending);
                 let pending = pending.filter(|grant| grant.client == client.id).ok_or(InvalidGrant::DeviceCode)?;
+                let jwt = self.access_token_signer(client).await?;
                 let key = self.claim_key(key).await?;
                 let FirstVariants { variant, variants } = self.first_variants(client, &pending, key, form)?;
                 let redemption = Redemption {
@@ -158,6 +159,7 @@ impl Service {
                 };
                 let grant = self.store.redeem(redemption).await?.ok_or(InvalidGrant::DeviceCode)?;
                 let tokens = self.tokens_of(client, &grant).ok_or(InvalidGrant::DeviceCode)?;
+                let tokens = self.in_format(tokens, &grant, jwt.as_ref()).await?;
                 self.with_id_token(tokens, &grant, signer, grant.authentication.clone(), now).await
             }
         }

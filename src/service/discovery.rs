@@ -50,6 +50,11 @@ pub struct Metadata<'a> {
     protected_resources: Vec<&'a str>,
     /// RFC 9470 §7.
     acr_values_supported: [&'static str; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwks_uri: Option<String>,
+    /// RFC 9701 §7.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    introspection_signing_alg_values_supported: Option<[&'static str; 1]>,
     #[serde(flatten)]
     openid: Option<OpenIdMetadata>,
 }
@@ -58,7 +63,6 @@ pub struct Metadata<'a> {
 #[derive(Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "its members are those of the standards")]
 struct OpenIdMetadata {
-    jwks_uri: String,
     userinfo_endpoint: String,
     end_session_endpoint: String,
     backchannel_logout_supported: bool,
@@ -110,6 +114,11 @@ impl Service {
             protected_resources: self.settings.resources.iter().map(|(resource, _)| resource).collect(),
             acr_values_supported: [ACR],
             openid: self.settings.openid.as_ref().map(|openid| self.openid_metadata(openid)),
+            jwks_uri: self.settings.signs().then(|| format!("{issuer}/jwks")),
+            introspection_signing_alg_values_supported: self
+                .settings
+                .signs_introspection
+                .then(|| [self.signing_keys.algorithm().name()]),
         }
     }
 
@@ -124,7 +133,6 @@ impl Service {
     fn openid_metadata(&self, openid: &OpenId) -> OpenIdMetadata {
         let issuer = &self.settings.issuer;
         OpenIdMetadata {
-            jwks_uri: format!("{issuer}/jwks"),
             userinfo_endpoint: format!("{issuer}/userinfo"),
             end_session_endpoint: format!("{issuer}/logout"),
             backchannel_logout_supported: openid.backchannel_logout,

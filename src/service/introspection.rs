@@ -48,6 +48,12 @@ impl ActiveToken {
         Held { scopes: &variant.scopes, audiences: variant.resources(), authentication }
     }
 
+    /// Whether it is an access token that is meant for such a resource.
+    fn is_meant_for(&self, is_the_one: impl Fn(&str) -> bool) -> bool {
+        self.token.kind == TokenKind::AccessToken
+            && self.variant().resources().iter().any(|resource| is_the_one(resource))
+    }
+
     /// `token_type` (RFC 7662 §2.2).
     pub fn token_type(&self) -> &'static str {
         match self.token.kind {
@@ -67,13 +73,25 @@ impl Service {
     /// What a token of any kind is. Codes are never active: they are for the token endpoint alone.
     pub async fn introspect(&self, text: &str) -> Result<Standing, Unavailable> {
         let now = self.effects.now();
-        match self.token_keys.open(text).filter(|signed| !signed.token.is_expired(now)) {
+        let opened = match self.token_keys.open(text) {
+            None if self.may_be_jwt(text) => Box::pin(self.open_jwt(text, now)).await?,
+            opened => opened,
+        };
+        match opened.filter(|signed| !signed.token.is_expired(now)) {
             Some(signed) if signed.token.kind == TokenKind::AccessToken => self.access_token(signed).await,
             Some(signed) if signed.token.kind == TokenKind::RefreshToken && !self.index.is_revoked(signed.key) => {
                 self.refresh_token(signed.token, now).await
             }
             Some(_) | None => Ok(Standing::inactive(Source::Nowhere)),
         }
+    }
+
+    /// What a token is to the resource that asks (RFC 7662 §2.2): one that is not meant for it is inactive, and so is one that names no
+    /// resource. Refresh tokens are for their client alone.
+    pub async fn introspect_at(&self, text: &str, resource: &str) -> Result<Standing, Unavailable> {
+        let mut standing = self.introspect(text).await?;
+        standing.active.take_if(|active| !active.is_meant_for(|meant| meant == resource));
+        Ok(standing)
     }
 
     /// Whether an access token satisfies a requirement, in the hands of who shows this. A token of another kind is inactive here.
@@ -84,7 +102,11 @@ impl Service {
         shown: &Shown<'_>,
     ) -> Result<(Decision<'r>, Standing), Unavailable> {
         let now = self.effects.now();
-        let standing = match self.token_keys.open(text) {
+        let opened = match self.token_keys.open(text) {
+            None if self.may_be_jwt(text) => Box::pin(self.open_jwt(text, now)).await?,
+            opened => opened,
+        };
+        let standing = match opened {
             Some(signed) if signed.token.kind == TokenKind::AccessToken && !signed.token.is_expired(now) => {
                 self.access_token(signed).await?
             }
@@ -102,7 +124,11 @@ impl Service {
 
     /// RFC 7662 §2: the caller authenticates as a confidential client and sees its own tokens, the access tokens that are meant for it,
     /// or all if it is a resource server. Whatever it may not see is inactive to it.
-    pub async fn introspect_for_client(&self, authorization: &[&[u8]], form: &Parameters) -> Result<Standing, Failure> {
+    pub async fn introspect_for_client(
+        &self,
+        authorization: &[&[u8]],
+        form: &Parameters,
+    ) -> Result<(Client, Standing), Failure> {
         form.refuse_repeated()?;
         let caller = self.authenticate_client(authorization, form).await?;
         if !caller.is_confidential() {
@@ -110,7 +136,7 @@ impl Service {
         }
         let mut standing = self.introspect(form.require("token")?).await?;
         standing.active.take_if(|active| !may_see(&caller, active));
-        Ok(standing)
+        Ok((caller, standing))
     }
 
     /// "Active" is answered under the lease alone: without it, the log is read first, and what cannot be read is unknown. The lease is
@@ -197,11 +223,9 @@ impl Service {
 }
 
 pub(super) fn may_see(caller: &Client, active: &ActiveToken) -> bool {
-    // Refresh tokens are for their client alone, so for the resource a token is meant for, it has to be an access token.
-    let is_meant_for_caller = active.token.kind == TokenKind::AccessToken
-        && active.variant().resources().iter().any(|resource| caller.metadata.resources.contains(resource));
+    let is_own = |resource: &str| caller.metadata.resources.iter().any(|own| **own == *resource);
     match caller.introspects {
         Introspects::Any => true,
-        Introspects::Own => active.facts.client == caller.id || is_meant_for_caller,
+        Introspects::Own => active.facts.client == caller.id || active.is_meant_for(is_own),
     }
 }

@@ -7,7 +7,7 @@ use crate::domain::client::Client;
 use crate::domain::error::{Failure, Unavailable};
 use crate::domain::grant::{Grant, SessionId};
 use crate::domain::jwt;
-use crate::domain::openid::{Authentication, Hint, HintClaims, ID_TOKEN_TYPE, IdTokenClaims, OPENID};
+use crate::domain::openid::{Authentication, Hint, HintClaims, IdTokenClaims, OPENID};
 use crate::domain::timestamp::Timestamp;
 
 impl Service {
@@ -45,15 +45,13 @@ impl Service {
             at_hash: signer.algorithm().half_hash(tokens.access_token.expose()),
             sid: grant.session.as_ref().map(SessionId::to_string),
         };
-        let id_token = signer.sign(ID_TOKEN_TYPE, &claims).await?;
+        let id_token = signer.sign(jwt::ID_TOKEN, &claims).await?;
         Ok(IssuedTokens { id_token: Some(id_token), ..tokens })
     }
 
     /// What an ID token of ours says, maybe an expired one. `None` for anything else.
     pub(super) async fn hint(&self, text: &str) -> Result<Option<Hint>, Unavailable> {
-        // Other tokens of ours have the same keys, and another type.
-        let presented = jwt::Presented::parse(text).filter(|presented| presented.typ() == ID_TOKEN_TYPE);
-        let Some(presented) = presented else { return Ok(None) };
+        let Some(presented) = jwt::Presented::parse(text, jwt::ID_TOKEN) else { return Ok(None) };
         let Some(key) = self.signing_keys.key(presented.kid()).await? else { return Ok(None) };
         let claims: Option<HintClaims> = presented.claims(&key);
         Ok(claims.and_then(|claims| claims.into_hint(&self.settings.issuer)))

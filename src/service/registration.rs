@@ -13,6 +13,7 @@ use crate::domain::client::{
     AuthenticationMethod, Client, ClientId, ClientMetadata, ClientType, Introspects, Registrar,
 };
 use crate::domain::error::Unavailable;
+use crate::domain::jwt_access_token::AccessTokenFormat;
 use crate::domain::registration::{Gate, InvalidClientMetadata, Registration, RegistrationChange, RegistrationError};
 use crate::domain::secret::{RandomSecret, SecretHash};
 use crate::store::ClientChanges;
@@ -66,6 +67,7 @@ impl Service {
         }
         let registration = Registration::parse(body, &policy.scopes)?;
         self.can_read_keys(&registration)?;
+        self.check_signed(&registration, &ClientMetadata::default())?;
         let secret = match registration.method {
             AuthenticationMethod::ClientSecretBasic | AuthenticationMethod::ClientSecretPost => {
                 Some(self.effects.secret())
@@ -135,6 +137,7 @@ impl Service {
         if kind(registration.method) != kind(client.authentication_method()) {
             return Err(InvalidClientMetadata::AuthenticationKind.into());
         }
+        self.check_signed(&registration, &client.metadata)?;
         let changes = ClientChanges {
             name: Some(registration.name.clone().unwrap_or_else(|| client.id.to_string())),
             metadata: Some(registration.metadata(client.metadata)),
@@ -145,6 +148,25 @@ impl Service {
         let client = self.store.client(client.id).await?.ok_or(RegistrationError::TokenInvalid)?;
         tracing::info!(client_id = %client.id, "a client changed its registration");
         Ok(RegisteredClient { client, secret: None, access_token })
+    }
+
+    /// What it says about what is signed is offered, or what it has already: clients send back what they were told.
+    fn check_signed(&self, registration: &Registration, present: &ClientMetadata) -> Result<(), InvalidClientMetadata> {
+        let settings = &self.settings;
+        let is_offered = |format| match format {
+            AccessTokenFormat::Opaque => true,
+            AccessTokenFormat::Jwt => settings.registration.jwt_access_tokens && settings.jwt_access_tokens.is_some(),
+        };
+        let format = registration.access_token_format;
+        if format.is_some_and(|format| format != present.access_token_format && !is_offered(format)) {
+            return Err(InvalidClientMetadata::AccessTokenFormat);
+        }
+        let offered = settings.signs_introspection.then(|| self.signing_keys.algorithm());
+        let wanted = registration.introspection_signed_response_alg;
+        if wanted.is_some() && wanted != present.introspection_signed_response_alg && wanted != offered {
+            return Err(InvalidClientMetadata::IntrospectionAlgorithm);
+        }
+        Ok(())
     }
 
     /// Deletes a client and revokes its grants (RFC 7592 §2.3).

@@ -24,7 +24,7 @@ impl Service {
         form.refuse_repeated()?;
         let client = self.authenticate_client(authorization, form).await?;
         let now = self.effects.now();
-        let Some(token) = self.live(form.require("token")?, now) else { return Ok(()) };
+        let Some(token) = self.live(form.require("token")?, now).await? else { return Ok(()) };
         match self.store.grant(token.grant).await? {
             Some(grant) if grant.client == client.id => self.revoke_grant(grant.id).await.map_err(Failure::from),
             Some(grant) => {
@@ -38,7 +38,7 @@ impl Service {
     /// Revokes the grant behind a token; who has the token may. By when no server accepts it any more.
     pub async fn revoke_by_token(&self, text: &str, reach: Reach) -> Result<Timestamp, Unavailable> {
         let now = self.effects.now();
-        let Some(token) = self.live(text, now) else { return Ok(now) };
+        let Some(token) = self.live(text, now).await? else { return Ok(now) };
         self.revoke(Ending::RevokeGrant(token.grant), reach).await
     }
 
@@ -97,7 +97,12 @@ impl Service {
         self.revoker.revoke(Ending::RevokeGrant(grant)).await.map(drop)
     }
 
-    fn live(&self, text: &str, now: Timestamp) -> Option<Token> {
-        self.open(text).filter(|token| !token.is_expired(now))
+    async fn live(&self, text: &str, now: Timestamp) -> Result<Option<Token>, Unavailable> {
+        let opened = match self.token_keys.open(text) {
+            None if self.may_be_jwt(text) => self.open_jwt(text, now).await?,
+            opened => opened,
+        };
+        let good = opened.filter(|signed| !self.index.is_revoked(signed.key)).map(|signed| signed.token);
+        Ok(good.filter(|token| !token.is_expired(now)))
     }
 }

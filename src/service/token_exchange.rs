@@ -43,6 +43,8 @@ impl Service {
             return Err(missing.into());
         }
         let wanted = self.narrowed_subject(&subject, self.requested(&subject, form)?, form)?;
+        self.check_length(client, &wanted)?;
+        let signer = self.access_token_signer(client).await?;
         // One that is bound stays bound to its key; another may be bound here.
         let wanted = match self.claim_key(key).await? {
             Some(key) => wanted.bound_to(Some(key)),
@@ -59,6 +61,7 @@ impl Service {
         // What kills the subject token kills this one.
         grant.generation = subject.token.generation;
         let tokens = self.further_access_token(&grant, &wanted, Further { variant, issued_at: now, lifetime });
+        let tokens = self.in_format(tokens, &grant, signer.as_ref()).await?;
         Ok(IssuedTokens { issued_token_type: Some(ACCESS_TOKEN), ..tokens })
     }
 

@@ -98,8 +98,7 @@ fn tokens_at(site: &Site, path: &str) -> Vec<String> {
 
 /// What a logout token says, as the keys that are published verify it.
 async fn verified(sidecar: &Sidecar, token: &str) -> Value {
-    let presented = Presented::parse(token).unwrap();
-    assert_eq!(presented.typ(), "logout+jwt");
+    let presented = Presented::parse(token, "logout+jwt").unwrap();
     let keys = sidecar.http().get("/jwks").await.json();
     let mut key = keys["keys"].as_array().unwrap().iter().find(|key| key["kid"] == presented.kid()).unwrap().clone();
     key.as_object_mut().unwrap().retain(|name, _| !["alg", "kid", "use"].contains(&name.as_str()));

@@ -254,7 +254,7 @@ async fn t22_a_public_key_is_no_secret_to_hash_with() {
 }
 
 #[tokio::test]
-async fn t22_an_assertion_is_good_once_on_whichever_server() {
+async fn t22_rg39_an_assertion_is_good_once_on_whichever_server() {
     let sidecar = Sidecar::start().await;
     let issuer = format!("issuer = 'http://{}'", sidecar.addresses.http);
     let others = [sidecar.beside_with(&issuer).await, sidecar.beside_with(&issuer).await];

@@ -139,6 +139,8 @@ async fn dev_needs_nothing_and_the_verbs_work_beside_it() {
     assert_eq!(output.status.code(), Some(1), "the answer is no");
     assert!(String::from_utf8(output.stdout).unwrap().contains("INSUFFICIENT_SCOPE"));
     let introspection = json(here, &["token", "introspect", access, "--endpoint", grpc]);
+    let elsewhere = ["token", "introspect", access, "--resource", "https://r.example", "--endpoint", grpc];
+    assert_eq!(run(here, &elsewhere).status.code(), Some(1), "it is not meant for this resource");
     assert_eq!(introspection["username"], dev["account"]["username"]);
 
     fails(here, &["dev"], 1, "another scopegate works on scopegate-data");
@@ -382,6 +384,28 @@ fn a_client_is_told_of_logouts_where_its_operator_says() {
     assert_eq!(ended["access_token_lifetime"], 60);
     let wrong = ["client", "update", id, "--backchannel-logout-uri", "https://u:p@shop.example/"];
     fails(here, &wrong, 2, "this is an https URL");
+}
+
+#[test]
+fn an_operator_says_how_the_access_tokens_of_a_client_are_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let text = format!("[database]\nurl = 'sqlite:{}/x.db'\n[keys]\nsecret = '{SECRET}'\n", here.display());
+    std::fs::write(here.join("c.toml"), &text).unwrap();
+    let client = json(here, &["client", "create", "--name", "Shop", "--config", "c.toml"]);
+    assert_eq!(client["access_token_format"], "opaque");
+    let id = client["client_id"].as_str().unwrap();
+    for format in ["jwt", "opaque"] {
+        json(here, &["client", "update", id, "--access-token-format", format, "--config", "c.toml"]);
+        assert_eq!(json(here, &["client", "show", id, "--config", "c.toml"])["access_token_format"], format);
+    }
+    let jwts = ["client", "create", "--name", "Jwts", "--access-token-format", "jwt", "--config", "c.toml"];
+    assert_eq!(json(here, &jwts)["access_token_format"], "jwt");
+    fails(here, &["client", "create", "--name", "X", "--access-token-format", "jwe"], 2, "opaque or jwt");
+    std::fs::write(here.join("c.toml"), format!("{text}[jwt]\naccess_tokens = false\n")).unwrap();
+    fails(here, &jwts, 1, "jwt.access_tokens");
+    std::fs::write(here.join("c.toml"), format!("{text}[jwt]\ndefault_audience = 'api'\n")).unwrap();
+    fails(here, &["config", "check", "--config", "c.toml"], 78, "jwt.default_audience");
 }
 
 #[test]

@@ -24,13 +24,13 @@ async fn television(sidecar: &Sidecar) -> Registered {
     sidecar.register(true, Introspects::Own, metadata).await
 }
 
-async fn start(sidecar: &Sidecar, client: &Registered) -> Value {
+pub(crate) async fn start(sidecar: &Sidecar, client: &Registered) -> Value {
     let reply = sidecar.http().post_as(client, "/device_authorization", &[("scope", "a b")]).await;
     assert_eq!((reply.status, reply.header("cache-control")), (StatusCode::OK, Some("no-store")), "{}", reply.body);
     reply.json()
 }
 
-async fn poll(sidecar: &Sidecar, client: &Registered, device: &Value) -> Reply {
+pub(crate) async fn poll(sidecar: &Sidecar, client: &Registered, device: &Value) -> Reply {
     let body = [("grant_type", DEVICE_CODE), ("device_code", device["device_code"].as_str().unwrap())];
     sidecar.http().post_as(client, "/token", &body).await
 }
@@ -54,7 +54,7 @@ async fn decide(browser: &mut Browser, page: &Reply, decision: &str) -> Reply {
     browser.post("/device", &encode(&fields.concat())).await
 }
 
-async fn connect(sidecar: &Sidecar, device: &Value) {
+pub(crate) async fn connect(sidecar: &Sidecar, device: &Value) {
     let mut browser = sidecar.browser();
     let page = sign_in(&mut browser, &path(&device["user_code"])).await;
     assert_eq!(decide(&mut browser, &page, "approve").await.status, StatusCode::OK);

@@ -53,7 +53,7 @@ impl Key {
     }
 
     /// A proof for a request to a resource.
-    fn proof_with(&self, sidecar: &Sidecar, token: &str) -> String {
+    pub(crate) fn proof_with(&self, sidecar: &Sidecar, token: &str) -> String {
         let mut claims = claims(sidecar, "GET", ADDRESS);
         claims["ath"] = encode(Sha256::digest(token)).into();
         self.sign(&claims)
@@ -103,7 +103,7 @@ async fn code_for(sidecar: &Sidecar, client: &Registered, more: &[(&str, &str)])
     sidecar.code_for(&sidecar.request(&[&[("client_id", client.id.as_str())], more].concat())).await
 }
 
-async fn check(sidecar: &Sidecar, token: &str, proofs: &[&str]) -> api::CheckScopesResponse {
+pub(crate) async fn check(sidecar: &Sidecar, token: &str, proofs: &[&str]) -> api::CheckScopesResponse {
     let proof = api::Proof {
         dpop: proofs.iter().map(|&proof| proof.into()).collect(),
         http_method: "GET".into(),

@@ -33,14 +33,18 @@ pub async fn python_with(program: &str, input: Stdio, dev: &Value) -> String {
     run(tokio::process::Command::new(interpreter), root().join("tests/python").join(program), input, dev).await
 }
 
-/// Runs a JavaScript program of `tests/node` against a `dev` of its own.
-async fn node(program: &str) {
+/// Runs a JavaScript program of `tests/node` with what it is given.
+pub async fn node_with(program: &str, given: &Value) -> String {
     let installed = root().join("tests/node/node_modules");
     assert!(installed.exists(), "the JavaScript clients are missing: run tests/run.sh, which installs them");
+    run(tokio::process::Command::new("node"), root().join("tests/node").join(program), Stdio::null(), given).await
+}
+
+/// Runs a JavaScript program of `tests/node` against a `dev` of its own.
+async fn node(program: &str) {
     let directory = tempfile::tempdir().unwrap();
     let (_child, dev) = start_dev(directory.path()).await;
-    let program = root().join("tests/node").join(program);
-    println!("{}", run(tokio::process::Command::new("node"), program, Stdio::null(), &dev).await);
+    println!("{}", node_with(program, &dev).await);
 }
 
 #[tokio::test]

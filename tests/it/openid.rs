@@ -622,7 +622,7 @@ async fn d1_d2_d3_discovery_offers_what_works_and_nothing_where_it_is_off() {
     assert_eq!(metadata["response_modes_supported"], json!(["query", "form_post"]));
     assert_eq!(metadata["scopes_supported"], json!(["a", "b", "c", "openid", "profile"]));
     assert_eq!(metadata["request_uri_parameter_supported"], json!(false));
-    let off = Sidecar::with("[openid]\nenabled = false\n[scopes.catalogue]\nopenid = 'A scope like any other'").await;
+    let off = Sidecar::with("[openid]\nenabled = false\n[jwt]\naccess_tokens = false\nintrospection_responses = false\n[scopes.catalogue]\nopenid = 'A scope like any other'").await;
     let metadata = off.http().get("/.well-known/oauth-authorization-server").await.json();
     for name in ["jwks_uri", "userinfo_endpoint", "end_session_endpoint", "subject_types_supported"] {
         assert_eq!(metadata[name], Value::Null, "{name}");

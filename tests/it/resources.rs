@@ -174,3 +174,39 @@ async fn the_metadata_of_a_resource_is_at_its_path() {
     let server = sidecar.http().get("/.well-known/oauth-authorization-server").await.json();
     assert_eq!(server["protected_resources"], json!([ORDERS, MAIL]));
 }
+
+#[tokio::test]
+async fn a_resource_that_introspects_sees_what_is_meant_for_it_alone() {
+    let sidecar = Sidecar::with(KNOWN).await;
+    let (orders, plain) = (tokens_for(&sidecar, &[ORDERS]).await, sidecar.tokens().await);
+    let mut grpc = sidecar.grpc().await;
+    for (what, token, resource, active) in [
+        ("its own", &orders.access, ORDERS, true),
+        ("another's", &orders.access, MAIL, false),
+        ("bytes count", &orders.access, "https://api.example/orders/", false),
+        ("no URI", &orders.access, "orders", false),
+        ("nobody asks", &orders.access, "", true),
+        ("it names no resource", &plain.access, ORDERS, false),
+        ("nobody asks", &plain.access, "", true),
+        ("it is for the client alone", &orders.refresh, ORDERS, false),
+        ("nobody asks", &orders.refresh, "", true),
+    ] {
+        let request = api::IntrospectRequest { token: token.clone(), resource: resource.into(), ..Default::default() };
+        let one = grpc.introspect(request.clone()).await.unwrap().into_inner();
+        assert_eq!(one.active, active, "{what}");
+        if !active {
+            let nothing = api::IntrospectResponse {
+                cache_status: one.cache_status,
+                consistency_token: one.consistency_token.clone(),
+                ..Default::default()
+            };
+            assert_eq!(one, nothing, "{what}");
+        }
+        let batch = api::BatchIntrospectRequest { requests: vec![request] };
+        let results = grpc.batch_introspect(batch).await.unwrap().into_inner().results;
+        match results[0].result.as_ref().unwrap() {
+            api::batch_introspect_result::Result::Response(response) => assert_eq!(response.active, active, "{what}"),
+            api::batch_introspect_result::Result::Error(error) => panic!("{what}: {error:?}"),
+        }
+    }
+}
