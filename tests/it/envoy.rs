@@ -335,6 +335,7 @@ async fn e14_e15_e17_a_sidecar_that_hangs_or_was_killed_lets_nothing_pass() {
         for stop in ["STOP", "KILL"] {
             let process = child.id().unwrap().to_string();
             assert!(Command::new("kill").args(["-s", stop, &process]).status().await.unwrap().success());
+            wait_until_it_rests(&process).await;
             for path in ["/orders", "/public", "/elsewhere"] {
                 let began = Instant::now();
                 let answer = envoy.with_token(path, &token).await;
@@ -388,4 +389,16 @@ async fn a_grpc_service_behind_envoy_is_protected_by_method_and_keeps_its_traile
     // Refusals of Envoy, as gRPC has them.
     assert_eq!(grpc.check_scopes(call("", &allowed)).await.unwrap_err().code(), Code::Unauthenticated);
     assert_eq!(grpc.check_scopes(call(&narrow, &allowed)).await.unwrap_err().code(), Code::PermissionDenied);
+}
+
+/// Signals take their time.
+async fn wait_until_it_rests(process: &str) {
+    let rests = || match std::fs::read_to_string(format!("/proc/{process}/stat")) {
+        // The state stands behind the name: stopped, or a zombie.
+        Ok(stat) => stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['T', 'Z'])),
+        Err(_) => true,
+    };
+    while !rests() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
