@@ -3,13 +3,16 @@
 //! A front calls one method here and renders what it returns. `now` is read once per call.
 
 pub mod accounts;
+pub mod attempts;
 pub mod authorization;
-mod client_authentication;
+pub mod client_address;
+pub mod client_authentication;
 mod client_credentials;
 pub mod clients;
 pub mod device;
 pub mod discovery;
 pub mod introspection;
+pub mod known_browser;
 pub mod logout;
 pub mod openid;
 pub mod passwords;
@@ -33,6 +36,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::attempts::{AttemptLimits, Attempts, RefusedAttempts};
+use self::client_address::ClientAddresses;
 use self::passwords::Passwords;
 use self::possession::ClientCertificates;
 use self::pruning::PruningMetrics;
@@ -67,6 +72,10 @@ pub struct Settings {
     pub pushed_requests: PushedRequests,
     /// Where client certificates come from, if they do.
     pub client_certificates: Option<ClientCertificates>,
+    /// Who says where requests come from.
+    pub client_addresses: ClientAddresses,
+    /// How often passwords and client secrets may be guessed.
+    pub attempts: AttemptLimits,
     /// How long a caller may keep a permission.
     pub answer_ttl: Duration,
     pub registration: RegistrationPolicy,
@@ -101,6 +110,7 @@ pub struct Service {
     /// Seals the forms that users are shown.
     form_key: MacKey,
     passwords: Passwords,
+    attempts: Attempts,
     pruning: PruningMetrics,
     registrations: RegistrationRate,
     effects: Effects,
@@ -119,6 +129,7 @@ pub struct Parts {
     pub signing_keys: SigningKeys,
     pub form_key: MacKey,
     pub pruning: PruningMetrics,
+    pub refused_attempts: RefusedAttempts,
     pub effects: Effects,
 }
 
@@ -136,9 +147,11 @@ impl Service {
             signing_keys,
             form_key,
             pruning,
+            refused_attempts,
             effects,
         } = parts;
         Self {
+            attempts: Attempts::new(settings.attempts, refused_attempts),
             settings,
             store,
             facts,

@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{ConfigError, LogFormat, Telemetry};
 use crate::facts::redis::RedisMetrics;
 use crate::facts::{LocalCache, TierCounter};
+use crate::service::attempts::RefusedAttempts;
 use crate::service::pruning::PruningMetrics;
 use crate::store::OperationCounter;
 
@@ -38,6 +39,7 @@ pub struct Metrics {
     registry: Registry,
     pub store_operations: OperationCounter,
     pub pruning: PruningMetrics,
+    pub refused_attempts: RefusedAttempts,
     pub facts: TierCounter,
     cache_entries: Gauge,
     cache_bytes: Gauge,
@@ -49,6 +51,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("scopegate");
         let store_operations = OperationCounter::default();
         let pruning = PruningMetrics::default();
+        let refused_attempts = RefusedAttempts::default();
         let facts = TierCounter::default();
         let (cache_entries, cache_bytes) = (Gauge::default(), Gauge::default());
         registry.register("store_operations", "Operations on the database, by name", store_operations.clone());
@@ -65,7 +68,12 @@ impl Metrics {
             "For how long the grant that waits longest could have been pruned",
             pruning.oldest_expired_age.clone(),
         );
-        Self { registry, store_operations, pruning, facts, cache_entries, cache_bytes, cache }
+        registry.register(
+            "refused_attempts",
+            "Passwords and client secrets that were not looked at, because too many had been wrong",
+            refused_attempts.clone(),
+        );
+        Self { registry, store_operations, pruning, refused_attempts, facts, cache_entries, cache_bytes, cache }
     }
 
     /// What is counted about Redis, where there is one.

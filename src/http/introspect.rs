@@ -16,7 +16,7 @@ pub(super) async fn introspect(
     authorization: AuthorizationHeaders,
     Form(form): Form,
 ) -> Result<Response, OAuthFailure> {
-    let standing = service.introspect_for_client(&authorization.values(), &form).await?;
+    let standing = service.introspect_for_client(&authorization.caller(), &form).await?;
     let body = match &standing.active {
         Some(active) => describe(active, &service.settings.issuer),
         None => json!({ "active": false }),

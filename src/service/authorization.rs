@@ -51,6 +51,8 @@ pub struct Consent {
     pub username: String,
     pub redirect_uri: String,
     pub scopes: Vec<DescribedScope>,
+    /// Where they would be good (RFC 8707); none: wherever.
+    pub resources: Vec<Box<str>>,
     pub ticket: String,
 }
 
@@ -144,6 +146,7 @@ impl Service {
             username: session.session.username,
             redirect_uri: request.target.redirect_uri().to_owned(),
             scopes: request.scopes.iter().map(|scope| self.describe(scope)).collect(),
+            resources: request.resources,
         })))
     }
 

@@ -4,6 +4,7 @@
 
 use super::Service;
 use super::authorization::AuthorizationFailure;
+use super::client_authentication::Caller;
 use crate::domain::authorization::{AuthorizationRequest, Fatal, REQUEST_URI_PREFIX, Rejection, request_uri};
 use crate::domain::client::{Client, ClientId};
 use crate::domain::dpop::{InvalidProof, Proof};
@@ -37,14 +38,9 @@ pub struct Pushed {
 
 impl Service {
     /// RFC 9126 §2.1.
-    pub async fn push(
-        &self,
-        authorization: &[&[u8]],
-        proofs: &[Vec<u8>],
-        form: &Parameters,
-    ) -> Result<Pushed, Failure> {
+    pub async fn push(&self, caller: &Caller<'_>, proofs: &[Vec<u8>], form: &Parameters) -> Result<Pushed, Failure> {
         form.refuse_repeated()?;
-        let client = self.authenticate_client(authorization, form).await?;
+        let client = self.authenticate_client(caller, form).await?;
         if form.get("request_uri").is_some() {
             return Err(InvalidRequest::RequestUriPushed.into());
         }

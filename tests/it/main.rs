@@ -24,6 +24,7 @@ mod fuzz;
 mod garbage;
 mod introspect;
 mod keys;
+mod limits;
 mod logs;
 mod oauth2_client;
 mod openid;

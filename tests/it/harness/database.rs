@@ -121,7 +121,7 @@ impl Database {
         lines.join("\n")
     }
 
-    async fn tables(&mut self) -> Vec<String> {
+    pub async fn tables(&mut self) -> Vec<String> {
         match self {
             Self::Sqlite(connection) => {
                 let names = sqlx::query("SELECT name FROM sqlite_master WHERE type = 'table'");
