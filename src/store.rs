@@ -5,7 +5,8 @@
 //! wait on a connection themselves. An operation that takes too long is reported as [`Unavailable`] and goes on to its end.
 //!
 //! The SQL is the subset that SQLite and PostgreSQL share. Each write is one conditional statement, or a
-//! transaction whose first statement is the claiming write.
+//! transaction whose first statement is the claiming write. A statement that writes and returns rows on its own is read to its end
+//! (`fetch_all`): the row comes before the commit, which can still fail.
 
 mod engine;
 mod accounts;

@@ -38,6 +38,7 @@ mod refresh;
 mod registration;
 mod resources;
 mod revoke;
+mod rollback;
 mod server;
 mod several;
 mod standards;
