@@ -82,7 +82,14 @@ pub struct Store {
 impl Store {
     /// Opens the database at `url` (`sqlite:PATH` or `postgres://…`), on the runtime that calls. A missing SQLite file is made.
     pub async fn open(url: &str, operations: OperationCounter) -> Result<Self, Unavailable> {
-        let opened = if url.starts_with("sqlite:") { open_sqlite(url).await } else { open_postgres(url).await };
+        let opened = if url.starts_with("sqlite:") {
+            open_sqlite(url).await
+        } else {
+            // A task of its own: the client panics over some of what is no PostgreSQL.
+            let url = url.to_owned();
+            let opening = tokio::spawn(async move { open_postgres(&url).await });
+            opening.await.map_err(failed("open the database"))?
+        };
         let (reader, writer) = opened.map_err(failed("open the database"))?;
         Ok(Self { background: Handle::current(), reader, writer, operations })
     }
