@@ -64,7 +64,7 @@ async fn t16_rg53_of_a_thousand_passwords_at_the_same_time_ten_are_looked_at_and
     assert_eq!(refused.header("retry-after"), Some("90"));
     assert!(refused.body.contains("too many attempts to sign in. Please wait 2 minutes"), "{}", refused.body);
     assert!(refused.header("set-cookie").is_none());
-    let elsewhere = sidecar.http().from_address(ELSEWHERE);
+    let elsewhere = sidecar.http().at_address(ELSEWHERE);
     assert_eq!(sign_in(&sidecar, &elsewhere, USERNAME, PASSWORD).await.status, StatusCode::SEE_OTHER);
 
     sidecar.clock.advance(90);
@@ -95,7 +95,7 @@ async fn t16_rg53_of_a_thousand_client_secrets_at_the_same_time_a_hundred_are_lo
         refused.assert_error(429, "invalid_client");
         assert_eq!(refused.header("retry-after"), Some("9"), "{path}");
     }
-    let elsewhere = sidecar.http().from_address(ELSEWHERE);
+    let elsewhere = sidecar.http().at_address(ELSEWHERE);
     let reply = elsewhere.post_as(&sidecar.shop, "/introspect", &[("token", "x")]).await;
     assert_eq!(reply.status, StatusCode::OK);
     let public = sidecar.http().post_as(&sidecar.app, "/token", &[("grant_type", "refresh_token")]).await;
@@ -130,7 +130,7 @@ async fn nobody_locks_a_user_out_of_a_browser_in_which_the_user_signed_in_before
 
     let mut looked_at = 0;
     for last in 2..12 {
-        let attacker = sidecar.http().from_address([127, 0, 0, last]);
+        let attacker = sidecar.http().at_address([127, 0, 0, last]);
         for username in [USERNAME, USERNAME, "ben"] {
             looked_at +=
                 usize::from(sign_in(&sidecar, &attacker, username, "wrong").await.status == StatusCode::FORBIDDEN);
@@ -140,7 +140,7 @@ async fn nobody_locks_a_user_out_of_a_browser_in_which_the_user_signed_in_before
     for number in 0..10 {
         sign_in(&sidecar, &sidecar.http(), &format!("somebody{number}"), "wrong").await;
     }
-    let stranger = sidecar.http().from_address([127, 0, 1, 1]);
+    let stranger = sidecar.http().at_address([127, 0, 1, 1]);
     assert_eq!(sign_in(&sidecar, &stranger, USERNAME, PASSWORD).await.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(sign_in(&sidecar, &sidecar.http(), "fresh", "wrong").await.status, StatusCode::TOO_MANY_REQUESTS);
 
@@ -187,7 +187,7 @@ async fn behind_a_proxy_the_address_is_the_one_that_the_proxy_adds() {
     assert!(guess(&proxy, "203.0.113.2").await);
     assert!(guess(&proxy, "2001:db8::1").await && !guess(&proxy, "2001:db8::2").await, "a network of IPv6 is one");
     assert!(guess(&proxy, "nonsense").await && !guess(&proxy, "").await, "nobody says");
-    let stranger = sidecar.http().from_address(ELSEWHERE);
+    let stranger = sidecar.http().at_address(ELSEWHERE);
     assert!(guess(&stranger, "203.0.113.3").await && !guess(&stranger, "203.0.113.4").await, "no proxy of ours");
 
     let forwarded = Sidecar::with(

@@ -34,7 +34,7 @@ impl Http {
     }
 
     /// From another address than 127.0.0.1: all of 127.0.0.0/8 is this machine's.
-    pub fn from_address(&self, address: [u8; 4]) -> Self {
+    pub fn at_address(&self, address: [u8; 4]) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_local_address(Some(address.into()));
         Self { base: self.base.clone(), client: Client::builder(TokioExecutor::new()).build(connector) }
