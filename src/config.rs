@@ -4,6 +4,7 @@
 
 mod gateway;
 mod jwt;
+mod attempts;
 mod layers;
 mod listen;
 mod outgoing;
@@ -14,9 +15,11 @@ use std::fmt;
 use std::str::FromStr as _;
 
 use http::HeaderName;
+use http::header::FORWARDED;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub use self::attempts::Attempts;
 pub use self::gateway::{Gateway, RouteConfig};
 pub use self::jwt::Jwt;
 pub use self::layers::{ConfigError, Environment, Layers};
@@ -33,6 +36,7 @@ use crate::domain::token::{KeyId, TokenKeys};
 use crate::domain::{openid, signing_key};
 use crate::effects::signing::SealingKey;
 use crate::facts::redis::{Endpoint, MalformedEndpoint, SharedKeys};
+use crate::service::client_address::ClientAddresses;
 use crate::service::possession::ClientCertificates;
 use crate::service::pushed_requests::PushedRequests;
 use crate::service::{OpenId, Settings};
@@ -60,6 +64,7 @@ pub struct Config {
     pub openid: OpenIdConnect,
     pub jwt: Jwt,
     pub login: Login,
+    pub attempts: Attempts,
     pub scopes: Scopes,
     pub resources: Resources,
     pub par: Par,
@@ -77,8 +82,11 @@ pub struct Config {
 pub struct Http {
     /// One address, `ip:port`. Port 0 picks a free one.
     pub listen: ListenAddresses,
-    /// The proxies in front, addresses or networks such as `10.0.0.0/8`: what they say of client certificates is believed.
+    /// The proxies in front, addresses or networks such as `10.0.0.0/8`: what they say of client certificates and of where a request
+    /// comes from is believed.
     pub trusted_proxies: Vec<Network>,
+    /// The header to which each of them adds the address that it has a request from: as of `X-Forwarded-For`, or `Forwarded` (RFC 7239).
+    pub client_address_header: String,
     /// The header in which they pass on the certificate of the client, as of RFC 9440 or as percent-encoded PEM. They have to remove
     /// what clients send under this name. Empty: there are no client certificates.
     pub client_certificate_header: String,
@@ -319,6 +327,7 @@ impl Default for Config {
             openid: OpenIdConnect::default(),
             jwt: Jwt::default(),
             login: Login::default(),
+            attempts: Attempts::default(),
             scopes: Scopes::default(),
             resources: Resources::default(),
             par: Par::default(),
@@ -336,6 +345,7 @@ impl Default for Http {
         Self {
             listen: ListenAddresses::tcp([127, 0, 0, 1], 8080),
             trusted_proxies: Vec::new(),
+            client_address_header: "X-Forwarded-For".into(),
             client_certificate_header: String::new(),
         }
     }
@@ -463,6 +473,9 @@ impl Config {
                 "this is the name of a header, and needs http.trusted_proxies",
             );
         }
+        if HeaderName::from_str(&self.http.client_address_header).is_err() {
+            return wrong("http.client_address_header", "this is the name of a header");
+        }
         if !(60..=600).contains(&self.par.lifetime) {
             return wrong("par.lifetime", "this is a number of seconds from 60 to 600");
         }
@@ -489,6 +502,7 @@ impl Config {
             );
         }
         self.jwt.validate()?;
+        self.attempts.validate()?;
         self.registration.validate(&self.scopes)?;
         self.gateway.validate(&self.routes)?;
         self.outgoing.validate()?;
@@ -590,6 +604,11 @@ impl Config {
             client_certificates: HeaderName::from_str(&self.http.client_certificate_header)
                 .ok()
                 .map(|header| ClientCertificates { header, proxies: self.http.trusted_proxies.clone() }),
+            client_addresses: ClientAddresses {
+                header: HeaderName::from_str(&self.http.client_address_header).unwrap_or(FORWARDED),
+                proxies: self.http.trusted_proxies.clone(),
+            },
+            attempts: self.attempts.limits(),
             pushed_requests: PushedRequests { required: self.par.required, lifetime: self.par.lifetime },
             resources: ResourceCatalogue::new(
                 self.resources

@@ -36,6 +36,7 @@ pub mod network;
 pub mod step_up;
 pub mod backchannel_logout;
 pub mod outgoing;
+pub mod forwarded;
 pub mod decision;
 pub mod challenge;
 pub mod presented;

@@ -116,6 +116,7 @@ impl Backend {
             form_key: config.form_key()?,
             pruning: metrics.pruning.clone(),
             logouts: metrics.logouts.clone(),
+            refused_attempts: metrics.refused_attempts.clone(),
             effects,
         });
         Ok(Self { service: Arc::new(service), store, shared, follower, metrics: Arc::new(metrics) })

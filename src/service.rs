@@ -3,9 +3,11 @@
 //! A front calls one method here and renders what it returns. `now` is read once per call.
 
 pub mod accounts;
+pub mod attempts;
 pub mod authorization;
 pub mod backchannel_logout;
-mod client_authentication;
+pub mod client_address;
+pub mod client_authentication;
 mod client_documents;
 mod client_credentials;
 pub mod clients;
@@ -14,6 +16,7 @@ pub mod discovery;
 pub mod gateway;
 pub mod introspection;
 pub mod jwt_access_tokens;
+pub mod known_browser;
 pub mod logout;
 pub mod openid;
 pub mod passwords;
@@ -39,7 +42,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::attempts::{AttemptLimits, Attempts, RefusedAttempts};
 use self::backchannel_logout::LogoutMetrics;
+use self::client_address::ClientAddresses;
 use self::client_documents::ClientDocuments;
 use self::gateway::Gateway;
 use self::jwt_access_tokens::JwtAccessTokens;
@@ -79,6 +84,10 @@ pub struct Settings {
     pub pushed_requests: PushedRequests,
     /// Where client certificates come from, if they do.
     pub client_certificates: Option<ClientCertificates>,
+    /// Who says where requests come from.
+    pub client_addresses: ClientAddresses,
+    /// How often passwords and client secrets may be guessed.
+    pub attempts: AttemptLimits,
     /// How long a caller may keep a permission.
     pub answer_ttl: Duration,
     pub registration: RegistrationPolicy,
@@ -128,6 +137,7 @@ pub struct Service {
     /// Seals the forms that users are shown.
     form_key: MacKey,
     passwords: Passwords,
+    attempts: Attempts,
     pruning: PruningMetrics,
     logouts: LogoutMetrics,
     registrations: RegistrationRate,
@@ -151,6 +161,7 @@ pub struct Parts {
     pub form_key: MacKey,
     pub pruning: PruningMetrics,
     pub logouts: LogoutMetrics,
+    pub refused_attempts: RefusedAttempts,
     pub effects: Effects,
 }
 
@@ -170,9 +181,11 @@ impl Service {
             form_key,
             pruning,
             logouts,
+            refused_attempts,
             effects,
         } = parts;
         Self {
+            attempts: Attempts::new(settings.attempts, refused_attempts),
             settings,
             store,
             facts,

@@ -5,7 +5,8 @@
 //! wait on a connection themselves. An operation that takes too long is reported as [`Unavailable`] and goes on to its end.
 //!
 //! The SQL is the subset that SQLite and PostgreSQL share. Each write is one conditional statement, or a
-//! transaction whose first statement is the claiming write.
+//! transaction whose first statement is the claiming write. A statement that writes and returns rows on its own is read to its end
+//! (`fetch_all`): the row comes before the commit, which can still fail.
 
 mod engine;
 mod accounts;
@@ -86,7 +87,14 @@ pub struct Store {
 impl Store {
     /// Opens the database at `url` (`sqlite:PATH` or `postgres://…`), on the runtime that calls. A missing SQLite file is made.
     pub async fn open(url: &str, operations: OperationCounter) -> Result<Self, Unavailable> {
-        let opened = if url.starts_with("sqlite:") { open_sqlite(url).await } else { open_postgres(url).await };
+        let opened = if url.starts_with("sqlite:") {
+            open_sqlite(url).await
+        } else {
+            // A task of its own: the client panics over some of what is no PostgreSQL.
+            let url = url.to_owned();
+            let opening = tokio::spawn(async move { open_postgres(&url).await });
+            opening.await.map_err(failed("open the database"))?
+        };
         let (reader, writer) = opened.map_err(failed("open the database"))?;
         Ok(Self { background: Handle::current(), reader, writer, operations, announcer: Announcer::default() })
     }

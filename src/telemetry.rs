@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{ConfigError, LogFormat, Telemetry};
 use crate::facts::redis::RedisMetrics;
 use crate::facts::{LocalCache, TierCounter};
+use crate::service::attempts::RefusedAttempts;
 use crate::service::backchannel_logout::LogoutMetrics;
 use crate::service::pruning::PruningMetrics;
 use crate::store::OperationCounter;
@@ -40,6 +41,7 @@ pub struct Metrics {
     pub store_operations: OperationCounter,
     pub pruning: PruningMetrics,
     pub logouts: LogoutMetrics,
+    pub refused_attempts: RefusedAttempts,
     pub facts: TierCounter,
     cache_entries: Gauge,
     cache_bytes: Gauge,
@@ -51,6 +53,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("scopegate");
         let store_operations = OperationCounter::default();
         let (pruning, logouts) = (PruningMetrics::default(), LogoutMetrics::default());
+        let refused_attempts = RefusedAttempts::default();
         let facts = TierCounter::default();
         let (cache_entries, cache_bytes) = (Gauge::default(), Gauge::default());
         registry.register("store_operations", "Operations on the database, by name", store_operations.clone());
@@ -72,7 +75,22 @@ impl Metrics {
             "Attempts to tell a client that a user was signed out, by outcome",
             logouts.tokens.clone(),
         );
-        Self { registry, store_operations, pruning, logouts, facts, cache_entries, cache_bytes, cache }
+        registry.register(
+            "refused_attempts",
+            "Passwords and client secrets that were not looked at, because too many had been wrong",
+            refused_attempts.clone(),
+        );
+        Self {
+            registry,
+            store_operations,
+            pruning,
+            logouts,
+            refused_attempts,
+            facts,
+            cache_entries,
+            cache_bytes,
+            cache,
+        }
     }
 
     /// What is counted about Redis, where there is one.

@@ -22,7 +22,7 @@ pub struct Registration {
     pub initial_access_token: Secret,
     /// What they may ask for. Empty: all of `scopes.catalogue`.
     pub scopes: Vec<String>,
-    /// With `open`, how many may be registered from one address in an hour, by each server. Behind a proxy, all come from its address.
+    /// With `open`, how many may be registered from one address in an hour, by each server.
     pub per_hour: u32,
     /// How many there may be.
     pub max_clients: u32,

@@ -152,7 +152,17 @@ pub enum InvalidClient {
     #[error("the client is unknown or its authentication is wrong")]
     Failed,
     #[error(transparent)]
+    TooManyAttempts(#[from] TooManyAttempts),
+    #[error(transparent)]
     Assertion(#[from] InvalidAssertion),
+}
+
+/// A guess that is not looked at, because there were too many: what it would have been, nobody says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there were too many failed attempts from here: try again in {retry_after} seconds")]
+pub struct TooManyAttempts {
+    /// Seconds.
+    pub retry_after: u32,
 }
 
 /// Why a code or a refresh token is refused.

@@ -1,24 +1,22 @@
 //! `GET|POST /authorize` (RFC 6749 §3.1) and `POST /consent`: the user's decision.
 
-use axum::Extension;
+use std::net::IpAddr;
+
 use axum::extract::State;
 use axum::response::Response;
 use http::{StatusCode, Uri};
 
 use super::Context;
 use super::error::unavailable_page;
-use super::extract::{ClientAddress, FormText, PageForm, SessionCookie};
+use super::extract::{FormText, Origin, PageForm, SessionCookie};
 use super::pages;
 use crate::domain::authorization::Fatal;
 use crate::service::authorization::{AuthorizationFailure, AuthorizationStep, DecisionFailure};
 
-/// Where a request comes from.
-type Address = Option<Extension<ClientAddress>>;
-
 pub(super) async fn from_query(
     State(service): State<Context>,
     cookie: SessionCookie,
-    address: Address,
+    Origin(address): Origin,
     uri: Uri,
 ) -> Response {
     authorize(&service, uri.query().unwrap_or_default(), &cookie, address).await
@@ -28,7 +26,7 @@ pub(super) async fn from_query(
 pub(super) async fn from_form(
     State(service): State<Context>,
     cookie: SessionCookie,
-    address: Address,
+    Origin(address): Origin,
     uri: Uri,
     FormText(form): FormText,
 ) -> Response {
@@ -38,8 +36,7 @@ pub(super) async fn from_form(
     }
 }
 
-async fn authorize(service: &Context, query: &str, cookie: &SessionCookie, address: Address) -> Response {
-    let address = address.map(|Extension(ClientAddress(address))| address);
+async fn authorize(service: &Context, query: &str, cookie: &SessionCookie, address: Option<IpAddr>) -> Response {
     match service.authorize(query, cookie.value(), address).await {
         Ok(AuthorizationStep::SignIn) => pages::redirect(&pages::with_request("/login", query)),
         Ok(AuthorizationStep::Consent(consent)) => pages::consent(&consent, query),

@@ -17,7 +17,7 @@ pub(super) async fn authorize(
     authorization: AuthorizationHeaders,
     Form(form): Form,
 ) -> Result<Response, OAuthFailure> {
-    let answer = service.authorize_device(&authorization.values(), &form).await?;
+    let answer = service.authorize_device(&authorization.caller(), &form).await?;
     let body = json!({
         "device_code": answer.device_code.expose(),
         "user_code": answer.user_code.to_string(),

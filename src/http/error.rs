@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::pages;
-use crate::domain::error::{Failure, InvalidRequest, OAuthError, Unavailable};
+use crate::domain::error::{Failure, InvalidClient, InvalidRequest, OAuthError, Unavailable};
 
 /// When to ask again, in seconds.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -41,6 +41,7 @@ impl IntoResponse for OAuthFailure {
 fn refused(error: &OAuthError) -> Response {
     tracing::info!(error = error.code(), cause = %error, "a request was refused");
     let status = match error {
+        OAuthError::InvalidClient(InvalidClient::TooManyAttempts(_)) => StatusCode::TOO_MANY_REQUESTS,
         OAuthError::InvalidClient(_) => StatusCode::UNAUTHORIZED,
         OAuthError::InvalidRequest(error) => invalid_request_status(*error),
         OAuthError::InvalidGrant(_)
@@ -62,6 +63,9 @@ fn refused(error: &OAuthError) -> Response {
         | OAuthError::UnmetAuthenticationRequirements => StatusCode::BAD_REQUEST,
     };
     let mut response = (status, json(error.code(), &error.to_string())).into_response();
+    if let OAuthError::InvalidClient(InvalidClient::TooManyAttempts(too_many)) = error {
+        response.headers_mut().insert(RETRY_AFTER, too_many.retry_after.into());
+    }
     if status == StatusCode::UNAUTHORIZED {
         response
             .headers_mut()

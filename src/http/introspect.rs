@@ -21,7 +21,7 @@ pub(super) async fn introspect(
     headers: HeaderMap,
     Form(form): Form,
 ) -> Result<Response, OAuthFailure> {
-    let (caller, standing) = service.introspect_for_client(&authorization.values(), &form).await?;
+    let (caller, standing) = service.introspect_for_client(&authorization.caller(), &form).await?;
     let body = match &standing.active {
         Some(active) => describe(active, &service.settings.issuer),
         None => json!({ "active": false }),

@@ -10,7 +10,7 @@ use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATIO
 use http::{HeaderValue, StatusCode};
 use minijinja::{Environment, Value, context};
 use sha2::{Digest as _, Sha256};
-use url::Url;
+use url::{Position, Url};
 
 use crate::domain::authorization::AuthorizationResponse;
 use crate::domain::client::{Client, Registrar};
@@ -44,20 +44,48 @@ const SUBMIT: &str = "document.forms[0].submit()";
 static SUBMIT_SOURCE: LazyLock<String> =
     LazyLock::new(|| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(SUBMIT))));
 
-/// The login page: who asks, where that leads unless it is here, who is expected, and with `refused` set that the last try failed.
+/// What came of the last try to sign in, if there was one.
+#[derive(Clone, Copy)]
+pub(super) enum LastSignIn<'a> {
+    None,
+    Refused {
+        username: &'a str,
+    },
+    /// Nobody looked, nor will before so many seconds.
+    TooMany {
+        username: &'a str,
+        seconds: u32,
+    },
+}
+
+/// The login page: who asks, where that leads unless it is here, who is expected, and what came of the last try.
 pub(super) fn login(
     client_name: &str,
     leads_to: Option<&str>,
     login_hint: Option<&str>,
     request: &str,
-    refused: Option<&str>,
+    last: LastSignIn<'_>,
 ) -> Response {
-    let status = if refused.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
+    let (status, username, alert) = match last {
+        LastSignIn::None => (StatusCode::OK, None, None),
+        LastSignIn::Refused { username } => {
+            let alert = "This user name and password do not match. Please try again.".to_owned();
+            (StatusCode::FORBIDDEN, Some(username), Some(alert))
+        }
+        LastSignIn::TooMany { username, seconds } => {
+            let minutes = match seconds.div_ceil(60) {
+                1 => "a minute".to_owned(),
+                minutes => format!("{minutes} minutes"),
+            };
+            let alert = format!("There were too many attempts to sign in. Please wait {minutes} and try again.");
+            (StatusCode::TOO_MANY_REQUESTS, Some(username), Some(alert))
+        }
+    };
     let values = context! {
         client_name,
         request,
-        refused => refused.is_some(),
-        username => refused.or(login_hint).unwrap_or_default(),
+        alert,
+        username => username.or(login_hint).unwrap_or_default(),
     };
     page(status, "login.html", values, leads_to)
 }
@@ -105,6 +133,7 @@ pub(super) fn consent(consent: &Consent, request: &str) -> Response {
         unverified => !consent.client.is_verified(),
         document => document_host(&consent.client),
         scopes,
+        resources => readable(&consent.resources),
         request,
     };
     page(StatusCode::OK, "consent.html", values, Some(&consent.redirect_uri))
@@ -124,6 +153,7 @@ pub(super) fn device_consent(consent: &DeviceConsent) -> Response {
         user_code => consent.user_code.to_string(),
         ticket => &consent.ticket,
         scopes,
+        resources => readable(&consent.resources),
     };
     page(StatusCode::OK, "device_consent.html", values, None)
 }
@@ -138,6 +168,19 @@ fn document_host(client: &Client) -> Option<String> {
 
 fn described(scopes: &[DescribedScope]) -> Vec<Value> {
     scopes.iter().map(|scope| context! { name => &scope.name, description => &scope.description }).collect()
+}
+
+/// Resources, as people can tell them apart: host and path. A user name in front of the host would pose as one.
+fn readable(resources: &[Box<str>]) -> Vec<String> {
+    let readable = |resource: &str| match Url::parse(resource) {
+        Ok(url) if url.has_host() && matches!(url.scheme(), "https" | "http") => {
+            let path = &url[Position::BeforePath..];
+            let path = if path == "/" { "" } else { path };
+            format!("{}{path}", &url[Position::BeforeHost..Position::AfterPort])
+        }
+        _ => resource.to_owned(),
+    };
+    resources.iter().map(|resource| readable(resource)).collect()
 }
 
 /// A page that says what came of it.

@@ -1,25 +1,22 @@
 //! `POST /par` (RFC 9126).
 
+use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use http::StatusCode;
 use serde_json::json;
 
 use super::Context;
 use super::error::{OAuthFailure, no_store};
-use super::extract::{AuthorizationHeaders, ClientAddress, Form, Keys};
+use super::extract::{AuthorizationHeaders, Form, Keys};
 
 pub(super) async fn push(
     State(service): State<Context>,
     authorization: AuthorizationHeaders,
-    address: Option<Extension<ClientAddress>>,
     Keys(shown): Keys,
     Form(form): Form,
 ) -> Result<Response, OAuthFailure> {
-    let pushed = service
-        .push(&authorization.values(), &shown.proofs, &form, address.map(|Extension(ClientAddress(address))| address))
-        .await?;
+    let pushed = service.push(&authorization.caller(), &shown.proofs, &form).await?;
     let body = json!({ "request_uri": pushed.request_uri, "expires_in": pushed.expires_in });
     Ok((StatusCode::CREATED, no_store(), Json(body)).into_response())
 }

@@ -12,6 +12,6 @@ pub(super) async fn revoke(
     authorization: AuthorizationHeaders,
     Form(form): Form,
 ) -> Result<Response, OAuthFailure> {
-    service.revoke_for_client(&authorization.values(), &form).await?;
+    service.revoke_for_client(&authorization.caller(), &form).await?;
     Ok(no_store().into_response())
 }

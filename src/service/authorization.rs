@@ -53,6 +53,8 @@ pub struct Consent {
     pub username: String,
     pub redirect_uri: String,
     pub scopes: Vec<DescribedScope>,
+    /// Where they would be good (RFC 8707); none: wherever.
+    pub resources: Vec<Box<str>>,
     pub ticket: String,
 }
 
@@ -150,6 +152,7 @@ impl Service {
             username: session.session.username,
             redirect_uri: request.target.redirect_uri().to_owned(),
             scopes: request.scopes.iter().map(|scope| self.describe(scope)).collect(),
+            resources: request.resources,
         })))
     }
 

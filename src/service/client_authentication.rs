@@ -1,13 +1,23 @@
 //! Client authentication (RFC 6749 §2.3): basic, post, `private_key_jwt` (RFC 7523) and none.
 
+use std::net::IpAddr;
+
 use super::Service;
 use crate::domain::client::{AuthenticationMethod, Client, ClientMetadata, ClientType};
 use crate::domain::client_assertion::{AssertionUse, ClientAssertion};
 use crate::domain::credentials::{ClientCredentials, Proof};
-use crate::domain::error::{Failure, InvalidClient};
+use crate::domain::error::{Failure, InvalidClient, Unavailable};
 use crate::domain::parameters::Parameters;
 use crate::domain::secret::SecretHash;
 use crate::domain::timestamp::Timestamp;
+
+/// Who sends a request to an endpoint for clients, as far as its headers and its connection tell.
+pub struct Caller<'a> {
+    /// Every value of the `Authorization` header.
+    pub authorization: Vec<&'a [u8]>,
+    /// Where it comes from, if somebody says.
+    pub address: Option<IpAddr>,
+}
 
 /// A proof, as far as it can be looked at before the client is known.
 enum Examined {
@@ -18,26 +28,32 @@ enum Examined {
 
 impl Service {
     /// The client that a request comes from. Unknown, disabled and wrongly authenticated clients get the same answer, and
-    /// nearly the same time: one lookup and one hash.
-    pub(super) async fn authenticate_client(
-        &self,
-        authorization: &[&[u8]],
-        form: &Parameters,
-    ) -> Result<Client, Failure> {
+    /// nearly the same time: one lookup and one hash. Wrong secrets count ([`super::attempts`]).
+    pub(super) async fn authenticate_client(&self, caller: &Caller<'_>, form: &Parameters) -> Result<Client, Failure> {
         let now = self.effects.now();
-        let credentials = ClientCredentials::parse(authorization, form)?;
+        let credentials = ClientCredentials::parse(&caller.authorization, form)?;
         let examined = self.examine(credentials.proof, now)?;
-        let client = self.store.client(credentials.id).await?;
-        let client = client.filter(|client| client.disabled_at.is_none()).ok_or(InvalidClient::Failed)?;
-        let proven = match (&examined, &client.metadata.jwks_uri) {
-            (Examined::Assertion(assertion, _), Some(url)) if client.client_type == ClientType::Signing => {
-                Box::pin(self.remote_keys.verify(&client.id, url, assertion, now)).await?
-            }
-            _ => proves(&client, &examined, now),
-        };
-        if !proven {
-            return Err(InvalidClient::Failed.into());
+        // Only a secret can be guessed.
+        let is_guess = matches!(examined, Examined::Secret(..));
+        let guess = is_guess.then(|| self.attempts.at_secret(&credentials.id.to_string(), caller.address, now));
+        if let Some(guess) = &guess {
+            guess.check().map_err(InvalidClient::from)?;
         }
+        let client = self.store.client(credentials.id).await?;
+        let client = client.filter(|client| client.disabled_at.is_none());
+        let client = match (&examined, client) {
+            (Examined::Assertion(assertion, _), Some(client)) if has_remote_keys(&client) => {
+                Box::pin(self.verify_remotely(&client, assertion, now)).await?.then_some(client)
+            }
+            (_, client) => {
+                let proven = || client.filter(|client| proves(client, &examined, now));
+                match &guess {
+                    Some(guess) => guess.judge(proven).map_err(InvalidClient::from)?,
+                    None => proven(),
+                }
+            }
+        };
+        let client = client.ok_or(InvalidClient::Failed)?;
         // RFC 7523 §3: once, on whichever server. Only what the client did sign is remembered.
         if let Examined::Assertion(_, once) = examined
             && !self.store.use_assertion(once).await?
@@ -46,6 +62,18 @@ impl Service {
             return Err(InvalidClient::Failed.into());
         }
         Ok(client)
+    }
+
+    async fn verify_remotely(
+        &self,
+        client: &Client,
+        assertion: &ClientAssertion,
+        now: Timestamp,
+    ) -> Result<bool, Unavailable> {
+        match &client.metadata.jwks_uri {
+            Some(url) => self.remote_keys.verify(&client.id, url, assertion, now).await,
+            None => Ok(false),
+        }
     }
 
     fn examine(&self, proof: Proof, now: Timestamp) -> Result<Examined, InvalidClient> {
@@ -60,6 +88,11 @@ impl Service {
             }
         })
     }
+}
+
+/// Whether its keys are elsewhere.
+fn has_remote_keys(client: &Client) -> bool {
+    client.client_type == ClientType::Signing && client.metadata.jwks_uri.is_some()
 }
 
 /// A public client has no secret, so it must not present one: whoever does takes it for another client.

@@ -5,6 +5,7 @@
 
 use super::Service;
 use super::authorization::{DecisionFailure, DescribedScope};
+use super::client_authentication::Caller;
 use super::possession::BindingKey;
 use super::sign_in::BrowserSession;
 use super::token_endpoint::{FirstVariants, IssuedTokens};
@@ -62,6 +63,8 @@ pub struct DeviceConsent {
     pub username: String,
     pub user_code: UserCode,
     pub scopes: Vec<DescribedScope>,
+    /// Where they would be good (RFC 8707); none: wherever.
+    pub resources: Vec<Box<str>>,
     pub ticket: String,
 }
 
@@ -76,11 +79,11 @@ impl Service {
     /// RFC 8628 §3.1. What `resource` (RFC 8707) and `dpop_jkt` (RFC 9449 §10) say holds for the grant, as it does at `/authorize`.
     pub async fn authorize_device(
         &self,
-        authorization: &[&[u8]],
+        caller: &Caller<'_>,
         form: &Parameters,
     ) -> Result<DeviceAuthorization, Failure> {
         form.refuse_repeated()?;
-        let client = self.authenticate_client(authorization, form).await?;
+        let client = self.authenticate_client(caller, form).await?;
         if !client.may_use(GrantType::DeviceCode) {
             return Err(OAuthError::UnauthorizedClient.into());
         }
@@ -186,6 +189,7 @@ impl Service {
             username: session.session.username,
             user_code,
             scopes: request.variant.scopes.iter().map(|scope| self.describe(scope)).collect(),
+            resources: request.variant.resources().to_vec(),
         })))
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Service;
+use super::client_authentication::Caller;
 use super::possession::Shown;
 use crate::domain::client::{Client, Introspects};
 use crate::domain::decision::{Decision, Held, Requirement};
@@ -126,11 +127,11 @@ impl Service {
     /// or all if it is a resource server. Whatever it may not see is inactive to it.
     pub async fn introspect_for_client(
         &self,
-        authorization: &[&[u8]],
+        caller: &Caller<'_>,
         form: &Parameters,
     ) -> Result<(Client, Standing), Failure> {
         form.refuse_repeated()?;
-        let caller = self.authenticate_client(authorization, form).await?;
+        let caller = self.authenticate_client(caller, form).await?;
         if !caller.is_confidential() {
             return Err(OAuthError::from(InvalidClient::Failed).into());
         }

@@ -2,10 +2,9 @@
 //!
 //! A request is validated when it is pushed and again whenever it is used, and it is used up by the user's decision.
 
-use std::net::IpAddr;
-
 use super::Service;
 use super::authorization::AuthorizationFailure;
+use super::client_authentication::Caller;
 use crate::domain::authorization::{AuthorizationRequest, Fatal, REQUEST_URI_PREFIX, Rejection, request_uri};
 use crate::domain::client::{Client, ClientId};
 use crate::domain::dpop::{InvalidProof, Proof};
@@ -38,19 +37,13 @@ pub struct Pushed {
 }
 
 impl Service {
-    /// RFC 9126 §2.1. `address` is where the request comes from.
-    pub async fn push(
-        &self,
-        authorization: &[&[u8]],
-        proofs: &[Vec<u8>],
-        form: &Parameters,
-        address: Option<IpAddr>,
-    ) -> Result<Pushed, Failure> {
+    /// RFC 9126 §2.1.
+    pub async fn push(&self, caller: &Caller<'_>, proofs: &[Vec<u8>], form: &Parameters) -> Result<Pushed, Failure> {
         form.refuse_repeated()?;
         if self.settings.registration.documents.is_some() {
-            Box::pin(self.learn_pushing_client(authorization, form, address)).await?;
+            Box::pin(self.learn_pushing_client(&caller.authorization, form, caller.address)).await?;
         }
-        let client = self.authenticate_client(authorization, form).await?;
+        let client = self.authenticate_client(caller, form).await?;
         if form.get("request_uri").is_some() {
             return Err(InvalidRequest::RequestUriPushed.into());
         }

@@ -1,6 +1,7 @@
 //! The token endpoint (RFC 6749 §3.2): a code, or a refresh token, for tokens. The other grants are in files of their own.
 
 use super::Service;
+use super::client_authentication::Caller;
 use super::possession::{BindingKey, ShownKeys};
 use crate::domain::client::{Client, GrantType, RefreshTokenRotation};
 use crate::domain::error::{Failure, InvalidGrant, InvalidScope, OAuthError, Unavailable};
@@ -43,15 +44,14 @@ pub(super) struct FirstVariants {
 }
 
 impl Service {
-    /// `authorization` has the values of the `Authorization` headers.
     pub async fn issue(
         &self,
-        authorization: &[&[u8]],
+        caller: &Caller<'_>,
         shown: &ShownKeys,
         form: &Parameters,
     ) -> Result<IssuedTokens, Failure> {
         form.refuse_repeated()?;
-        let client = self.authenticate_client(authorization, form).await?;
+        let client = self.authenticate_client(caller, form).await?;
         self.can_sign()?;
         let grant_type: GrantType =
             form.require("grant_type")?.parse().map_err(|_| OAuthError::UnsupportedGrantType)?;

@@ -209,7 +209,7 @@ impl Store {
             .bind(client.to_string())
             .bind(now.as_unix())
             .bind(SLOW_DOWN)
-            .fetch_optional(on).await?);
+            .fetch_all(on).await?).pop();
             row.map(|row| match row.state.as_str() {
                 "pending" if row.slowed_at.is_some() => Ok(DeviceState::Hasty),
                 "pending" => Ok(DeviceState::Pending),
@@ -227,7 +227,7 @@ impl Store {
     pub async fn count_user_code(&self, subject: SubjectId, now: Timestamp) -> Result<u32, Unavailable> {
         let writer = self.writer.clone();
         self.run("count a user code", async move {
-            let failures: i64 = on_engine!(&writer, on => sqlx::query_scalar(
+            let failures: Option<i64> = on_engine!(&writer, on => sqlx::query_scalar(
                 "INSERT INTO user_code_attempts (subject_id, failures, since) VALUES ($1, 1, $2) \
                  ON CONFLICT (subject_id) DO UPDATE SET \
                  failures = CASE WHEN user_code_attempts.since <= $3 THEN 1 ELSE user_code_attempts.failures + 1 END, \
@@ -237,8 +237,9 @@ impl Store {
             .bind(subject.as_str().to_owned())
             .bind(now.as_unix())
             .bind(now.as_unix() - ATTEMPTS_WINDOW)
-            .fetch_one(on).await?);
-            number(failures)
+            .fetch_all(on).await?)
+            .pop();
+            number(failures.ok_or(sqlx::Error::RowNotFound)?)
         })
         .await
     }

@@ -167,7 +167,7 @@ impl Store {
             .bind(redemption.times.idle_until.as_unix())
             .bind(i64::from(redemption.variant))
             .bind(join_lines(redemption.variants.iter().map(ToString::to_string)))
-            .fetch_optional(on).await?);
+            .fetch_all(on).await?).pop();
             row.map(Grant::try_from).transpose()
         })
         .await
@@ -209,7 +209,7 @@ impl Store {
             .bind(i64::from(refresh.variant))
             .bind(i64::from(refresh.times.access_lifetime))
             .bind(refresh.times.idle_until.as_unix())
-            .fetch_optional(on).await?);
+            .fetch_all(on).await?).pop();
             row.map(Grant::try_from).transpose()
         })
         .await
@@ -230,7 +230,7 @@ impl Store {
             .bind(i64::from(refresh.serial))
             .bind(refresh.now.as_unix())
             .bind(refresh.times.idle_until.as_unix())
-            .fetch_optional(on).await?);
+            .fetch_all(on).await?).pop();
             row.map(Grant::try_from).transpose()
         })
         .await

@@ -1,12 +1,12 @@
 //! Resource indicators (RFC 8707), protected resource metadata (RFC 9728), and introspection by the resource that is asked.
 
 use http::StatusCode;
-use scopegate::domain::client::{ClientMetadata, Introspects};
+use scopegate::domain::client::{ClientMetadata, GrantType, Introspects};
 use scopegate::proto::scopegate::v1 as api;
 use scopegate::service::clients::{ClientError, NewClient};
 use serde_json::json;
 
-use crate::harness::{REDIRECT_URI, Registered, Reply, Sidecar, Tokens, VERIFIER, query_of};
+use crate::harness::{REDIRECT_URI, Registered, Reply, Sidecar, Tokens, VERIFIER, basic, form, query_of};
 
 const ORDERS: &str = "https://api.example/orders";
 const MAIL: &str = "https://mail.example";
@@ -151,6 +151,34 @@ async fn i3_a_resource_sees_the_access_tokens_that_are_meant_for_it_and_no_other
         assert!(seen || answer == json!({ "active": false }));
     }
     assert!(matches!(resource_server(&sidecar, "https://other.example").await, Err(ClientError::Resource(_))));
+}
+
+#[tokio::test]
+async fn the_user_is_told_at_which_resources_the_app_may_use_what_it_gets() {
+    let sidecar = Sidecar::start().await;
+    let resources =
+        ["https://bank.example@api.example:8443/orders?x=1%262", "https://mail.example", "urn:example:files"];
+    let encoded = form(&resources.map(|resource| ("resource", resource)));
+    let page = sidecar.browser().consent_page(&format!("{}&{encoded}", sidecar.request(&[]))).await;
+    let shown = |page: &str| -> Vec<String> {
+        page.split("<li><strong>").skip(1).map(|rest| rest.split('<').next().unwrap().replace("&#x2f;", "/")).collect()
+    };
+    let expected = ["api.example:8443/orders?x=1%262", "mail.example", "urn:example:files"];
+    assert_eq!(shown(&page.body), expected, "{}", page.body);
+    let anywhere = sidecar.browser().consent_page(&sidecar.request(&[])).await;
+    assert!(!anywhere.body.contains("only at"), "{}", anywhere.body);
+
+    let client = sidecar.register_for(&[GrantType::DeviceCode]).await;
+    let device = format!("scope=a&{encoded}");
+    let reply = sidecar
+        .http()
+        .post_text("/device_authorization", &[("authorization", &basic(&client.id, &client.secret))], &device)
+        .await;
+    let mut browser = sidecar.browser();
+    browser.approve(&sidecar.request(&[])).await;
+    let code = reply.json()["user_code"].as_str().unwrap().to_owned();
+    let page = browser.get(&format!("/device?user_code={code}")).await;
+    assert_eq!(shown(&page.body), expected, "{}", page.body);
 }
 
 #[tokio::test]
