@@ -4,6 +4,7 @@
 
 mod layers;
 mod listen;
+mod pages;
 mod registration;
 
 use std::collections::BTreeMap;
@@ -16,9 +17,11 @@ use url::Url;
 
 pub use self::layers::{ConfigError, Environment, Layers};
 pub use self::listen::{ListenAddress, ListenAddresses};
+pub use self::pages::Pages;
 pub use self::registration::{Registration, RegistrationMode};
 use crate::domain::grant::Lifetimes;
 use crate::domain::jwk::SigningAlgorithm;
+use crate::domain::language::{Languages, ScopeMeaning, Wording};
 use crate::domain::network::Network;
 use crate::domain::resource::{self, ResourceCatalogue};
 use crate::domain::scope::{Implications, Scope};
@@ -27,6 +30,7 @@ use crate::domain::token::{KeyId, TokenKeys};
 use crate::domain::{openid, signing_key};
 use crate::effects::signing::SealingKey;
 use crate::facts::redis::{Endpoint, MalformedEndpoint, SharedKeys};
+use crate::http::Renderer;
 use crate::service::possession::ClientCertificates;
 use crate::service::pushed_requests::PushedRequests;
 use crate::service::{OpenId, Settings};
@@ -57,6 +61,7 @@ pub struct Config {
     pub resources: Resources,
     pub par: Par,
     pub registration: Registration,
+    pub pages: Pages,
     pub telemetry: Telemetry,
 }
 
@@ -196,8 +201,9 @@ pub struct Login {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Scopes {
-    /// Each scope, and what it means to the user who is asked for it. Empty: any scope, undescribed.
-    pub catalogue: BTreeMap<String, String>,
+    /// Each scope, and what it means to the user who is asked for it: a text, or a table of texts by language that has the first of
+    /// `pages.languages`. Empty: any scope, undescribed.
+    pub catalogue: BTreeMap<String, Wording>,
     /// By which rules one scope implies others.
     pub implications: Implications,
 }
@@ -309,6 +315,7 @@ impl Default for Config {
             resources: Resources::default(),
             par: Par::default(),
             registration: Registration::default(),
+            pages: Pages::default(),
             telemetry: Telemetry::default(),
         }
     }
@@ -471,6 +478,15 @@ impl Config {
                 "this is no absolute URI without a fragment (RFC 8707 section 2)",
             );
         }
+        self.pages.validate()?;
+        let fallback = self.pages.languages()?.fallback();
+        let silent = |wording: &Wording| wording.text(fallback, fallback).is_none_or(str::is_empty);
+        if let Some((scope, _)) = self.scopes.catalogue.iter().find(|(_, wording)| silent(wording)) {
+            return wrong(
+                &format!("scopes.catalogue.{scope:?}"),
+                &format!("the text in {fallback} is missing, the first of pages.languages"),
+            );
+        }
         self.registration.validate(&self.scopes)?;
         self.token_keys().map(drop)
     }
@@ -513,6 +529,11 @@ impl Config {
     /// The key that seals what servers tell each other of revocations.
     pub fn hint_key(&self) -> Result<MacKey, ConfigError> {
         Ok(MacKey::derive(&self.master_secret()?, "scopegate/v1/hint"))
+    }
+
+    /// What makes HTML of the pages of this issuer.
+    pub fn renderer(&self, issuer: &str) -> Result<Renderer, ConfigError> {
+        self.pages.renderer(issuer)
     }
 
     /// Where the cache that servers share is, if there is one.
@@ -561,6 +582,7 @@ impl Config {
             },
             session_lifetime: self.login.session_lifetime,
             catalogue: self.catalogue(),
+            languages: self.pages.languages().unwrap_or_else(|_| Languages::all()),
             implications: self.scopes.implications.clone(),
             client_certificates: HeaderName::from_str(&self.http.client_certificate_header)
                 .ok()
@@ -579,11 +601,12 @@ impl Config {
     }
 
     /// With the scopes of OpenID Connect. An empty catalogue knows every scope, so it stays empty.
-    fn catalogue(&self) -> BTreeMap<String, String> {
-        let mut catalogue = self.scopes.catalogue.clone();
+    fn catalogue(&self) -> BTreeMap<String, ScopeMeaning> {
+        let said = |(scope, wording): (&String, &Wording)| (scope.clone(), ScopeMeaning::Said(wording.clone()));
+        let mut catalogue: BTreeMap<String, ScopeMeaning> = self.scopes.catalogue.iter().map(said).collect();
         if self.openid.enabled && !catalogue.is_empty() {
-            for (scope, meaning) in [(openid::OPENID, "Know who you are"), (openid::PROFILE, "See your user name")] {
-                catalogue.entry(scope.into()).or_insert_with(|| meaning.into());
+            for scope in [openid::OPENID, openid::PROFILE] {
+                catalogue.entry(scope.into()).or_insert(ScopeMeaning::Standard);
             }
         }
         catalogue

@@ -4,6 +4,8 @@
 //! exists is valid, because parsing is the only way to get one.
 
 pub mod timestamp;
+pub mod language;
+pub mod colour;
 mod hexadecimal;
 mod json;
 pub mod secret;

@@ -166,7 +166,8 @@ impl Server {
         let caller_token =
             Some(config.grpc.caller_token.expose()).filter(|token| !token.is_empty()).map(SecretHash::of);
         let grpc = GrpcFront::new(backend.service.clone(), health_server, caller_token);
-        let http = http::router(backend.service.clone());
+        let renderer = config.renderer(&backend.service.settings.issuer)?;
+        let http = http::router(backend.service.clone(), renderer);
 
         let (drain, draining) = watch::channel(false);
         let limit = ConnectionLimit::default();

@@ -41,6 +41,7 @@ use self::registration_rate::RegistrationRate;
 use self::signing_keys::SigningKeys;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::Lifetimes;
+use crate::domain::language::{Languages, ScopeMeaning};
 use crate::domain::registration::RegistrationPolicy;
 use crate::domain::resource::ResourceCatalogue;
 use crate::domain::scope::Implications;
@@ -60,7 +61,9 @@ pub struct Settings {
     /// How long a browser stays signed in, in seconds.
     pub session_lifetime: u32,
     /// What each scope means, for people to read.
-    pub catalogue: BTreeMap<String, String>,
+    pub catalogue: BTreeMap<String, ScopeMeaning>,
+    /// What the pages speak.
+    pub languages: Languages,
     pub implications: Implications,
     /// Where tokens may be good.
     pub resources: ResourceCatalogue,

@@ -8,7 +8,8 @@ use http::{StatusCode, Uri};
 use super::Context;
 use super::error::unavailable_page;
 use super::extract::{PageForm, SessionCookie};
-use super::{authorize, device, pages};
+use super::pages::{self, Problem};
+use super::{authorize, device};
 use crate::domain::parameters::Parameters;
 use crate::service::Service;
 
@@ -47,23 +48,13 @@ pub(super) async fn switch(
 /// The page, with the user name again where it was refused.
 async fn login_page(service: &Service, request: Option<&str>, refused: Option<&str>) -> Response {
     let Some(request) = request else {
-        return pages::error(
-            StatusCode::BAD_REQUEST,
-            "There is nothing to sign in to. Go back to the app and start again.",
-        );
+        return pages::error(StatusCode::BAD_REQUEST, Problem::NothingToSignInTo);
     };
-    // Which app it is, nobody is told who has not signed in.
     if device::continuation(request).is_some() {
-        return pages::login("your device", None, None, request, refused);
+        return pages::login_to_device(request, refused);
     }
     match service.login_prompt(request).await {
-        Ok(prompt) => pages::login(
-            &prompt.client.name,
-            Some(&prompt.redirect_uri),
-            prompt.login_hint.as_deref(),
-            request,
-            refused,
-        ),
-        Err(failure) => authorize::failed(failure),
+        Ok(prompt) => pages::login_to_app(&prompt, request, refused),
+        Err(failure) => pages::in_language_of(request, authorize::failed(failure)),
     }
 }

@@ -15,7 +15,8 @@ use crate::domain::authorization::{
 use crate::domain::client::{Client, Registrar};
 use crate::domain::error::{AccessDenied, Failure, InvalidRequest, OAuthError, Unavailable};
 use crate::domain::grant::{Confirmation, Restriction, SessionId, SubjectId, Variant};
-use crate::domain::openid::{Authentication, OPENID, Prompt};
+use crate::domain::language::ScopeMeaning;
+use crate::domain::openid::{Authentication, OPENID, PROFILE, Prompt, SignInRequest};
 use crate::domain::parameters::Parameters;
 use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
@@ -43,6 +44,8 @@ pub struct LoginPrompt {
     pub redirect_uri: String,
     /// Who the client thinks is there.
     pub login_hint: Option<String>,
+    /// Which languages the client asks for.
+    pub ui_locales: Option<String>,
 }
 
 /// What the consent page says, and what its form carries.
@@ -52,13 +55,14 @@ pub struct Consent {
     pub redirect_uri: String,
     pub scopes: Vec<DescribedScope>,
     pub ticket: String,
+    /// Which languages the client asks for.
+    pub ui_locales: Option<String>,
 }
 
 /// A scope and what it means.
 pub struct DescribedScope {
     pub name: String,
-    /// The scope itself where the catalogue does not know it.
-    pub description: String,
+    pub meaning: ScopeMeaning,
 }
 
 /// Why there is no step to take.
@@ -144,6 +148,7 @@ impl Service {
             username: session.session.username,
             redirect_uri: request.target.redirect_uri().to_owned(),
             scopes: request.scopes.iter().map(|scope| self.describe(scope)).collect(),
+            ui_locales: request.sign_in.ui_locales,
         })))
     }
 
@@ -151,7 +156,8 @@ impl Service {
     pub async fn login_prompt(&self, query: &str) -> Result<LoginPrompt, AuthorizationFailure> {
         let (client, request) = self.validate(query, 0).await?;
         let redirect_uri = request.target.redirect_uri().to_owned();
-        Ok(LoginPrompt { client, redirect_uri, login_hint: request.sign_in.login_hint })
+        let SignInRequest { login_hint, ui_locales, .. } = request.sign_in;
+        Ok(LoginPrompt { client, redirect_uri, login_hint, ui_locales })
     }
 
     /// Without asking, for a user who allowed as much before. Not to a public client: anybody could pose as it
@@ -326,8 +332,10 @@ impl Service {
     }
 
     pub(super) fn describe(&self, scope: &str) -> DescribedScope {
-        let description = self.settings.catalogue.get(scope).map_or(scope, String::as_str);
-        DescribedScope { name: scope.to_owned(), description: description.to_owned() }
+        let standard = self.settings.openid.is_some() && [OPENID, PROFILE].contains(&scope);
+        let otherwise = if standard { ScopeMeaning::Standard } else { ScopeMeaning::Unknown };
+        let meaning = self.settings.catalogue.get(scope).cloned().unwrap_or(otherwise);
+        DescribedScope { name: scope.to_owned(), meaning }
     }
 
     fn code(&self, grant: GrantId, now: Timestamp) -> TokenText {

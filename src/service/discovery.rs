@@ -6,6 +6,7 @@ use super::Service;
 use crate::domain::client::GrantType;
 use crate::domain::client_keys::SigningAlgorithm;
 use crate::domain::dpop::ALGORITHMS;
+use crate::domain::language::Language;
 use crate::domain::openid::{ACR, OPENID, PROFILE};
 use crate::domain::registration::Gate;
 
@@ -60,6 +61,7 @@ struct OpenIdMetadata {
     claims_supported: [&'static str; 13],
     acr_values_supported: [&'static str; 1],
     prompt_values_supported: [&'static str; 4],
+    ui_locales_supported: Vec<&'static str>,
     claims_parameter_supported: bool,
     request_parameter_supported: bool,
     /// It is supported where nothing is said.
@@ -137,6 +139,7 @@ impl Service {
             ],
             acr_values_supported: [ACR],
             prompt_values_supported: ["none", "login", "consent", "select_account"],
+            ui_locales_supported: self.settings.languages.iter().map(Language::tag).collect(),
             claims_parameter_supported: false,
             request_parameter_supported: false,
             request_uri_parameter_supported: false,

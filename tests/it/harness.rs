@@ -1,6 +1,7 @@
 //! A sidecar of one's own for each test: in this process, on free ports, with its own database and a clock that is set by hand.
 
 mod browser;
+mod chromium;
 mod database;
 mod http;
 mod proxy;
@@ -29,6 +30,7 @@ use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
 pub use self::browser::{Browser, encode, hidden_fields, query_of, ticked_scopes};
+pub use self::chromium::{Chromium, screenshots};
 pub use self::database::{Database, line};
 pub use self::http::{Http, Reply, basic, form};
 pub use self::proxy::{Line, Proxy, Target};

@@ -5,6 +5,7 @@ mod harness;
 
 mod authorize;
 mod batch_revoke;
+mod browser;
 mod certificates;
 mod check_scopes;
 mod client_authentication;

@@ -38,7 +38,7 @@ async fn c1_c3_c4_c20_every_page_is_locked_down() {
         assert!(!policy.contains("unsafe"), "{name}: {policy}");
         for (header, value) in [
             ("x-frame-options", "DENY"),
-            ("referrer-policy", "no-referrer"),
+            ("referrer-policy", "same-origin"),
             ("cache-control", "no-store"),
             ("x-content-type-options", "nosniff"),
         ] {

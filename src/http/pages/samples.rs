@@ -1,0 +1,43 @@
+//! A sample of every page, to try out templates with before anybody sees them.
+
+use std::collections::BTreeMap;
+
+use axum::response::Response;
+use http::StatusCode;
+
+use super::{Asked, DeviceAlert, Notice, Page, Problem};
+use crate::domain::language::{Language, ScopeMeaning, Wording};
+use crate::service::authorization::DescribedScope;
+
+pub(super) fn pages() -> Vec<Page> {
+    let scopes = [
+        ("openid", ScopeMeaning::Standard),
+        ("a", ScopeMeaning::Said(Wording::Each(BTreeMap::from([(Language::En, "See A".to_owned())])))),
+        ("b", ScopeMeaning::Unknown),
+    ];
+    let scopes: Vec<DescribedScope> =
+        scopes.map(|(name, meaning)| DescribedScope { name: name.into(), meaning }).into_iter().collect();
+    let asked = |scopes| Asked { client_name: "Shop", username: "ann", ticket: "ticket", scopes };
+    let (here, fields) = ("https://shop.example/callback", [("code", "code".to_owned())]);
+    let responses: Vec<Response> = vec![
+        super::login(Some("Shop"), Some(here), None, "request", None),
+        super::login(None, None, Some("ann"), "request", Some("bob")),
+        super::consent_page(&asked(&scopes), here, true, "request"),
+        super::consent_page(&asked(&scopes[..1]), "com.example.shop:/callback", false, "request"),
+        super::consent_page(&asked(&scopes[1..]), here, false, "request"),
+        super::device(StatusCode::OK, None),
+        super::device(StatusCode::NOT_FOUND, Some(DeviceAlert::Unknown)),
+        super::device(StatusCode::TOO_MANY_REQUESTS, Some(DeviceAlert::TooMany)),
+        super::device_consent_page(&asked(&scopes), "BCDF-GHJK"),
+        super::notice(Notice::DeviceConnected),
+        super::notice(Notice::DeviceDenied),
+        super::notice(Notice::SignedOut),
+        super::error(StatusCode::BAD_REQUEST, Problem::Malformed),
+        super::form_post(here, &fields),
+        super::log_out_page("ann", Some("Shop"), Some(here), "request"),
+        super::log_out_page("ann", None, None, "request"),
+        super::return_to("Shop", here),
+        super::code_to_copy("Shop", "code"),
+    ];
+    responses.into_iter().filter_map(|mut response| response.extensions_mut().remove::<Page>()).collect()
+}
