@@ -480,7 +480,7 @@ impl Config {
         }
         self.pages.validate()?;
         let fallback = self.pages.languages()?.fallback();
-        let silent = |wording: &Wording| wording.text(fallback, fallback).is_none_or(str::is_empty);
+        let silent = |wording: &Wording| wording.text(fallback, fallback).is_none();
         if let Some((scope, _)) = self.scopes.catalogue.iter().find(|(_, wording)| silent(wording)) {
             return wrong(
                 &format!("scopes.catalogue.{scope:?}"),

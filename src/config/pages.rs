@@ -142,3 +142,56 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     }
     Ok(content)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Layers};
+
+    const REQUIRED: &str = "issuer = 'https://i'\n[keys]\nsecret = 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='\n";
+
+    fn config(text: &str) -> Result<Config, ConfigError> {
+        Layers::new().text(REQUIRED)?.text(text)?.build()
+    }
+
+    #[test]
+    fn what_would_not_look_right_is_no_configuration() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let write = |name: &str, content: &[u8]| {
+            let path = directory.path().join(name);
+            fs::write(&path, content).expect("it can be written");
+            path.to_str().expect("a path in UTF-8").to_owned()
+        };
+        let (gif, png) = (write("a.gif", b"GIF89a"), write("a.png", b"\x89PNG\r\n\x1a\n..."));
+        let large = write("a.svg", &b"<svg>".repeat(60_000));
+        let good = format!(
+            "[pages]\nname = 'Konten bei Ö'\nlogo = '{png}'\naccent_color = '#7A1FA2'\nlanguages = ['de']\nprivacy_url = 'https://i/p'\n\
+             [scopes.catalogue]\na = {{ de = 'A' }}\nb = 'B'"
+        );
+        let shown = toml::to_string(&config(&good).expect("this is good")).expect("it can be written");
+        assert!(shown.contains("[scopes.catalogue.a]\nde = \"A\""), "{shown}");
+        let unknown = write("unknown.html", b"");
+        for (text, key) in [
+            (format!("name = '{}'", "x".repeat(61)), "pages.name"),
+            ("name = \"a\\nb\"".into(), "pages.name"),
+            ("accent_color = 'red; } body { display: none'".into(), "pages.accent_color"),
+            ("languages = []".into(), "pages.languages"),
+            ("languages = ['de', 'de']".into(), "pages.languages"),
+            ("languages = ['xx']".into(), "pages.languages"),
+            ("support_url = 'javascript:alert(1)'".into(), "pages.support_url"),
+            ("privacy_url = '/privacy'".into(), "pages.privacy_url"),
+            ("logo = '/nowhere'".into(), "pages.logo"),
+            (format!("logo = '{gif}'"), "pages.logo"),
+            (format!("logo = '{large}'"), "pages.logo"),
+            ("template_dir = '/nowhere'".into(), "pages.template_dir"),
+            (format!("template_dir = '{}'", directory.path().display()), "pages.template_dir"),
+            ("[scopes.catalogue]\na = { de = 'A' }".into(), "scopes.catalogue.\"a\""),
+            ("[scopes.catalogue]\na = { en = 'A', xx = 'A' }".into(), "scopes.catalogue.a"),
+            ("[scopes.catalogue]\na = 1".into(), "scopes.catalogue.a"),
+        ] {
+            let error = config(&format!("[pages]\n{text}")).expect_err(&text).to_string();
+            assert!(error.starts_with(&format!("configuration: {key}")), "{text}: {error}");
+        }
+        assert!(unknown.ends_with("unknown.html"));
+    }
+}

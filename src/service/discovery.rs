@@ -37,6 +37,7 @@ pub struct Metadata<'a> {
     introspection_endpoint_auth_methods_supported: [&'static str; 3],
     introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     code_challenge_methods_supported: [&'static str; 1],
+    ui_locales_supported: Vec<&'static str>,
     /// RFC 9207 §3.
     authorization_response_iss_parameter_supported: bool,
     /// RFC 9449 §5.1.
@@ -61,7 +62,6 @@ struct OpenIdMetadata {
     claims_supported: [&'static str; 13],
     acr_values_supported: [&'static str; 1],
     prompt_values_supported: [&'static str; 4],
-    ui_locales_supported: Vec<&'static str>,
     claims_parameter_supported: bool,
     request_parameter_supported: bool,
     /// It is supported where nothing is said.
@@ -98,6 +98,7 @@ impl Service {
             ],
             introspection_endpoint_auth_signing_alg_values_supported: SigningAlgorithm::NAMES,
             code_challenge_methods_supported: ["S256"],
+            ui_locales_supported: self.settings.languages.iter().map(Language::tag).collect(),
             authorization_response_iss_parameter_supported: true,
             dpop_signing_alg_values_supported: ALGORITHMS,
             tls_client_certificate_bound_access_tokens: self.settings.client_certificates.is_some(),
@@ -139,7 +140,6 @@ impl Service {
             ],
             acr_values_supported: [ACR],
             prompt_values_supported: ["none", "login", "consent", "select_account"],
-            ui_locales_supported: self.settings.languages.iter().map(Language::tag).collect(),
             claims_parameter_supported: false,
             request_parameter_supported: false,
             request_uri_parameter_supported: false,

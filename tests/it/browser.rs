@@ -4,6 +4,7 @@
 use scopegate::domain::client::{ClientMetadata, GrantType, Introspects};
 use scopegate::service::clients::NewClient;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::harness::{Chromium, PASSWORD, Sidecar, USERNAME, screenshots};
 
@@ -86,8 +87,22 @@ impl World {
     }
 }
 
-const OPEN: &str =
-    "[registration]\nmode = 'open'\nscopes = ['a']\n[scopes.catalogue]\n'orders:read' = 'See your orders'\n";
+const OPEN: &str = r#"
+[registration]
+mode = "open"
+[scopes.catalogue.a]
+en = "See your orders"
+de = "Ihre Bestellungen sehen"
+fr = "Voir vos commandes"
+it = "Vedere i Suoi ordini"
+es = "Ver sus pedidos"
+[scopes.catalogue.b]
+en = "Place, change and cancel orders"
+de = "Bestellungen aufgeben, ändern und stornieren"
+fr = "Passer, modifier et annuler des commandes"
+it = "Effettuare, modificare e annullare ordini"
+es = "Hacer, cambiar y cancelar pedidos"
+"#;
 
 #[tokio::test]
 async fn c2_the_browser_follows_the_answer_of_the_form_to_the_client() {
@@ -171,4 +186,36 @@ async fn every_page_is_whole_and_accessible_in_each_other_language_on_the_smalle
 #[tokio::test]
 async fn the_language_that_the_client_asks_for_stays_through_the_sign_in() {
     World::new("").await.play("isAskedInALanguage").await;
+}
+
+/// What an operator may want, and one who is careless: a picture with a script in it.
+fn branded(accent: &str) -> (TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let logo = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 120 40'><style>text { font: bold 28px sans-serif }</style>\
+                <rect width='120' height='40' rx='8' fill='#7a1fa2'/><text x='14' y='30' fill='#fff'>ACME</text>\
+                <script>document.documentElement.setAttribute('data-ran', 'yes')</script></svg>";
+    std::fs::write(directory.path().join("logo.svg"), logo).unwrap();
+    let code = "{% set client_name = 'Blue Bottle Shop' %}{% set code = 'sg_ac_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUV' %}\
+                {% extends 'code.html' %}";
+    std::fs::write(directory.path().join("error.html"), code).unwrap();
+    let path = directory.path().display();
+    let config = format!(
+        "[pages]\nname = 'ACME accounts'\naccent_color = '{accent}'\nlogo = '{path}/logo.svg'\ntemplate_dir = '{path}'\n\
+         support_url = 'https://acme.example/help'\nprivacy_url = 'https://acme.example/privacy'"
+    );
+    (directory, config)
+}
+
+#[tokio::test]
+async fn an_operators_colour_can_be_read_in_the_light_and_in_the_dark_whatever_it_is() {
+    for (name, accent) in [("purple", "#7a1fa2"), ("yellow", "#ffe94d"), ("grey", "#808080")] {
+        let (_directory, config) = branded(accent);
+        World::new(&config).await.play_with("looksAt", json!({ "name": name })).await;
+    }
+}
+
+#[tokio::test]
+async fn a_script_in_the_operators_picture_does_not_run() {
+    let (_directory, config) = branded("#7a1fa2");
+    World::new(&config).await.play("opensThePicture").await;
 }

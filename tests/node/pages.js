@@ -14,7 +14,7 @@ const DESKTOP = { width: 1280, height: 800 };
 async function person(stage, options = {}) {
   const context = await stage.browser.newContext({ viewport: DESKTOP, locale: "en-GB", reducedMotion: "reduce", ...options });
   stage.contexts.push(context);
-  context.setDefaultTimeout(15_000);
+  context.setDefaultTimeout(30_000);
   const allowed = new Set([stage.issuer, stage.client.origin]);
   const seen = { elsewhere: [], complaints: [] };
   context.on("request", (request) => {
@@ -92,7 +92,7 @@ export async function mistypes(stage) {
   await page.waitForSelector("[role=alert]");
   same(await page.inputValue("#username"), stage.username, "the name is still there");
   same(await page.inputValue("#password"), "", "the password is not");
-  same(await page.evaluate("document.activeElement.id"), "password");
+  await page.waitForSelector("#password:focus");
   await page.keyboard.type(stage.password);
   await page.keyboard.press("Enter");
   await page.waitForSelector("button[value=approve]");
@@ -189,6 +189,7 @@ export async function usesTheKeyboard(stage) {
       return { what: id || value || type, seen: outlineStyle !== "none" && parseFloat(outlineWidth) >= 2 };
     });
   await page.goto(authorize(stage));
+  await page.waitForSelector("#username:focus");
   await page.keyboard.type(stage.username);
   await page.keyboard.press("Tab");
   same(await focus(), { what: "password", seen: true });
@@ -214,10 +215,11 @@ export async function connectsADevice(stage) {
   const { page, ...ann } = await person(stage);
   await page.goto(`${stage.issuer}/device`);
   await signIn(stage, page);
-  await page.waitForSelector("#user_code");
+  await page.waitForSelector("#user_code:focus");
   await page.keyboard.type("BCDF-GHJK");
   await page.keyboard.press("Enter");
   await page.waitForSelector("[role=alert]");
+  await page.waitForSelector("#user_code:focus");
   await page.keyboard.type(stage.userCode.toLowerCase());
   await page.keyboard.press("Enter");
   await page.waitForSelector("button[value=approve]");

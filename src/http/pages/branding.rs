@@ -6,8 +6,8 @@ use axum::body::Bytes;
 
 use crate::domain::colour::Colour;
 
-/// The card that links and buttons lie on, in the light and in the dark, as the style sheet has it.
-const LIGHT: Colour = Colour::WHITE;
+/// What links lie on that is hardest to read them on, in the light and in the dark, as the style sheet has it: its ground, and its card.
+const LIGHT: Colour = Colour::new(0xf4, 0xf5, 0xf7);
 const DARK: Colour = Colour::new(0x16, 0x1b, 0x22);
 
 /// Everything of it that is not the default.

@@ -208,7 +208,7 @@ fn meaning(texts: &Texts, state: &State, scope: &Value, fallback: Language) -> R
         Some(ScopeMeaning::Said(wording)) => wording.text(language, fallback),
         Some(ScopeMeaning::Unknown) | None => None,
     };
-    Ok(text.map_or_else(|| name.clone(), str::to_owned))
+    Ok(text.filter(|text| !text.is_empty()).map_or(name.clone(), str::to_owned))
 }
 
 /// The text of a key, with its values in place.
