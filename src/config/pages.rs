@@ -118,15 +118,16 @@ fn templates(directory: &str) -> Result<Vec<Template>, ConfigError> {
     let mut templates = Vec::new();
     for entry in entries {
         let path = entry.map_err(|error| wrong(format!("{directory}: {error}")))?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| name.ends_with(".html")) else {
+        if path.extension().is_none_or(|extension| extension != "html") {
             continue;
-        };
-        if !Renderer::has_template(name) {
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !Renderer::has_template(&name) {
             return Err(wrong(format!("{}: there is no template of this name to replace", path.display())));
         }
         let source = String::from_utf8(read(&path, MAX_TEMPLATE_BYTES).map_err(wrong)?)
             .map_err(|_| wrong(format!("{}: this is not UTF-8", path.display())))?;
-        templates.push(Template { name: name.to_owned(), path, source });
+        templates.push(Template { name, path, source });
     }
     templates.sort_unstable_by(|one, other| one.name.cmp(&other.name));
     Ok(templates)

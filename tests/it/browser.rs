@@ -70,7 +70,8 @@ impl World {
     async fn every_page(&self) -> Value {
         let document = json!({
             "redirect_uris": [format!("{}/callback", self.browser.client)],
-            "client_name": "Third Party",
+            // In one word, which no screen is wide enough for.
+            "client_name": "Donaudampfschifffahrtsgesellschaftskapitänsmützenverleih",
             "token_endpoint_auth_method": "none",
         });
         let headers = [("content-type", "application/json")];

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::{Request, State as Shared};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -59,14 +60,14 @@ impl fmt::Display for MalformedTemplate {
 pub struct Renderer {
     templates: Environment<'static>,
     languages: Languages,
-    style: String,
+    style: Bytes,
     logo: Logo,
 }
 
 impl Renderer {
     /// `host` is the name where the operator gave none.
     pub fn new(branding: Branding, languages: Languages, host: &str) -> Result<Self, MalformedTemplate> {
-        let style = style_sheet(branding.accent);
+        let style = Bytes::from(style_sheet(branding.accent));
         let logo = branding.logo.unwrap_or_else(Logo::embedded);
         let mut templates = Environment::new();
         templates.set_undefined_behavior(UndefinedBehavior::SemiStrict);
@@ -79,7 +80,7 @@ impl Renderer {
             "site",
             context! {
                 name => branding.name.as_deref().unwrap_or(host),
-                style => format!("/assets/scopegate.css?{}", version(style.as_bytes())),
+                style => format!("/assets/scopegate.css?{}", version(&style)),
                 icon => format!("/assets/logo?{}", version(&logo.content)),
                 support_url => branding.support_url,
                 privacy_url => branding.privacy_url,
@@ -88,7 +89,7 @@ impl Renderer {
         let texts = Arc::new(Texts::embedded());
         let (plain, rich, fallback) = (texts.clone(), texts.clone(), languages.fallback());
         templates.add_function("t", move |state: &State, key: &str, values: Kwargs| {
-            say(&plain, state, key, &values, |text| text.to_owned(), |value| value.to_string())
+            say(&plain, state, key, &values, str::to_owned, ToString::to_string)
         });
         templates.add_function("rich", move |state: &State, key: &str, values: Kwargs| {
             let value = |value: &Value| format!("<strong><bdi>{}</bdi></strong>", HtmlEscape(&value.to_string()));
@@ -117,7 +118,7 @@ impl Renderer {
     }
 
     /// Renders a sample of every page in every language. `path` tells the file of an operator's template.
-    fn try_out(&self, path: impl Fn(&str) -> Option<PathBuf>) -> Result<(), MalformedTemplate> {
+    pub(super) fn try_out(&self, path: impl Fn(&str) -> Option<PathBuf>) -> Result<(), MalformedTemplate> {
         for page in super::samples::pages() {
             for language in self.languages.iter() {
                 self.html(&page, language).map_err(|error| {

@@ -41,3 +41,22 @@ pub(super) fn pages() -> Vec<Page> {
     ];
     responses.into_iter().filter_map(|mut response| response.extensions_mut().remove::<Page>()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::branding::Branding;
+    use super::super::renderer::{Renderer, TEMPLATES};
+    use super::*;
+    use crate::domain::language::Languages;
+
+    #[test]
+    fn every_page_can_be_said_in_every_language() {
+        let renderer = Renderer::new(Branding::default(), Languages::all(), "auth.example").expect("ours are good");
+        renderer.try_out(|_| None).unwrap_or_else(|error| panic!("{error}"));
+        let whole = TEMPLATES.iter().filter(|(_, source)| source.starts_with("{% extends"));
+        let sampled: BTreeSet<&str> = pages().iter().map(|page| page.template).collect();
+        assert_eq!(sampled, whole.map(|(name, _)| *name).collect(), "there is a sample of every page");
+    }
+}
