@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 /// Where Debian has it, and others.
 const PROGRAMS: [&str; 3] = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/snap/bin/chromium"];
 /// A scenario that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The browser, and the client's side of its scenarios.
 pub struct Chromium {
@@ -54,7 +54,10 @@ impl Chromium {
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
         let ready: Value = serde_json::from_str(&line).expect("Chromium did not start; what it said is above");
-        std::thread::spawn(move || Self::listen(output));
+        std::thread::spawn(move || {
+            Self::listen(output);
+            let _ = child.wait();
+        });
         Self {
             client: ready["client"].as_str().unwrap().to_owned(),
             state: Mutex::new(State { input, waiting: HashMap::new(), last: 0 }),
@@ -87,7 +90,7 @@ impl Chromium {
             Ok(Ok(None)) => {}
             Ok(Ok(Some(error))) => panic!("{scenario}: {error}"),
             Ok(Err(_)) => panic!("{scenario}: Chromium is gone"),
-            Err(_) => panic!("{scenario}: no end after {PATIENCE:?}"),
+            Err(error) => panic!("{scenario}: no end after {PATIENCE:?}: {error}"),
         }
     }
 }
