@@ -25,8 +25,8 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::Service as _;
 
-pub use self::status::ERROR_DOMAIN;
 use self::methods::Access;
+pub use self::status::ERROR_DOMAIN;
 use self::tokens::TokenFront;
 use crate::domain::caller::{CallerId, Callers};
 use crate::proto::scopegate::v1::token_service_server::TokenServiceServer;
@@ -90,7 +90,11 @@ impl GrpcFront {
         let Some(method) = method else { return refuse(&status::no_such_method()) };
         let caller = self.callers.get(id);
         if !method.access.admits(caller) {
-            tracing::warn!(caller = &*caller.name, method = request.uri().path(), "a caller asked for what it may not do");
+            tracing::warn!(
+                caller = &*caller.name,
+                method = request.uri().path(),
+                "a caller asked for what it may not do"
+            );
             return refuse(&status::caller_not_permitted());
         }
         let Some(own_limit) = method.limit else {

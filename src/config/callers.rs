@@ -113,7 +113,10 @@ impl Config {
         let catalogue = &self.resources.catalogue;
         let known = |audience: &str| catalogue.is_empty() || catalogue.contains_key(audience);
         if !caller.audiences.iter().all(|audience| resource::is_well_formed(audience) && known(audience)) {
-            return Err(wrong("audiences", &format!("{name}: these are resources (RFC 8707), of resources.catalogue if it has any")));
+            return Err(wrong(
+                "audiences",
+                &format!("{name}: these are resources (RFC 8707), of resources.catalogue if it has any"),
+            ));
         }
         if caller.may.is_empty() {
             return Err(wrong("may", &format!("{name}: this says what the caller may do")));

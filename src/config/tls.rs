@@ -86,9 +86,11 @@ impl Tls {
         let key = PrivateKeyDer::from_pem_file(&self.key_file).map_err(|error| wrong("key_file", &error))?;
         let mut server = builder.with_single_cert(chain, key).map_err(|error| wrong("key_file", &error))?;
         server.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-        // A resumed session would not ask again whether the client's certificate is good.
-        server.session_storage = Arc::new(NoServerSessionStorage {});
-        server.send_tls13_tickets = 0;
+        if self.asks_clients() {
+            // A resumed session would not ask again whether the client's certificate is good.
+            server.session_storage = Arc::new(NoServerSessionStorage {});
+            server.send_tls13_tickets = 0;
+        }
         Ok(server)
     }
 }

@@ -75,7 +75,7 @@ impl CallerId {
 /// All who may call, and how each is known.
 #[derive(Clone, Debug, Default)]
 pub struct Callers {
-    callers: Vec<Caller>,
+    known: Vec<Caller>,
     tokens: Vec<(SecretHash, CallerId)>,
     certificates: Vec<(Box<str>, CallerId)>,
     local: Option<CallerId>,
@@ -89,24 +89,24 @@ impl Callers {
         tokens: impl IntoIterator<Item = SecretHash>,
         certificates: impl IntoIterator<Item = Box<str>>,
     ) {
-        let id = CallerId(self.callers.len());
-        self.callers.push(caller);
+        let id = CallerId(self.known.len());
+        self.known.push(caller);
         self.tokens.extend(tokens.into_iter().map(|token| (token, id)));
         self.certificates.extend(certificates.into_iter().map(|name| (name, id)));
     }
 
     /// Everybody on the same machine, who needs nothing to be known by.
     pub fn add_local(&mut self, caller: Caller) {
-        self.local = Some(CallerId(self.callers.len()));
-        self.callers.push(caller);
+        self.local = Some(CallerId(self.known.len()));
+        self.known.push(caller);
     }
 
     pub fn get(&self, id: CallerId) -> &Caller {
-        &self.callers[id.0]
+        &self.known[id.0]
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Caller> {
-        self.callers.iter()
+        self.known.iter()
     }
 
     /// Who connects: one whose name the client certificate has, or else whoever is on the same machine.
@@ -116,8 +116,11 @@ impl Callers {
 
     /// A certificate with the names of two callers is neither's.
     fn with_certificate(&self, names: &[String]) -> Option<CallerId> {
-        let mut found =
-            self.certificates.iter().filter(|(name, _)| names.iter().any(|other| is_same(name, other))).map(|(_, id)| *id);
+        let mut found = self
+            .certificates
+            .iter()
+            .filter(|(name, _)| names.iter().any(|other| is_same(name, other)))
+            .map(|(_, id)| *id);
         let first = found.next()?;
         found.all(|other| other == first).then_some(first)
     }
@@ -151,7 +154,7 @@ mod tests {
     #[test]
     fn a_caller_is_known_by_each_of_its_tokens_and_certificates() {
         let mut callers = callers();
-        let name = |callers: &Callers, id: Option<CallerId>| id.map(|id| callers.callers[id.0].name.to_string());
+        let name = |callers: &Callers, id: Option<CallerId>| id.map(|id| callers.known[id.0].name.to_string());
         for (token, expected) in [
             ("orders old", Some("orders")),
             ("orders new", Some("orders")),

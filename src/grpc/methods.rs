@@ -58,9 +58,10 @@ pub(super) fn method(path: &str) -> Option<Method> {
     }
     let access = match (service, name) {
         ("grpc.health.v1.Health", "Check" | "Watch") => Access::Anybody,
-        ("grpc.reflection.v1.ServerReflection" | "grpc.reflection.v1alpha.ServerReflection", "ServerReflectionInfo") => {
-            Access::Known
-        }
+        (
+            "grpc.reflection.v1.ServerReflection" | "grpc.reflection.v1alpha.ServerReflection",
+            "ServerReflectionInfo",
+        ) => Access::Known,
         _ => return None,
     };
     Some(Method { access, limit: None })

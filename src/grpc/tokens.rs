@@ -44,7 +44,8 @@ impl TokenFront {
         if request.token.is_empty() {
             return Err(status::token_missing());
         }
-        let standing = self.service.introspect(&request.token, &self.caller.sight).await.map_err(status::unavailable)?;
+        let standing =
+            self.service.introspect(&request.token, &self.caller.sight).await.map_err(status::unavailable)?;
         let consistency_token = self.consistency_token();
         Ok(match &standing.active {
             Some(active) => self.describe(active, standing.source, consistency_token),
@@ -66,8 +67,11 @@ impl TokenFront {
         }
         let requirement = requirement(request)?;
         let shown = request.proof.as_ref().map(shown).unwrap_or_default();
-        let (decision, standing) =
-            self.service.check(&request.token, &self.caller.sight, &requirement, &shown).await.map_err(status::unavailable)?;
+        let (decision, standing) = self
+            .service
+            .check(&request.token, &self.caller.sight, &requirement, &shown)
+            .await
+            .map_err(status::unavailable)?;
         let challenge = self.service.challenge(&decision, &requirement, standing.active.as_ref(), &shown);
         Ok(self.answer(request, challenge, &decision, &standing))
     }

@@ -71,8 +71,14 @@ impl Tls {
         let seen = stamps(settings);
         let (sender, current) = watch::channel(Arc::new(settings.server(section, protocols)?));
         let metrics = metrics.clone();
-        let reloader =
-            Reloader { section, settings: settings.clone(), protocols, current: sender, seen, metrics: metrics.clone() };
+        let reloader = Reloader {
+            section,
+            settings: settings.clone(),
+            protocols,
+            current: sender,
+            seen,
+            metrics: metrics.clone(),
+        };
         Ok(Some((Self { current, metrics }, reloader)))
     }
 
@@ -80,7 +86,10 @@ impl Tls {
     pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<Secured> {
         let mut current = self.current.clone();
         let config = current.borrow_and_update().clone();
-        match timeout(HEADER_PATIENCE, TlsAcceptor::from(config).accept(stream)).await.unwrap_or(Err(io::ErrorKind::TimedOut.into())) {
+        match timeout(HEADER_PATIENCE, TlsAcceptor::from(config).accept(stream))
+            .await
+            .unwrap_or(Err(io::ErrorKind::TimedOut.into()))
+        {
             Ok(stream) => {
                 let trust = stream.get_ref().1.peer_certificates().map(|_| Trust(current));
                 Ok(Secured { stream, trust })

@@ -5,6 +5,7 @@ mod harness;
 
 mod authorize;
 mod batch_revoke;
+mod callers;
 mod certificates;
 mod check_scopes;
 mod client_authentication;
@@ -40,6 +41,7 @@ mod revoke;
 mod server;
 mod several;
 mod standards;
+mod tls;
 mod token;
 mod token_exchange;
 mod watch;
