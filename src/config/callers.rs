@@ -63,7 +63,7 @@ impl Config {
         if self.grpc.local_callers == LocalCallers::All {
             callers.add_local(Caller::unrestricted("local"));
         }
-        let mut taken = BTreeSet::new();
+        let mut taken = BTreeSet::from(["name local", "name caller_token"].map(String::from));
         let caller_token = self.grpc.caller_token.expose();
         if !caller_token.is_empty() {
             taken.insert(caller_token.to_owned());
@@ -179,6 +179,7 @@ mod tests {
             (caller("all = true").replace(&format!("'{TOKEN}'"), ""), "tokens"),
             (caller("all = true").replace("'a'", "'a b'"), "name"),
             (caller("all = true").repeat(2), ""),
+            (caller("all = true").replace("'a'", "'local'"), ""),
             (format!("[grpc]\ncaller_token = '{TOKEN}'\n{}", caller("all = true")), ""),
             (format!("{}{}", caller("all = true"), caller("all = true").replace("'a'", "'b'")), ""),
         ] {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -109,22 +110,35 @@ impl Reloader {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            // Before they are read: what changes meanwhile is read once more.
-            let now = stamps(&self.settings);
-            if now == self.seen {
-                continue;
+            let (settings, seen) = (self.settings.clone(), self.seen.clone());
+            let (section, protocols) = (self.section, self.protocols);
+            // A file system that hangs holds nobody else.
+            let read = spawn_blocking(move || {
+                // Before they are read: what changes meanwhile is read once more.
+                let now = stamps(&settings);
+                (now != seen).then(|| (now, settings.server(section, protocols)))
+            });
+            match read.await {
+                Ok(Some((now, result))) => {
+                    self.seen = now;
+                    self.replace(result);
+                }
+                Ok(None) => {}
+                Err(error) => tracing::error!(error = %error, section, "the certificates could not be read again"),
             }
-            self.seen = now;
-            match self.settings.server(self.section, self.protocols) {
-                Ok(config) => {
-                    self.metrics.reloads.inc();
-                    tracing::info!(section = self.section, "the certificates have changed and were read again");
-                    self.current.send_replace(Arc::new(config));
-                }
-                Err(error) => {
-                    self.metrics.reload_failures.inc();
-                    tracing::error!(error = %error, "the certificates have changed and cannot be used: the old ones stay");
-                }
+        }
+    }
+
+    fn replace(&self, read: Result<ServerConfig, ConfigError>) {
+        match read {
+            Ok(config) => {
+                self.metrics.reloads.inc();
+                tracing::info!(section = self.section, "the certificates have changed and were read again");
+                self.current.send_replace(Arc::new(config));
+            }
+            Err(error) => {
+                self.metrics.reload_failures.inc();
+                tracing::error!(error = %error, "the certificates have changed and cannot be used: the old ones stay");
             }
         }
     }
