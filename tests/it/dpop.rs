@@ -110,7 +110,8 @@ fn question(token: &str, proofs: &[&str]) -> api::CheckScopesRequest {
         http_uri: format!("{ADDRESS}?page=2"),
         ..Default::default()
     };
-    api::CheckScopesRequest { token: token.into(), proof: Some(proof), ..Default::default() }
+    let required_scopes = vec!["a".into()];
+    api::CheckScopesRequest { token: token.into(), required_scopes, proof: Some(proof), ..Default::default() }
 }
 
 async fn check(sidecar: &Sidecar, token: &str, proofs: &[&str]) -> api::CheckScopesResponse {
