@@ -79,7 +79,7 @@ impl Metrics {
         registry.register("tls_reloads", "Changed certificates that were read again", tls.reloads.clone());
         registry.register(
             "tls_reload_failures",
-            "Changed certificates that cannot be used, so that the old ones stay",
+            "Changed certificates that are of no use, so that the old ones stay",
             tls.reload_failures.clone(),
         );
         registry.register(
