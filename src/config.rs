@@ -2,10 +2,12 @@
 //!
 //! The documentation of each field is the reference; `scopegate config show` prints the effective values.
 
+mod callers;
 mod layers;
 mod listen;
 mod pages;
 mod registration;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,10 +17,12 @@ use http::HeaderName;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub use self::callers::{ConfiguredCaller, LocalCallers};
 pub use self::layers::{ConfigError, Environment, Layers};
 pub use self::listen::{ListenAddress, ListenAddresses};
 pub use self::pages::Pages;
 pub use self::registration::{Registration, RegistrationMode};
+pub use self::tls::Tls;
 use crate::domain::grant::Lifetimes;
 use crate::domain::jwk::SigningAlgorithm;
 use crate::domain::language::{Languages, ScopeMeaning, Wording};
@@ -76,6 +80,8 @@ pub struct Http {
     /// The header in which they pass on the certificate of the client, as of RFC 9440 or as percent-encoded PEM. They have to remove
     /// what clients send under this name. Empty: there are no client certificates.
     pub client_certificate_header: String,
+    /// Off: TLS ends in front.
+    pub tls: Tls,
 }
 
 /// The front for services.
@@ -84,9 +90,15 @@ pub struct Http {
 pub struct Grpc {
     /// Addresses, `ip:port` and `unix:/path`, separated by commas or as a list.
     pub listen: ListenAddresses,
-    /// What callers that are neither on a loopback address nor on the Unix socket present as
-    /// `authorization: Bearer …`. Empty: there are no such callers.
+    /// What callers present as `authorization: Bearer …` that see all tokens and may do everything. Empty: there are no such callers.
     pub caller_token: Secret,
+    /// Callers on a loopback address and on the Unix socket: `all`, or `none`, where they have to be known as all others. Who presents a
+    /// token or a known certificate is judged by that.
+    pub local_callers: LocalCallers,
+    /// Callers that see less, or are known by a certificate.
+    pub callers: Vec<ConfiguredCaller>,
+    /// Off: TLS ends in front. The Unix socket has none in any case.
+    pub tls: Tls,
 }
 
 /// Metrics and probes.
@@ -327,13 +339,20 @@ impl Default for Http {
             listen: ListenAddresses::tcp([127, 0, 0, 1], 8080),
             trusted_proxies: Vec::new(),
             client_certificate_header: String::new(),
+            tls: Tls::default(),
         }
     }
 }
 
 impl Default for Grpc {
     fn default() -> Self {
-        Self { listen: ListenAddresses::tcp([127, 0, 0, 1], 50051), caller_token: Secret::default() }
+        Self {
+            listen: ListenAddresses::tcp([127, 0, 0, 1], 50051),
+            caller_token: Secret::default(),
+            local_callers: LocalCallers::All,
+            callers: Vec::new(),
+            tls: Tls::default(),
+        }
     }
 }
 
@@ -488,6 +507,9 @@ impl Config {
             );
         }
         self.registration.validate(&self.scopes)?;
+        self.http.tls.validate("http.tls")?;
+        self.grpc.tls.validate("grpc.tls")?;
+        self.callers()?;
         self.token_keys().map(drop)
     }
 
@@ -567,7 +589,7 @@ impl Config {
     /// What the use cases need of all this; `http` is the address that was bound.
     pub fn settings(&self, http: std::net::SocketAddr) -> Settings {
         let issuer = if self.issuer.is_empty() {
-            format!("http://{http}")
+            format!("{}://{http}", if self.http.tls.is_on() { "https" } else { "http" })
         } else {
             self.issuer.trim_end_matches('/').to_owned()
         };
@@ -584,9 +606,7 @@ impl Config {
             catalogue: self.catalogue(),
             languages: self.pages.languages().unwrap_or_else(|_| Languages::all()),
             implications: self.scopes.implications.clone(),
-            client_certificates: HeaderName::from_str(&self.http.client_certificate_header)
-                .ok()
-                .map(|header| ClientCertificates { header, proxies: self.http.trusted_proxies.clone() }),
+            client_certificates: self.client_certificates(),
             pushed_requests: PushedRequests { required: self.par.required, lifetime: self.par.lifetime },
             resources: ResourceCatalogue::new(
                 self.resources
@@ -598,6 +618,12 @@ impl Config {
             registration: self.registration.policy(&self.scopes),
             openid: self.openid.enabled.then_some(OpenId { id_token_lifetime: self.openid.id_token_lifetime }),
         }
+    }
+
+    fn client_certificates(&self) -> Option<ClientCertificates> {
+        let header = HeaderName::from_str(&self.http.client_certificate_header).ok();
+        let come = header.is_some() || self.http.tls.asks_clients();
+        come.then(|| ClientCertificates { header, proxies: self.http.trusted_proxies.clone() })
     }
 
     /// With the scopes of OpenID Connect. An empty catalogue knows every scope, so it stays empty.

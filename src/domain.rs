@@ -33,5 +33,6 @@ pub mod revocation;
 pub mod dpop;
 pub mod certificate;
 pub mod network;
+pub mod caller;
 pub mod decision;
 pub mod challenge;

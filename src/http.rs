@@ -38,7 +38,7 @@ use tower_http::csrf::CsrfLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
 
-pub use self::extract::ClientAddress;
+pub use self::extract::{ClientAddress, ConnectionCertificate};
 use self::pages::Problem;
 pub use self::pages::branding::{Branding, Logo, Template};
 pub use self::pages::renderer::{MalformedTemplate, Renderer};

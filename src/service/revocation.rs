@@ -1,6 +1,7 @@
 //! Ending grants (RFC 7009): durable in SQL first, then in force in this process, then answered.
 
 use super::Service;
+use crate::domain::caller::{Caller, Sight};
 use crate::domain::error::{Failure, Unavailable};
 use crate::domain::parameters::Parameters;
 use crate::domain::revocation::Target;
@@ -35,11 +36,26 @@ impl Service {
         }
     }
 
-    /// Revokes the grant behind a token; who has the token may. By when no server accepts it any more.
-    pub async fn revoke_by_token(&self, text: &str, reach: Reach) -> Result<Timestamp, Unavailable> {
+    /// Revokes the grant behind a token; who has the token and gets to see it may. Anything else that is presented changes nothing,
+    /// and the answer does not tell. By when no server accepts it any more.
+    pub async fn revoke_by_token(&self, text: &str, caller: &Caller, reach: Reach) -> Result<Timestamp, Unavailable> {
         let now = self.effects.now();
         let Some(token) = self.live(text, now) else { return Ok(now) };
+        if !self.is_seen(&token, &caller.sight).await? {
+            tracing::warn!(caller = &*caller.name, grant_id = %token.grant, "a caller tried to revoke a token that it may not see");
+            return Ok(now);
+        }
         self.revoke(Ending::RevokeGrant(token.grant), reach).await
+    }
+
+    /// Of a grant that has ended, too: who revokes again waits as long as who revoked it.
+    async fn is_seen(&self, token: &Token, sight: &Sight) -> Result<bool, Unavailable> {
+        if *sight == Sight::All {
+            return Ok(true);
+        }
+        let grant = self.store.grant(token.grant).await?;
+        let variant = grant.as_ref().and_then(|grant| grant.variants.get(usize::from(token.variant)));
+        Ok(variant.is_some_and(|variant| sight.covers(token.kind, variant.resources())))
     }
 
     /// Ends the grants of a target that exist now, durably; the servers that run learn of it. `false` when there is nothing to end.
