@@ -10,6 +10,7 @@ mod health;
 mod key;
 mod output;
 mod serve;
+mod target;
 mod token;
 
 use std::io;

@@ -2,13 +2,16 @@
 //!
 //! The documentation of each field is the reference; `scopegate config show` prints the effective values.
 
+mod attempts;
+mod callers;
 mod gateway;
 mod jwt;
-mod attempts;
 mod layers;
 mod listen;
 mod outgoing;
+mod pages;
 mod registration;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,14 +23,18 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 pub use self::attempts::Attempts;
+pub use self::callers::{ConfiguredCaller, LocalCallers};
 pub use self::gateway::{Gateway, RouteConfig};
 pub use self::jwt::Jwt;
 pub use self::layers::{ConfigError, Environment, Layers};
 pub use self::listen::{ListenAddress, ListenAddresses};
 pub use self::outgoing::Outgoing;
+pub use self::pages::Pages;
 pub use self::registration::{Registration, RegistrationMode};
+pub use self::tls::Tls;
 use crate::domain::grant::Lifetimes;
 use crate::domain::jwk::SigningAlgorithm;
+use crate::domain::language::{Languages, ScopeMeaning, Wording};
 use crate::domain::network::Network;
 use crate::domain::resource::{self, ResourceCatalogue};
 use crate::domain::scope::{Implications, Scope};
@@ -36,6 +43,7 @@ use crate::domain::token::{KeyId, TokenKeys};
 use crate::domain::{openid, signing_key};
 use crate::effects::signing::SealingKey;
 use crate::facts::redis::{Endpoint, MalformedEndpoint, SharedKeys};
+use crate::http::Renderer;
 use crate::service::client_address::ClientAddresses;
 use crate::service::possession::ClientCertificates;
 use crate::service::pushed_requests::PushedRequests;
@@ -73,6 +81,7 @@ pub struct Config {
     /// Rules about requests at proxies, in their order.
     pub routes: Vec<RouteConfig>,
     pub outgoing: Outgoing,
+    pub pages: Pages,
     pub telemetry: Telemetry,
 }
 
@@ -90,6 +99,8 @@ pub struct Http {
     /// The header in which they pass on the certificate of the client, as of RFC 9440 or as percent-encoded PEM. They have to remove
     /// what clients send under this name. Empty: there are no client certificates.
     pub client_certificate_header: String,
+    /// Off: TLS ends in front.
+    pub tls: Tls,
 }
 
 /// The front for services.
@@ -98,9 +109,15 @@ pub struct Http {
 pub struct Grpc {
     /// Addresses, `ip:port` and `unix:/path`, separated by commas or as a list.
     pub listen: ListenAddresses,
-    /// What callers that are neither on a loopback address nor on the Unix socket present as
-    /// `authorization: Bearer …`. Empty: there are no such callers.
+    /// What callers present as `authorization: Bearer …` that see all tokens and may do everything. Empty: there are no such callers.
     pub caller_token: Secret,
+    /// Callers on a loopback address and on the Unix socket: `all`, or `none`, where they have to be known as all others. Who presents a
+    /// token or a known certificate is judged by that.
+    pub local_callers: LocalCallers,
+    /// Callers that see less, or are known by a certificate.
+    pub callers: Vec<ConfiguredCaller>,
+    /// Off: TLS ends in front. The Unix socket has none in any case.
+    pub tls: Tls,
 }
 
 /// Metrics and probes.
@@ -217,8 +234,9 @@ pub struct Login {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Scopes {
-    /// Each scope, and what it means to the user who is asked for it. Empty: any scope, undescribed.
-    pub catalogue: BTreeMap<String, String>,
+    /// Each scope, and what it means to the user who is asked for it: a text, or a table of texts by language that has the first of
+    /// `pages.languages`. Empty: any scope, undescribed.
+    pub catalogue: BTreeMap<String, Wording>,
     /// By which rules one scope implies others.
     pub implications: Implications,
 }
@@ -335,6 +353,7 @@ impl Default for Config {
             gateway: Gateway::default(),
             routes: Vec::new(),
             outgoing: Outgoing::default(),
+            pages: Pages::default(),
             telemetry: Telemetry::default(),
         }
     }
@@ -347,13 +366,20 @@ impl Default for Http {
             trusted_proxies: Vec::new(),
             client_address_header: "X-Forwarded-For".into(),
             client_certificate_header: String::new(),
+            tls: Tls::default(),
         }
     }
 }
 
 impl Default for Grpc {
     fn default() -> Self {
-        Self { listen: ListenAddresses::tcp([127, 0, 0, 1], 50051), caller_token: Secret::default() }
+        Self {
+            listen: ListenAddresses::tcp([127, 0, 0, 1], 50051),
+            caller_token: Secret::default(),
+            local_callers: LocalCallers::All,
+            callers: Vec::new(),
+            tls: Tls::default(),
+        }
     }
 }
 
@@ -509,6 +535,18 @@ impl Config {
         if self.registration.client_id_metadata_documents && !self.outgoing.enabled {
             return wrong("registration.client_id_metadata_documents", "this needs outgoing.enabled");
         }
+        self.pages.validate()?;
+        let fallback = self.pages.languages()?.fallback();
+        let silent = |wording: &Wording| wording.text(fallback, fallback).is_none();
+        if let Some((scope, _)) = self.scopes.catalogue.iter().find(|(_, wording)| silent(wording)) {
+            return wrong(
+                &format!("scopes.catalogue.{scope:?}"),
+                &format!("the text in {fallback} is missing, the first of pages.languages"),
+            );
+        }
+        self.http.tls.validate("http.tls")?;
+        self.grpc.tls.validate("grpc.tls")?;
+        self.callers()?;
         self.token_keys().map(drop)
     }
 
@@ -552,6 +590,11 @@ impl Config {
         Ok(MacKey::derive(&self.master_secret()?, "scopegate/v1/hint"))
     }
 
+    /// What makes HTML of the pages of this issuer.
+    pub fn renderer(&self, issuer: &str) -> Result<Renderer, ConfigError> {
+        self.pages.renderer(issuer)
+    }
+
     /// Where the cache that servers share is, if there is one.
     pub fn redis_endpoint(&self) -> Result<Option<Endpoint>, ConfigError> {
         let Redis { url, ca_path, .. } = &self.redis;
@@ -583,7 +626,7 @@ impl Config {
     /// What the use cases need of all this; `http` is the address that was bound.
     pub fn settings(&self, http: std::net::SocketAddr) -> Settings {
         let issuer = if self.issuer.is_empty() {
-            format!("http://{http}")
+            format!("{}://{http}", if self.http.tls.is_on() { "https" } else { "http" })
         } else {
             self.issuer.trim_end_matches('/').to_owned()
         };
@@ -600,10 +643,9 @@ impl Config {
             },
             session_lifetime: self.login.session_lifetime,
             catalogue: self.catalogue(),
+            languages: self.pages.languages().unwrap_or_else(|_| Languages::all()),
             implications: self.scopes.implications.clone(),
-            client_certificates: HeaderName::from_str(&self.http.client_certificate_header)
-                .ok()
-                .map(|header| ClientCertificates { header, proxies: self.http.trusted_proxies.clone() }),
+            client_certificates: self.client_certificates(),
             client_addresses: ClientAddresses {
                 header: HeaderName::from_str(&self.http.client_address_header).unwrap_or(FORWARDED),
                 proxies: self.http.trusted_proxies.clone(),
@@ -626,12 +668,19 @@ impl Config {
         }
     }
 
+    fn client_certificates(&self) -> Option<ClientCertificates> {
+        let header = HeaderName::from_str(&self.http.client_certificate_header).ok();
+        let come = header.is_some() || self.http.tls.asks_clients();
+        come.then(|| ClientCertificates { header, proxies: self.http.trusted_proxies.clone() })
+    }
+
     /// With the scopes of OpenID Connect. An empty catalogue knows every scope, so it stays empty.
-    fn catalogue(&self) -> BTreeMap<String, String> {
-        let mut catalogue = self.scopes.catalogue.clone();
+    fn catalogue(&self) -> BTreeMap<String, ScopeMeaning> {
+        let said = |(scope, wording): (&String, &Wording)| (scope.clone(), ScopeMeaning::Said(wording.clone()));
+        let mut catalogue: BTreeMap<String, ScopeMeaning> = self.scopes.catalogue.iter().map(said).collect();
         if self.openid.enabled && !catalogue.is_empty() {
-            for (scope, meaning) in [(openid::OPENID, "Know who you are"), (openid::PROFILE, "See your user name")] {
-                catalogue.entry(scope.into()).or_insert_with(|| meaning.into());
+            for scope in [openid::OPENID, openid::PROFILE] {
+                catalogue.entry(scope.into()).or_insert(ScopeMeaning::Standard);
             }
         }
         catalogue

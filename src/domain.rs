@@ -4,6 +4,8 @@
 //! exists is valid, because parsing is the only way to get one.
 
 pub mod timestamp;
+pub mod language;
+pub mod colour;
 mod hexadecimal;
 mod json;
 pub mod secret;
@@ -37,6 +39,7 @@ pub mod step_up;
 pub mod backchannel_logout;
 pub mod outgoing;
 pub mod forwarded;
+pub mod caller;
 pub mod decision;
 pub mod challenge;
 pub mod presented;

@@ -25,8 +25,9 @@
 //! 3. The facts about its grant come from the cache of this process (`facts::local`) or, once for all who ask at the same
 //!    time (`facts::flight`), from Redis (`facts::redis`) or the database (`store::grants`), on the background runtime.
 //! 4. The revocation index says whether the grant ended since the facts were read (`revocation::index`).
-//! 5. Where the token is bound to a key, `service::possession` asks for a proof of it, which passes once (`domain::dpop`).
-//! 6. `domain::decision` decides about scopes and audience, anew on every call, and `domain::challenge` words the refusal.
+//! 5. What the caller may not see is inactive to it (`domain::caller`).
+//! 6. Where the token is bound to a key, `service::possession` asks for a proof of it, which passes once (`domain::dpop`).
+//! 7. `domain::decision` decides about scopes and audience, anew on every call, and `domain::challenge` words the refusal.
 //!
 //! One that is a JSON Web Token (RFC 9068) has the same pointer in a claim: where step 2 finds no opaque token,
 //! `service::jwt_access_tokens` opens that, verifies the signature, and all goes on as before.

@@ -57,6 +57,7 @@ use self::remote_keys::RemoteKeys;
 use self::signing_keys::SigningKeys;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::Lifetimes;
+use crate::domain::language::{Languages, ScopeMeaning};
 use crate::domain::registration::RegistrationPolicy;
 use crate::domain::resource::ResourceCatalogue;
 use crate::domain::scope::Implications;
@@ -77,7 +78,9 @@ pub struct Settings {
     /// How long a browser stays signed in, in seconds.
     pub session_lifetime: u32,
     /// What each scope means, for people to read.
-    pub catalogue: BTreeMap<String, String>,
+    pub catalogue: BTreeMap<String, ScopeMeaning>,
+    /// What the pages speak.
+    pub languages: Languages,
     pub implications: Implications,
     /// Where tokens may be good.
     pub resources: ResourceCatalogue,

@@ -4,6 +4,7 @@ use std::io::{IsTerminal as _, stderr};
 use std::sync::Arc;
 
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
@@ -35,6 +36,14 @@ pub fn start_logging(telemetry: &Telemetry) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// What is counted about TLS on our ports.
+#[derive(Clone, Debug, Default)]
+pub struct TlsMetrics {
+    pub reloads: Counter,
+    pub reload_failures: Counter,
+    pub handshake_failures: Counter,
+}
+
 /// What `/metrics` says. No label ever holds a token, a client or a user.
 pub struct Metrics {
     registry: Registry,
@@ -43,6 +52,7 @@ pub struct Metrics {
     pub logouts: LogoutMetrics,
     pub refused_attempts: RefusedAttempts,
     pub facts: TierCounter,
+    pub tls: TlsMetrics,
     cache_entries: Gauge,
     cache_bytes: Gauge,
     cache: Arc<LocalCache>,
@@ -55,6 +65,7 @@ impl Metrics {
         let (pruning, logouts) = (PruningMetrics::default(), LogoutMetrics::default());
         let refused_attempts = RefusedAttempts::default();
         let facts = TierCounter::default();
+        let tls = TlsMetrics::default();
         let (cache_entries, cache_bytes) = (Gauge::default(), Gauge::default());
         registry.register("store_operations", "Operations on the database, by name", store_operations.clone());
         registry.register("facts", "Facts about grants, by where they came from", facts.clone());
@@ -80,6 +91,17 @@ impl Metrics {
             "Passwords and client secrets that were not looked at, because too many had been wrong",
             refused_attempts.clone(),
         );
+        registry.register("tls_reloads", "Changed certificates that were read again", tls.reloads.clone());
+        registry.register(
+            "tls_reload_failures",
+            "Changed certificates that are of no use, so that the old ones stay",
+            tls.reload_failures.clone(),
+        );
+        registry.register(
+            "tls_handshake_failures",
+            "Connections without a good handshake",
+            tls.handshake_failures.clone(),
+        );
         Self {
             registry,
             store_operations,
@@ -87,6 +109,7 @@ impl Metrics {
             logouts,
             refused_attempts,
             facts,
+            tls,
             cache_entries,
             cache_bytes,
             cache,

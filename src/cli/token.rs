@@ -1,14 +1,18 @@
 //! `scopegate token`: a gRPC client of a running server.
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
 
+use super::target::{self, Target};
 use super::{CliError, Output, OutputFormat, StatusError, output};
 use crate::domain::jwt::MAX_LENGTH;
 use crate::proto::scopegate::v1 as api;
@@ -21,18 +25,14 @@ pub(super) struct Arguments {
 }
 
 #[derive(Args)]
-pub(super) struct Target {
-    /// The server: `http://host:port`, `host:port` or `unix:/path`
-    #[arg(long, default_value = "http://127.0.0.1:50051")]
-    endpoint: String,
-}
-
-#[derive(Args)]
 struct Common {
     /// The token, or - to read it from standard input, which keeps it out of the process list
     token: String,
     #[command(flatten)]
     target: Target,
+    /// A file with the caller token to present
+    #[arg(long, value_name = "FILE")]
+    caller_token_file: Option<PathBuf>,
     #[command(flatten)]
     format: OutputFormat,
 }
@@ -71,6 +71,19 @@ enum Verb {
     },
 }
 
+/// Presents the caller token, if there is one.
+#[derive(Clone)]
+struct CallerToken(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for CallerToken {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
+
 pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliError> {
     match verb {
         Verb::Introspect { resource, common } => introspect(&common, resource).await,
@@ -87,7 +100,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
         }
         Verb::Revoke { common } => {
             let request = api::RevokeRequest { token: common.token()?, ..Default::default() };
-            common.target.tokens().await?.revoke(request).await.map_err(StatusError)?;
+            common.tokens().await?.revoke(request).await.map_err(StatusError)?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -96,7 +109,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
 async fn introspect(common: &Common, resource: Option<String>) -> Result<ExitCode, CliError> {
     let resource = resource.unwrap_or_default();
     let request = api::IntrospectRequest { token: common.token()?, resource, ..Default::default() };
-    let answer = common.target.tokens().await?.introspect(request).await.map_err(StatusError)?.into_inner();
+    let answer = common.tokens().await?.introspect(request).await.map_err(StatusError)?.into_inner();
     match common.format.output {
         Output::Json if answer.active => output::json(&json!({
             "active": true, "scope": answer.scope, "client_id": answer.client_id, "username": answer.username,
@@ -122,7 +135,7 @@ async fn introspect(common: &Common, resource: Option<String>) -> Result<ExitCod
 }
 
 async fn check(common: &Common, request: api::CheckScopesRequest) -> Result<ExitCode, CliError> {
-    let answer = common.target.tokens().await?.check_scopes(request).await.map_err(StatusError)?.into_inner();
+    let answer = common.tokens().await?.check_scopes(request).await.map_err(StatusError)?.into_inner();
     let decision = answer.decision().as_str_name().trim_start_matches("DECISION_");
     match common.format.output {
         Output::Json => output::json(&json!({
@@ -140,6 +153,22 @@ async fn check(common: &Common, request: api::CheckScopesRequest) -> Result<Exit
 }
 
 impl Common {
+    async fn tokens(&self) -> Result<TokenServiceClient<InterceptedService<Channel, CallerToken>>, CliError> {
+        let token = self.caller_token()?;
+        Ok(TokenServiceClient::with_interceptor(self.target.connect().await?, token))
+    }
+
+    fn caller_token(&self) -> Result<CallerToken, CliError> {
+        let Some(path) = &self.caller_token_file else { return Ok(CallerToken(None)) };
+        let value = format!("Bearer {}", target::read(path)?.trim());
+        let mut value: MetadataValue<Ascii> = value.parse().map_err(|_| CliError::File {
+            path: path.clone(),
+            cause: io::Error::other("a caller token is made of printable ASCII characters"),
+        })?;
+        value.set_sensitive(true);
+        Ok(CallerToken(Some(value)))
+    }
+
     fn token(&self) -> Result<String, CliError> {
         if self.token != "-" {
             return Ok(self.token.clone());
@@ -147,31 +176,5 @@ impl Common {
         let mut text = String::new();
         std::io::stdin().take(2 * MAX_LENGTH as u64).read_to_string(&mut text)?;
         Ok(text.trim().to_owned())
-    }
-}
-
-impl Target {
-    async fn tokens(&self) -> Result<TokenServiceClient<Channel>, CliError> {
-        Ok(TokenServiceClient::new(self.connect().await?))
-    }
-
-    /// A connection to the server.
-    pub(super) async fn connect(&self) -> Result<Channel, CliError> {
-        let failed = |error: tonic::transport::Error| {
-            let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-            CliError::Endpoint { endpoint: self.endpoint.clone(), cause }
-        };
-        if let Some(path) = self.endpoint.strip_prefix("unix:") {
-            let path = path.to_owned();
-            let connector = tower::service_fn(move |_| {
-                let path = path.clone();
-                async move { UnixStream::connect(path).await.map(TokioIo::new) }
-            });
-            // The URI only names the authority of the requests.
-            return Endpoint::from_static("http://localhost").connect_with_connector(connector).await.map_err(failed);
-        }
-        let url =
-            if self.endpoint.contains("://") { self.endpoint.clone() } else { format!("http://{}", self.endpoint) };
-        Endpoint::from_shared(url).map_err(failed)?.connect().await.map_err(failed)
     }
 }

@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(config.grpc.listen.to_string(), "127.0.0.1:0,unix:/tmp/s");
         assert!(!config.database.migrates_itself());
         assert_eq!(config.grpc.caller_token.expose(), "12345");
-        assert_eq!(config.scopes.catalogue["a:b"], "A");
+        assert_eq!(config.scopes.catalogue["a:b"], "A".into());
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub enum AuthorizationResponse {
     FormPost { action: String, fields: Vec<(&'static str, String)> },
 }
 
-/// An error that must not redirect (RFC 6749 §4.1.2.1). `Display` tells the user.
+/// An error that must not redirect (RFC 6749 §4.1.2.1). A page tells the user, in the user's language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fatal {
     #[error("The app did not say which app it is.")]

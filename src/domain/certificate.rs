@@ -1,9 +1,22 @@
-//! Client certificates, as a proxy that ends TLS passes them on (RFC 8705 §3.1).
+//! Client certificates, of a connection or as a proxy that ends TLS passes them on (RFC 8705 §3.1).
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use rustls_pki_types::CertificateDer;
+use webpki::EndEntityCert;
 
 use super::dpop::Thumbprint;
+
+/// The most names of a certificate that count.
+const MAX_NAMES: usize = 64;
+
+/// The names that a certificate is for: its URIs, such as SPIFFE IDs, and its hosts (RFC 5280 §4.2.1.6). Whether it is to be trusted, the
+/// handshake has said.
+pub fn names(der: &[u8]) -> Vec<String> {
+    let der = CertificateDer::from(der);
+    let Ok(certificate) = EndEntityCert::try_from(&der) else { return Vec::new() };
+    certificate.valid_uri_names().chain(certificate.valid_dns_names()).take(MAX_NAMES).map(str::to_owned).collect()
+}
 
 /// The `x5t#S256` of a certificate in a header: `:base64 of DER:` (RFC 9440 §2.1), or percent-encoded PEM, as nginx writes it.
 /// `None` for anything else.

@@ -29,6 +29,8 @@ pub struct SignInRequest {
     pub nonce: Option<String>,
     /// Who the client thinks is there: something to fill into the form.
     pub login_hint: Option<String>,
+    /// Which languages the user reads, the best first.
+    pub ui_locales: Option<String>,
     /// Who the client thinks is there: an ID token.
     pub id_token_hint: Option<String>,
 }
@@ -64,6 +66,7 @@ impl SignInRequest {
             max_age: max_age.transpose()?,
             nonce: text("nonce"),
             login_hint: text("login_hint"),
+            ui_locales: text("ui_locales"),
             id_token_hint: text("id_token_hint"),
         })
     }

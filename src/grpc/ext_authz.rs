@@ -7,6 +7,7 @@ use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
 use tonic::{Code, Request, Response, Status};
 
+use crate::domain::caller::Caller;
 use crate::domain::certificate;
 use crate::domain::decision::Match;
 use crate::domain::identity_headers::{self, CLIENT_ID, GRANT_ID, SCOPES, SUBJECT};
@@ -29,11 +30,12 @@ static OTHER_SPELLINGS: LazyLock<Vec<String>> = LazyLock::new(identity_headers::
 #[derive(Clone)]
 pub(super) struct EnvoyFront {
     service: Arc<Service>,
+    caller: Caller,
 }
 
 impl EnvoyFront {
-    pub(super) fn new(service: Arc<Service>) -> Self {
-        Self { service }
+    pub(super) fn new(service: Arc<Service>, caller: Caller) -> Self {
+        Self { service, caller }
     }
 }
 
@@ -82,7 +84,7 @@ impl Authorization for EnvoyFront {
             cookies: all("cookie"),
             certificate,
         };
-        Ok(Response::new(match self.service.admit(&request, &asked).await {
+        Ok(Response::new(match self.service.admit(&request, &asked, &self.caller.sight).await {
             Ok(Passage::Allowed(active)) => self.allowed(Some(&active), &headers, &http.path),
             Ok(Passage::Anonymous) => self.allowed(None, &headers, &http.path),
             Ok(Passage::Refused(refusal)) => refused(&refusal),

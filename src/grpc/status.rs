@@ -43,8 +43,16 @@ pub(super) fn caller_unknown() -> Status {
     with_info(
         Code::Unauthenticated,
         "CALLER_UNKNOWN",
-        "the caller is not local: it has to present the caller token as `authorization: Bearer …`",
+        "the caller is not known: it has to present a caller token as `authorization: Bearer …`, or a client certificate",
     )
+}
+
+pub(super) fn caller_not_permitted() -> Status {
+    with_info(Code::PermissionDenied, "CALLER_NOT_PERMITTED", "the configuration does not let this caller do this")
+}
+
+pub(super) fn no_such_method() -> Status {
+    with_info(Code::Unimplemented, "NO_SUCH_METHOD", "there is no such method")
 }
 
 pub(super) fn deadline_exceeded() -> Status {

@@ -9,6 +9,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::revocations::time;
 use super::{consistency, revocations, status};
+use crate::domain::caller::{Caller, Permission};
 use crate::domain::challenge::Challenge;
 use crate::domain::decision::{Decision, Match, Requirement};
 use crate::domain::grant::Confirmation;
@@ -30,11 +31,13 @@ const MAX_BATCH: usize = 1_000;
 #[derive(Clone)]
 pub(super) struct TokenFront {
     service: Arc<Service>,
+    /// Who asks.
+    caller: Caller,
 }
 
 impl TokenFront {
-    pub(super) fn new(service: Arc<Service>) -> Self {
-        Self { service }
+    pub(super) fn new(service: Arc<Service>, caller: Caller) -> Self {
+        Self { service, caller }
     }
 
     async fn introspect_one(&self, request: &api::IntrospectRequest) -> Result<api::IntrospectResponse, Status> {
@@ -42,9 +45,10 @@ impl TokenFront {
         if request.token.is_empty() {
             return Err(status::token_missing());
         }
+        let (token, sight) = (&request.token, &self.caller.sight);
         let standing = match request.resource.as_str() {
-            "" => self.service.introspect(&request.token).await,
-            resource => Box::pin(self.service.introspect_at(&request.token, resource)).await,
+            "" => self.service.introspect(token, sight).await,
+            resource => Box::pin(self.service.introspect_at(token, sight, resource)).await,
         };
         let standing = standing.map_err(status::unavailable)?;
         let consistency_token = self.consistency_token();
@@ -63,10 +67,16 @@ impl TokenFront {
         if request.token.is_empty() {
             return Err(status::token_missing());
         }
+        if request.include_introspection && !self.caller.may(Permission::Introspect) {
+            return Err(status::caller_not_permitted());
+        }
         let requirement = requirement(request)?;
         let shown = request.proof.as_ref().map(shown).unwrap_or_default();
-        let (decision, standing) =
-            self.service.check(&request.token, &requirement, &shown).await.map_err(status::unavailable)?;
+        let (decision, standing) = self
+            .service
+            .check(&request.token, &self.caller.sight, &requirement, &shown)
+            .await
+            .map_err(status::unavailable)?;
         let challenge = self.service.challenge(&decision, &requirement, standing.active.as_ref(), &shown);
         Ok(self.answer(request, challenge, &decision, &standing))
     }
@@ -284,8 +294,8 @@ impl TokenService for TokenFront {
         if request.token.is_empty() {
             return Err(status::token_missing());
         }
-        let effective =
-            self.service.revoke_by_token(&request.token, reach(request.mode())).await.map_err(status::unavailable)?;
+        let revoked = self.service.revoke_by_token(&request.token, &self.caller, reach(request.mode())).await;
+        let effective = revoked.map_err(status::unavailable)?;
         Ok(Response::new(api::RevokeResponse {
             consistency_token: self.consistency_token(),
             effective_time: Some(time(effective)),

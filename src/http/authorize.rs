@@ -9,7 +9,7 @@ use http::{StatusCode, Uri};
 use super::Context;
 use super::error::unavailable_page;
 use super::extract::{FormText, Origin, PageForm, SessionCookie};
-use super::pages;
+use super::pages::{self, Problem};
 use crate::domain::authorization::Fatal;
 use crate::service::authorization::{AuthorizationFailure, AuthorizationStep, DecisionFailure};
 
@@ -31,7 +31,7 @@ pub(super) async fn from_form(
     FormText(form): FormText,
 ) -> Response {
     match uri.query() {
-        None | Some("") => authorize(&service, &form, &cookie, address).await,
+        None | Some("") => pages::in_language_of(&form, authorize(&service, &form, &cookie, address).await),
         Some(_) => failed(AuthorizationFailure::Page(Fatal::Malformed)),
     }
 }
@@ -50,29 +50,20 @@ pub(super) async fn decide(
     cookie: SessionCookie,
     PageForm(form): PageForm,
 ) -> Response {
-    match service.decide(&form, cookie.value()).await {
+    let response = match service.decide(&form, cookie.value()).await {
         Ok(answer) => pages::answer(&answer),
         Err(failure) => not_decided(failure),
-    }
+    };
+    pages::in_language_of(form.get("request").unwrap_or_default(), response)
 }
 
 /// What a form gets that does not decide anything.
 pub(super) fn not_decided(failure: DecisionFailure) -> Response {
     match failure {
-        DecisionFailure::Forged => pages::error(
-            StatusCode::FORBIDDEN,
-            "This page was not made for you, or you signed in again since. Go back to the app and start again.",
-        ),
-        DecisionFailure::SignedOut => {
-            pages::error(StatusCode::FORBIDDEN, "You are not signed in any more. Go back to the app and start again.")
-        }
-        DecisionFailure::Expired => {
-            pages::error(StatusCode::GONE, "This page was open for too long. Go back to the app and start again.")
-        }
-        DecisionFailure::Used => pages::error(
-            StatusCode::CONFLICT,
-            "You have answered this already. If the app did not open, go back to it and start again.",
-        ),
+        DecisionFailure::Forged => pages::error(StatusCode::FORBIDDEN, Problem::Forged),
+        DecisionFailure::SignedOut => pages::error(StatusCode::FORBIDDEN, Problem::SignedOut),
+        DecisionFailure::Expired => pages::error(StatusCode::GONE, Problem::Expired),
+        DecisionFailure::Used => pages::error(StatusCode::CONFLICT, Problem::Used),
         DecisionFailure::Authorization(failure) => failed(failure),
     }
 }
@@ -80,7 +71,7 @@ pub(super) fn not_decided(failure: DecisionFailure) -> Response {
 /// What an authorization request that cannot go on gets.
 pub(super) fn failed(failure: AuthorizationFailure) -> Response {
     match failure {
-        AuthorizationFailure::Page(fatal) => pages::error(StatusCode::BAD_REQUEST, &fatal.to_string()),
+        AuthorizationFailure::Page(fatal) => pages::error(StatusCode::BAD_REQUEST, fatal),
         AuthorizationFailure::Answer(answer) => pages::answer(&answer),
         AuthorizationFailure::Return { client_name, location } => pages::return_to(&client_name, &location),
         AuthorizationFailure::Unavailable(error) => unavailable_page(&error),

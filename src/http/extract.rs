@@ -13,6 +13,7 @@ use std::convert::Infallible;
 
 use super::Context;
 use super::error::{OAuthFailure, unreadable_page};
+use crate::domain::dpop::Thumbprint;
 use crate::domain::error::InvalidRequest;
 use crate::domain::parameters::Parameters;
 use crate::service::Settings;
@@ -29,6 +30,10 @@ const FORM_PATIENCE: Duration = Duration::from_secs(10);
 /// The address that a connection comes from: that of the proxy in front, if there is one.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAddress(pub IpAddr);
+
+/// The certificate of the client at the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct ConnectionCertificate(pub Thumbprint);
 
 /// The body of a browser's request, as it came: `application/x-www-form-urlencoded`.
 pub(super) struct FormText(pub(super) String);
@@ -150,7 +155,10 @@ impl FromRequestParts<Context> for Keys {
     async fn from_request_parts(parts: &mut Parts, service: &Context) -> Result<Self, Infallible> {
         let proofs = parts.headers.get_all("dpop").iter().map(|value| value.as_bytes().to_vec()).collect();
         let certificate = match (&service.settings.client_certificates, parts.extensions.get()) {
-            (Some(certificates), Some(ClientAddress(peer))) => certificates.of(&parts.headers, *peer),
+            (Some(certificates), Some(ClientAddress(peer))) => {
+                let connection = parts.extensions.get().map(|ConnectionCertificate(thumbprint)| thumbprint);
+                certificates.of(&parts.headers, *peer, connection)
+            }
             _ => None,
         };
         Ok(Self(ShownKeys { proofs, certificate }))

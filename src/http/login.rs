@@ -8,8 +8,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use super::Context;
 use super::error::unavailable_page;
 use super::extract::{KnownBrowserCookie, Origin, PageForm, SessionCookie};
-use super::pages::LastSignIn;
-use super::{authorize, device, pages};
+use super::pages::{self, LastSignIn, Problem};
+use super::{authorize, device};
 use crate::domain::parameters::Parameters;
 use crate::service::Service;
 use crate::service::sign_in::{SignIn, SignInFailure};
@@ -69,19 +69,13 @@ pub(super) async fn switch(
 /// The page, with the user name again where it did not work.
 async fn login_page(service: &Service, request: Option<&str>, last: LastSignIn<'_>) -> Response {
     let Some(request) = request else {
-        return pages::error(
-            StatusCode::BAD_REQUEST,
-            "There is nothing to sign in to. Go back to the app and start again.",
-        );
+        return pages::error(StatusCode::BAD_REQUEST, Problem::NothingToSignInTo);
     };
-    // Which app it is, nobody is told who has not signed in.
     if device::continuation(request).is_some() {
-        return pages::login("your device", None, None, request, last);
+        return pages::login_to_device(request, last);
     }
     match service.login_prompt(request).await {
-        Ok(prompt) => {
-            pages::login(&prompt.client.name, Some(&prompt.redirect_uri), prompt.login_hint.as_deref(), request, last)
-        }
-        Err(failure) => authorize::failed(failure),
+        Ok(prompt) => pages::login_to_app(&prompt, request, last),
+        Err(failure) => pages::in_language_of(request, authorize::failed(failure)),
     }
 }

@@ -17,7 +17,8 @@ use crate::domain::authorization::{
 use crate::domain::client::Client;
 use crate::domain::error::{AccessDenied, Failure, InvalidRequest, OAuthError, Unavailable};
 use crate::domain::grant::{Confirmation, Restriction, SubjectId, Variant};
-use crate::domain::openid::{Authentication, Prompt};
+use crate::domain::language::ScopeMeaning;
+use crate::domain::openid::{Authentication, OPENID, PROFILE, Prompt, SignInRequest};
 use crate::domain::parameters::Parameters;
 use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
@@ -45,6 +46,8 @@ pub struct LoginPrompt {
     pub redirect_uri: String,
     /// Who the client thinks is there.
     pub login_hint: Option<String>,
+    /// Which languages the client asks for.
+    pub ui_locales: Option<String>,
 }
 
 /// What the consent page says, and what its form carries.
@@ -56,13 +59,14 @@ pub struct Consent {
     /// Where they would be good (RFC 8707); none: wherever.
     pub resources: Vec<Box<str>>,
     pub ticket: String,
+    /// Which languages the client asks for.
+    pub ui_locales: Option<String>,
 }
 
 /// A scope and what it means.
 pub struct DescribedScope {
     pub name: String,
-    /// The scope itself where the catalogue does not know it.
-    pub description: String,
+    pub meaning: ScopeMeaning,
 }
 
 /// Why there is no step to take.
@@ -153,6 +157,7 @@ impl Service {
             redirect_uri: request.target.redirect_uri().to_owned(),
             scopes: request.scopes.iter().map(|scope| self.describe(scope)).collect(),
             resources: request.resources,
+            ui_locales: request.sign_in.ui_locales,
         })))
     }
 
@@ -160,7 +165,8 @@ impl Service {
     pub async fn login_prompt(&self, query: &str) -> Result<LoginPrompt, AuthorizationFailure> {
         let (client, request) = self.validate(query, 0).await?;
         let redirect_uri = request.target.redirect_uri().to_owned();
-        Ok(LoginPrompt { client, redirect_uri, login_hint: request.sign_in.login_hint })
+        let SignInRequest { login_hint, ui_locales, .. } = request.sign_in;
+        Ok(LoginPrompt { client, redirect_uri, login_hint, ui_locales })
     }
 
     /// Without asking, for a user who allowed as much before. Not to a public client: anybody could pose as it
@@ -334,8 +340,10 @@ impl Service {
     }
 
     pub(super) fn describe(&self, scope: &str) -> DescribedScope {
-        let description = self.settings.catalogue.get(scope).map_or(scope, String::as_str);
-        DescribedScope { name: scope.to_owned(), description: description.to_owned() }
+        let standard = self.settings.openid.is_some() && [OPENID, PROFILE].contains(&scope);
+        let otherwise = if standard { ScopeMeaning::Standard } else { ScopeMeaning::Unknown };
+        let meaning = self.settings.catalogue.get(scope).cloned().unwrap_or(otherwise);
+        DescribedScope { name: scope.to_owned(), meaning }
     }
 
     fn code(&self, grant: GrantId, now: Timestamp) -> TokenText {

@@ -6,6 +6,7 @@ use super::{OpenId, Service};
 use crate::domain::client::GrantType;
 use crate::domain::client_keys::SigningAlgorithm;
 use crate::domain::dpop::ALGORITHMS;
+use crate::domain::language::Language;
 use crate::domain::openid::{ACR, OPENID, PROFILE};
 use crate::domain::registration::Gate;
 
@@ -36,6 +37,7 @@ pub struct Metadata<'a> {
     introspection_endpoint_auth_methods_supported: [&'static str; 3],
     introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     code_challenge_methods_supported: [&'static str; 1],
+    ui_locales_supported: Vec<&'static str>,
     /// RFC 9207 §3.
     authorization_response_iss_parameter_supported: bool,
     /// draft-ietf-oauth-client-id-metadata-document.
@@ -107,6 +109,7 @@ impl Service {
             ],
             introspection_endpoint_auth_signing_alg_values_supported: SigningAlgorithm::NAMES,
             code_challenge_methods_supported: ["S256"],
+            ui_locales_supported: self.settings.languages.iter().map(Language::tag).collect(),
             authorization_response_iss_parameter_supported: true,
             client_id_metadata_document_supported: self.settings.registration.documents.as_ref().map(|_| true),
             dpop_signing_alg_values_supported: ALGORITHMS,

@@ -7,6 +7,7 @@ use http::HeaderName;
 use super::Service;
 use super::introspection::ActiveToken;
 use super::possession::Shown;
+use crate::domain::caller::Sight;
 use crate::domain::challenge::Scheme;
 use crate::domain::decision::{Decision, Match};
 use crate::domain::dpop::Thumbprint;
@@ -108,8 +109,13 @@ impl From<Unavailable> for GatewayFailure {
 }
 
 impl Service {
-    /// Whether a request may pass.
-    pub async fn admit(&self, request: &GatewayRequest<'_>, asked: &Asked) -> Result<Passage, GatewayFailure> {
+    /// Whether a request may pass, at a proxy of this sight.
+    pub async fn admit(
+        &self,
+        request: &GatewayRequest<'_>,
+        asked: &Asked,
+        sight: &Sight,
+    ) -> Result<Passage, GatewayFailure> {
         let any_token = Policy::default();
         let policy = match asked {
             Asked::Policy(policy) => policy,
@@ -125,7 +131,7 @@ impl Service {
         };
         let query_token = access_token_of(request.target);
         match self.token_of(request, query_token.as_deref()) {
-            Ok(Some(presented)) => self.judge_presented(request, presented, policy).await,
+            Ok(Some(presented)) => self.judge_presented(request, presented, policy, sight).await,
             Ok(None) if policy.anonymous => Ok(Passage::Anonymous),
             Ok(None) => Ok(Passage::Refused(self.nothing_presented(policy))),
             Err(cause) => Ok(Passage::Refused(Refusal::malformed(cause))),
@@ -174,6 +180,7 @@ impl Service {
         request: &GatewayRequest<'_>,
         Presented { scheme, token }: Presented<'_>,
         policy: &Policy,
+        sight: &Sight,
     ) -> Result<Passage, GatewayFailure> {
         let requirement = policy.requirement().expect("policies were checked when they were read");
         // A bound token does not pass as a bearer token, nor the other way round (RFC 9449 §7.2): where the scheme promises a proof, a
@@ -188,7 +195,7 @@ impl Service {
             if proofs.is_empty() { String::new() } else { format!("{}://{}{path}", request.scheme, request.host) };
         let certificate = request.certificate.as_ref().map(Thumbprint::as_str).unwrap_or_default();
         let shown = Shown { proofs: &proofs, method: request.method, uri: &uri, certificate };
-        let (decision, standing) = self.check(token, &requirement, &shown).await?;
+        let (decision, standing) = self.check(token, sight, &requirement, &shown).await?;
         if let (Decision::Allowed, Some(active)) = (&decision, &standing.active) {
             return Ok(Passage::Allowed(Box::new(active.clone())));
         }

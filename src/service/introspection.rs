@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Service;
 use super::client_authentication::Caller;
 use super::possession::Shown;
+use crate::domain::caller::Sight;
 use crate::domain::client::{Client, Introspects};
 use crate::domain::decision::{Decision, Held, Requirement};
 use crate::domain::error::{Failure, InvalidClient, OAuthError, Unavailable};
@@ -68,37 +69,50 @@ impl Standing {
     const fn inactive(source: Source) -> Self {
         Self { active: None, source }
     }
+
+    /// What somebody of this sight gets to know. What it may not see is as garbage is; so is what is dead, because nobody can tell any
+    /// more whom that was for.
+    fn seen_by(self, sight: &Sight) -> Self {
+        match (sight, &self.active) {
+            (Sight::All, _) => self,
+            (_, Some(active)) if sight.covers(active.token.kind, active.variant().resources()) => self,
+            _ => Self::inactive(Source::Nowhere),
+        }
+    }
 }
 
 impl Service {
-    /// What a token of any kind is. Codes are never active: they are for the token endpoint alone.
-    pub async fn introspect(&self, text: &str) -> Result<Standing, Unavailable> {
+    /// What a token of any kind is, to somebody of this sight. Codes are never active: they are for the token endpoint alone.
+    pub async fn introspect(&self, text: &str, sight: &Sight) -> Result<Standing, Unavailable> {
         let now = self.effects.now();
         let opened = match self.token_keys.open(text) {
             None if self.may_be_jwt(text) => Box::pin(self.open_jwt(text, now)).await?,
             opened => opened,
         };
-        match opened.filter(|signed| !signed.token.is_expired(now)) {
+        let standing = match opened.filter(|signed| !signed.token.is_expired(now)) {
             Some(signed) if signed.token.kind == TokenKind::AccessToken => self.access_token(signed).await,
             Some(signed) if signed.token.kind == TokenKind::RefreshToken && !self.index.is_revoked(signed.key) => {
                 self.refresh_token(signed.token, now).await
             }
             Some(_) | None => Ok(Standing::inactive(Source::Nowhere)),
-        }
+        };
+        Ok(standing?.seen_by(sight))
     }
 
     /// What a token is to the resource that asks (RFC 7662 §2.2): one that is not meant for it is inactive, and so is one that names no
     /// resource. Refresh tokens are for their client alone.
-    pub async fn introspect_at(&self, text: &str, resource: &str) -> Result<Standing, Unavailable> {
-        let mut standing = self.introspect(text).await?;
+    pub async fn introspect_at(&self, text: &str, sight: &Sight, resource: &str) -> Result<Standing, Unavailable> {
+        let mut standing = self.introspect(text, sight).await?;
         standing.active.take_if(|active| !active.is_meant_for(|meant| meant == resource));
         Ok(standing)
     }
 
-    /// Whether an access token satisfies a requirement, in the hands of who shows this. A token of another kind is inactive here.
+    /// Whether an access token satisfies a requirement, in the hands of who shows this, to somebody of this sight. A token of another
+    /// kind is inactive here.
     pub async fn check<'r>(
         &self,
         text: &str,
+        sight: &Sight,
         requirement: &Requirement<'r>,
         shown: &Shown<'_>,
     ) -> Result<(Decision<'r>, Standing), Unavailable> {
@@ -112,7 +126,9 @@ impl Service {
                 self.access_token(signed).await?
             }
             Some(_) | None => Standing::inactive(Source::Nowhere),
-        };
+        }
+        // Before anything else is asked: a proof for what is not seen is not used up.
+        .seen_by(sight);
         let decision = match &standing.active {
             Some(active) => match self.missing_possession(text, active, shown, now).await? {
                 None => requirement.decide(&active.held(), &self.settings.implications, now),
@@ -135,7 +151,7 @@ impl Service {
         if !caller.is_confidential() {
             return Err(OAuthError::from(InvalidClient::Failed).into());
         }
-        let mut standing = self.introspect(form.require("token")?).await?;
+        let mut standing = self.introspect(form.require("token")?, &Sight::All).await?;
         standing.active.take_if(|active| !may_see(&caller, active));
         Ok((caller, standing))
     }

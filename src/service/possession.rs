@@ -29,20 +29,26 @@ pub struct Shown<'a> {
     pub certificate: &'a str,
 }
 
-/// Where the certificates of clients come from: TLS ends in front.
+/// Where the certificates of clients come from: TLS ends here, or in front.
 #[derive(Clone, Debug)]
 pub struct ClientCertificates {
-    pub header: HeaderName,
+    /// In which the proxies pass them on.
+    pub header: Option<HeaderName>,
     pub proxies: Vec<Network>,
 }
 
 impl ClientCertificates {
-    /// The thumbprint of the certificate of a request. `None` unless a trusted proxy passed on exactly one.
-    pub fn of(&self, headers: &HeaderMap, peer: IpAddr) -> Option<Thumbprint> {
-        let mut values = headers.get_all(&self.header).iter();
-        let (first, second) = (values.next()?, values.next());
-        let is_trusted = second.is_none() && self.proxies.iter().any(|proxy| proxy.contains(peer));
-        is_trusted.then(|| certificate::thumbprint(first.as_bytes())).flatten()
+    /// The thumbprint of the certificate of a request: that of its connection or, where that is a trusted proxy's, the one that it passed
+    /// on, if it is exactly one.
+    pub fn of(&self, headers: &HeaderMap, peer: IpAddr, connection: Option<&Thumbprint>) -> Option<Thumbprint> {
+        match &self.header {
+            Some(header) if self.proxies.iter().any(|proxy| proxy.contains(peer)) => {
+                let mut values = headers.get_all(header).iter();
+                let (first, second) = (values.next()?, values.next());
+                if second.is_none() { certificate::thumbprint(first.as_bytes()) } else { None }
+            }
+            _ => connection.cloned(),
+        }
     }
 }
 

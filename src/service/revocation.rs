@@ -1,7 +1,8 @@
 //! Ending grants (RFC 7009): durable in SQL first, then in force in this process, then answered.
 
 use super::Service;
-use super::client_authentication::Caller;
+use super::client_authentication::Caller as ClientCaller;
+use crate::domain::caller::{Caller, Sight};
 use crate::domain::error::{Failure, Unavailable};
 use crate::domain::parameters::Parameters;
 use crate::domain::revocation::Target;
@@ -21,7 +22,7 @@ pub enum Reach {
 impl Service {
     /// RFC 7009 §2.1: a client revokes a token of its own, and with it the whole grant. Anything else that is
     /// presented changes nothing, and the answer does not tell.
-    pub async fn revoke_for_client(&self, caller: &Caller<'_>, form: &Parameters) -> Result<(), Failure> {
+    pub async fn revoke_for_client(&self, caller: &ClientCaller<'_>, form: &Parameters) -> Result<(), Failure> {
         form.refuse_repeated()?;
         let client = self.authenticate_client(caller, form).await?;
         let now = self.effects.now();
@@ -36,11 +37,26 @@ impl Service {
         }
     }
 
-    /// Revokes the grant behind a token; who has the token may. By when no server accepts it any more.
-    pub async fn revoke_by_token(&self, text: &str, reach: Reach) -> Result<Timestamp, Unavailable> {
+    /// Revokes the grant behind a token; who has the token and gets to see it may. Anything else that is presented changes nothing,
+    /// and the answer does not tell. By when no server accepts it any more.
+    pub async fn revoke_by_token(&self, text: &str, caller: &Caller, reach: Reach) -> Result<Timestamp, Unavailable> {
         let now = self.effects.now();
         let Some(token) = self.live(text, now).await? else { return Ok(now) };
+        if !self.is_seen(&token, &caller.sight).await? {
+            tracing::warn!(caller = &*caller.name, grant_id = %token.grant, "a caller tried to revoke a token that it may not see");
+            return Ok(now);
+        }
         self.revoke(Ending::RevokeGrant(token.grant), reach).await
+    }
+
+    /// Of a grant that has ended, too: who revokes again waits as long as who revoked it.
+    async fn is_seen(&self, token: &Token, sight: &Sight) -> Result<bool, Unavailable> {
+        if *sight == Sight::All {
+            return Ok(true);
+        }
+        let grant = self.store.grant(token.grant).await?;
+        let variant = grant.as_ref().and_then(|grant| grant.variants.get(usize::from(token.variant)));
+        Ok(variant.is_some_and(|variant| sight.covers(token.kind, variant.resources())))
     }
 
     /// Ends the grants of a target that exist now, durably; the servers that run learn of it. `false` when there is nothing to end.

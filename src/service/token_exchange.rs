@@ -6,6 +6,7 @@ use super::Service;
 use super::introspection::{ActiveToken, may_see};
 use super::possession::BindingKey;
 use super::token_endpoint::IssuedTokens;
+use crate::domain::caller::Sight;
 use crate::domain::client::Client;
 use crate::domain::dpop::InvalidProof;
 use crate::domain::error::{Failure, InvalidRequest, InvalidScope};
@@ -33,7 +34,7 @@ impl Service {
         if !is_access_token("subject_token_type") || !is_access_token("requested_token_type") {
             return Err(InvalidRequest::TokenType.into());
         }
-        let standing = self.introspect(form.require("subject_token")?).await?;
+        let standing = self.introspect(form.require("subject_token")?, &Sight::All).await?;
         // RFC 8693 §2.2.2: whatever is wrong with it, this is what the client is told.
         let subject = standing
             .active

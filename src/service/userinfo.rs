@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::Service;
 use super::possession::Shown;
+use crate::domain::caller::Sight;
 use crate::domain::challenge::{Challenge, ChallengeError, Scheme};
 use crate::domain::decision::{Decision, Match, Requirement};
 use crate::domain::error::Unavailable;
@@ -43,7 +44,7 @@ impl Service {
             .map_err(|error| Unavailable { operation: "ask for a scope", cause: Box::new(error) })?;
         // Keys are not shown here, so a token that is bound to one does not do.
         let shown = Shown::default();
-        let (decision, standing) = self.check(access_token, &requirement, &shown).await?;
+        let (decision, standing) = self.check(access_token, &Sight::All, &requirement, &shown).await?;
         let refusal = self.challenge(&decision, &requirement, standing.active.as_ref(), &shown);
         let challenged = |challenge: Challenge<'_>| UserInfoFailure::Challenged {
             status: challenge.http_status(),

@@ -233,6 +233,18 @@ fn bad_configuration_is_status_78_and_names_the_key() {
     check("[http]\nlisten = 'x'", "http.listen");
     check("[htpp]\nlisten = 'x'", "htpp");
     check("not toml", "c.toml");
+    let good = format!("issuer = 'https://a.example'\n[keys]\nsecret = '{SECRET}'\n[pages]\ntemplate_dir = 't'");
+    std::fs::create_dir(here.join("t")).unwrap();
+    for (template, says) in [
+        ("{% extends 'layout.html' %}\n{% block content %}\n{% if %}", "t/login.html:3: "),
+        ("one\n{{ t('no_such_text') }}", "t/login.html:2: "),
+        ("one\ntwo\nthree {{ nothing }}", "t/login.html:3: "),
+        ("{{ username|no_such_filter }}", "t/login.html:1: "),
+        ("{% include 'nowhere.html' %}", "t/login.html:1: "),
+    ] {
+        std::fs::write(here.join("t/login.html"), template).unwrap();
+        check(&good, says);
+    }
     fails(here, &["serve", "--config", "missing.toml"], 78, "missing.toml");
     let output = scopegate(here, &["config", "check"]).env("SCOPEGATE_HTTP__COLOUR", "x").output().unwrap();
     assert_eq!(output.status.code(), Some(78));

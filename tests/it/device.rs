@@ -371,7 +371,7 @@ async fn somebody_else_can_sign_in_for_the_same_device() {
     let device = start(&sidecar, &client).await;
     let mut browser = sidecar.browser();
     let page = sign_in(&mut browser, &path(&device["user_code"])).await;
-    let (_, account) = page.body.split_once("class=\"account\"").unwrap();
+    let (_, account) = page.body.split_once("id=\"switch\"").unwrap();
     let action = page.body.split("action=\"").last().unwrap().split('"').next().unwrap();
     let reply = browser.post(action, &encode(&hidden_fields(account))).await;
     let login = browser.get(reply.header("location").unwrap()).await;

@@ -1,7 +1,9 @@
 //! A sidecar of one's own for each test: in this process, on free ports, with its own database and a clock that is set by hand.
 
 mod application;
+mod authority;
 mod browser;
+mod chromium;
 mod database;
 mod envoy;
 mod http;
@@ -9,6 +11,7 @@ mod proxy;
 mod redis;
 mod site;
 
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -32,7 +35,9 @@ use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
 pub use self::application::Application;
+pub use self::authority::{Authority, HOST};
 pub use self::browser::{Browser, encode, hidden_fields, query_of, ticked_scopes};
+pub use self::chromium::{Chromium, screenshots};
 pub use self::database::{Database, line};
 pub use self::envoy::{Envoy, Raw};
 pub use self::http::{Http, Reply, basic, form};
@@ -210,6 +215,15 @@ impl Sidecar {
         TokenServiceClient::connect(format!("http://{}", address.unwrap())).await.unwrap()
     }
 
+    /// Where its gRPC port is for others than this machine, if it listens on all addresses.
+    pub fn grpc_from_outside(&self) -> SocketAddr {
+        let port = self.addresses.grpc.iter().find_map(|address| match address {
+            ListenAddress::Tcp(address) => Some(address.port()),
+            ListenAddress::Unix(_) => None,
+        });
+        (own_address(), port.unwrap()).into()
+    }
+
     /// The query of an authorization request for the shop, with other parameters over it; an empty one is left out.
     pub fn request(&self, other: &[(&str, &str)]) -> String {
         let mut parameters = vec![
@@ -321,6 +335,20 @@ impl Sidecar {
     /// A connection to the database beside the server's own.
     pub async fn database(&self) -> Database {
         Database::connect(self.directory.path()).await
+    }
+}
+
+/// An address of this machine that is not loopback: who connects to it comes from it.
+pub fn own_address() -> IpAddr {
+    // Nothing is sent. It only asks where packets would leave from.
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let address = socket.connect("203.0.113.1:9").and_then(|()| socket.local_addr()).map(|address| address.ip());
+    match address {
+        Ok(address) if !address.is_loopback() => address,
+        other => panic!(
+            "this machine has loopback addresses alone ({other:?}); `ip link add dummy0 type dummy && ip addr add 10.99.0.1/24 dev dummy0 \
+             && ip link set dummy0 up && ip route add default dev dummy0` gives it another one"
+        ),
     }
 }
 

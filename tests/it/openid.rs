@@ -621,6 +621,7 @@ async fn d1_d2_d3_discovery_offers_what_works_and_nothing_where_it_is_off() {
     assert_eq!(metadata["id_token_signing_alg_values_supported"], json!(["RS256"]));
     assert_eq!(metadata["response_modes_supported"], json!(["query", "form_post"]));
     assert_eq!(metadata["scopes_supported"], json!(["a", "b", "c", "openid", "profile"]));
+    assert_eq!(metadata["ui_locales_supported"], json!(["en", "de", "fr", "it", "es"]));
     assert_eq!(metadata["request_uri_parameter_supported"], json!(false));
     let off = Sidecar::with("[openid]\nenabled = false\n[jwt]\naccess_tokens = false\nintrospection_responses = false\n[scopes.catalogue]\nopenid = 'A scope like any other'").await;
     let metadata = off.http().get("/.well-known/oauth-authorization-server").await.json();
