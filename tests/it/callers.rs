@@ -9,7 +9,10 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message as _;
+use prost::Message as _;
 use prost_types::FileDescriptorProto;
+use scopegate::proto::envoy::service::auth::v3::CheckResponse;
+use scopegate::proto::envoy::service::auth::v3::check_response::HttpResponse;
 use scopegate::proto::scopegate::v1 as api;
 use scopegate::proto::scopegate::v1::token_service_client::TokenServiceClient;
 use tokio::net::UnixStream;
@@ -105,6 +108,9 @@ fn tokio_stream<T: Send + 'static>(one: T) -> impl futures_util::Stream<Item = T
     futures_util::stream::once(async { one })
 }
 
+/// Envoy's question.
+const ENVOY: &str = "/envoy.service.auth.v3.Authorization/Check";
+
 /// Calls a method with an empty message; the status, if the answer is one at once.
 async fn status_of(address: &str, method: &str, authorization: &[&str]) -> Option<(Code, String)> {
     let client: Client<HttpConnector, Full<Bytes>> =
@@ -117,6 +123,15 @@ async fn status_of(address: &str, method: &str, authorization: &[&str]) -> Optio
     }
     let body = Full::from(Bytes::from_static(b"\0\0\0\0\0"));
     let response = client.request(request.body(body).unwrap()).await.unwrap();
+    if method == ENVOY {
+        // What fails is a denial in a good answer.
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let denial = match CheckResponse::decode(&body[5..]).unwrap().http_response.unwrap() {
+            HttpResponse::DeniedResponse(denied) => denied.status.unwrap().code,
+            HttpResponse::OkResponse(_) => return None,
+        };
+        return (denial == 503).then(|| (Code::Unauthenticated, String::new()));
+    }
     let headers = response.headers();
     let code = headers.get("grpc-status")?.to_str().unwrap().parse::<i32>().unwrap();
     let message = headers.get("grpc-message").map(|message| message.to_str().unwrap().to_owned()).unwrap_or_default();
