@@ -20,10 +20,12 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, ConfigError, Environment, Layers};
+use crate::domain::audit::{Actor, Origin};
 use crate::domain::error::Unavailable;
 use crate::effects::Effects;
 use crate::server::{Backend, StartError};
 use crate::service::accounts::AccountError;
+use crate::service::audit::within;
 use crate::service::clients::ClientError;
 use crate::store::{OperationCounter, SchemaError, Store};
 
@@ -163,13 +165,19 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
             println!("the database schema is up to date");
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Client(arguments) => client::run(*arguments).await,
-        Verb::Account(arguments) => account::run(arguments).await,
-        Verb::Grant(arguments) => grant::run(arguments).await,
-        Verb::Key(arguments) => key::run(arguments).await,
+        Verb::Client(arguments) => within(origin(), client::run(*arguments)).await,
+        Verb::Account(arguments) => within(origin(), account::run(arguments)).await,
+        Verb::Grant(arguments) => within(origin(), grant::run(arguments)).await,
+        Verb::Key(arguments) => within(origin(), key::run(arguments)).await,
         Verb::Token(arguments) => token::run(arguments).await,
         Verb::Health(arguments) => health::run(arguments).await,
     }
+}
+
+/// On whose behalf a command works.
+fn origin() -> Origin {
+    let uid = rustix::process::getuid().as_raw();
+    Origin { actor: Actor::CommandLine(uid), address: None, request_id: Box::default() }
 }
 
 impl ConfigSource {

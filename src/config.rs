@@ -3,6 +3,7 @@
 //! The documentation of each field is the reference; `scopegate config show` prints the effective values.
 
 mod attempts;
+mod audit;
 mod callers;
 mod gateway;
 mod jwt;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 pub use self::attempts::Attempts;
+pub use self::audit::Audit;
 pub use self::callers::{ConfiguredCaller, LocalCallers};
 pub use self::gateway::{Gateway, RouteConfig};
 pub use self::jwt::Jwt;
@@ -73,6 +75,7 @@ pub struct Config {
     pub jwt: Jwt,
     pub login: Login,
     pub attempts: Attempts,
+    pub audit: Audit,
     pub scopes: Scopes,
     pub resources: Resources,
     pub par: Par,
@@ -346,6 +349,7 @@ impl Default for Config {
             jwt: Jwt::default(),
             login: Login::default(),
             attempts: Attempts::default(),
+            audit: Audit::default(),
             scopes: Scopes::default(),
             resources: Resources::default(),
             par: Par::default(),
@@ -529,6 +533,7 @@ impl Config {
         }
         self.jwt.validate()?;
         self.attempts.validate()?;
+        self.audit.validate()?;
         self.registration.validate(&self.scopes)?;
         self.gateway.validate(&self.routes)?;
         self.outgoing.validate()?;

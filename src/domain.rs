@@ -32,6 +32,7 @@ pub mod user_code;
 pub mod grant;
 pub mod jwt_access_token;
 pub mod revocation;
+pub mod audit;
 pub mod dpop;
 pub mod certificate;
 pub mod network;

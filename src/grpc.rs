@@ -12,6 +12,7 @@ mod status;
 mod tokens;
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,10 +31,12 @@ use self::ext_authz::EnvoyFront;
 use self::methods::{Access, Method, Server};
 pub use self::status::ERROR_DOMAIN;
 use self::tokens::TokenFront;
+use crate::domain::audit::{Actor, CallerRefusal, Event, Origin, request_id};
 use crate::domain::caller::{CallerId, Callers};
 use crate::proto::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use crate::proto::scopegate::v1::token_service_server::TokenServiceServer;
 use crate::service::Service;
+use crate::service::audit::within;
 
 /// The largest request message. A batch of 1,000 checks takes about half of it.
 const MAX_REQUEST_BYTES: usize = 256 << 10;
@@ -45,6 +48,7 @@ const MAX_RESPONSE_BYTES: usize = 1 << 20;
 /// All gRPC services on one connection.
 #[derive(Clone)]
 pub struct GrpcFront {
+    service: Arc<Service>,
     callers: Arc<Callers>,
     /// One for each caller, in their order.
     tokens: Arc<[TokenServiceServer<TokenFront>]>,
@@ -75,7 +79,7 @@ impl GrpcFront {
         let why = "the descriptors are those that the build made";
         others.add_service(reflection().build_v1().expect(why));
         others.add_service(reflection().build_v1alpha().expect(why));
-        Self { callers: Arc::new(callers), tokens, envoy, others: others.routes().prepare() }
+        Self { service: service.clone(), callers: Arc::new(callers), tokens, envoy, others: others.routes().prepare() }
     }
 
     /// Who is at the other end of a connection, as far as that says it: by the names in its client certificate, or by being on this
@@ -85,9 +89,9 @@ impl GrpcFront {
     }
 
     /// Answers one call.
-    pub fn answer(&self, request: Request<Incoming>, connected: Option<CallerId>) -> Answer {
+    pub fn answer(&self, request: Request<Incoming>, connected: Option<CallerId>, address: Option<IpAddr>) -> Answer {
         let method = methods::method(request.uri().path());
-        let answer = self.answer_method(method, request, connected);
+        let answer = self.answer_method(method, request, connected, address);
         match method {
             Some(method) if method.server == Server::Envoy => {
                 Box::pin(async { answer.await.map(ext_authz::fail_closed) })
@@ -97,7 +101,13 @@ impl GrpcFront {
     }
 
     /// Who presents a token is judged by it alone, others by their connection.
-    fn answer_method(&self, method: Option<Method>, request: Request<Incoming>, connected: Option<CallerId>) -> Answer {
+    fn answer_method(
+        &self,
+        method: Option<Method>,
+        request: Request<Incoming>,
+        connected: Option<CallerId>,
+        address: Option<IpAddr>,
+    ) -> Answer {
         if method.is_some_and(|method| method.access == Access::Anybody) {
             return Box::pin(self.others.clone().call(request));
         }
@@ -109,7 +119,10 @@ impl GrpcFront {
                 .and_then(|token| self.callers.with_token(token)),
             None => connected,
         };
-        let Some(id) = caller else { return refuse(&status::caller_unknown()) };
+        let Some(id) = caller else {
+            self.note_refusal(Actor::Anonymous, &request, address, CallerRefusal::Unknown);
+            return refuse(&status::caller_unknown());
+        };
         let Some(method) = method else { return refuse(&status::no_such_method()) };
         let caller = self.callers.get(id);
         if !method.access.admits(caller) {
@@ -118,25 +131,47 @@ impl GrpcFront {
                 method = request.uri().path(),
                 "a caller asked for what it may not do"
             );
+            let actor = Actor::Caller(caller.name.clone());
+            self.note_refusal(actor, &request, address, CallerRefusal::NotPermitted);
             return refuse(&status::caller_not_permitted());
         }
         let limit = match status::requested_timeout(request.headers()) {
             Ok(requested) => method.limit_of(requested),
             Err(status) => return refuse(&status),
         };
+        let origin = (method.access.changes() && self.service.audit.is_on())
+            .then(|| self.origin(Actor::Caller(caller.name.clone()), &request, address));
         let answer = match method.server {
             Server::Tokens => self.tokens[id.index()].clone().call(request),
             Server::Envoy => self.envoy[id.index()].clone().call(request),
             Server::Others => return Box::pin(self.others.clone().call(request)),
         };
         let answer = timeout(limit, AssertUnwindSafe(answer).catch_unwind());
-        Box::pin(async move {
+        let answer = async move {
             Ok(match answer.await {
                 Ok(Ok(Ok(answer))) => answer,
                 Ok(Err(_panic)) => status::internal().into_http(),
                 Err(_elapsed) => status::deadline_exceeded().into_http(),
             })
-        })
+        };
+        match origin {
+            Some(origin) => Box::pin(within(origin, answer)),
+            None => Box::pin(answer),
+        }
+    }
+
+    fn note_refusal(&self, actor: Actor, request: &Request<Incoming>, address: Option<IpAddr>, refusal: CallerRefusal) {
+        if self.service.audit.is_on() {
+            let origin = self.origin(actor, request, address);
+            self.service.audit.record_in(&origin, Event::CallerRefused(refusal));
+        }
+    }
+
+    /// For the audit log. Known callers may name their requests.
+    fn origin(&self, actor: Actor, request: &Request<Incoming>, address: Option<IpAddr>) -> Origin {
+        let given = request.headers().get("x-request-id").filter(|_| actor != Actor::Anonymous);
+        let given = given.and_then(|value| request_id(value.as_bytes()));
+        self.service.origin(actor, address, given)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Each handler extracts, calls one use case and renders. What an answer looks like is decided in `error`, `pages` and the
 //! handlers; what it is, never here.
 
+mod audit;
 mod authorize;
 mod device;
 mod discovery;
@@ -70,7 +71,7 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
         .merge(if offers_openid { logout_form() } else { Router::new() })
         .layer(same_origin);
     let https = service.settings.is_https();
-    Router::new()
+    let router = Router::new()
         .route("/authorize", get(authorize::from_query).post(authorize::from_form))
         .route("/token", post(token::issue))
         .route("/par", post(par::push))
@@ -89,7 +90,13 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
         .merge(forms)
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(middleware::from_fn(refuse_long_queries))
+        .layer(middleware::from_fn(refuse_long_queries));
+    let router = if service.audit.is_on() {
+        router.layer(middleware::from_fn_with_state(service.clone(), audit::name_request))
+    } else {
+        router
+    };
+    router
         .layer(middleware::from_fn_with_state(renderer, pages::renderer::render))
         .layer(SetResponseHeaderLayer::overriding(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
         .layer(SetResponseHeaderLayer::if_not_present(REFERRER_POLICY, HeaderValue::from_static("no-referrer")))

@@ -32,6 +32,7 @@ use crate::grpc::GrpcFront;
 use crate::http;
 use crate::proto::scopegate::v1::token_service_server::{SERVICE_NAME, TokenServiceServer};
 use crate::revocation::{Follower, Hints, RevocationIndex, Revoker};
+use crate::service::audit::Audit;
 use crate::service::signing_keys::SigningKeys;
 use crate::service::{Parts, Service};
 use crate::store::{SchemaError, Store};
@@ -104,6 +105,7 @@ impl Backend {
         let revoker = Revoker::new(store.clone(), index.clone(), follower.clone(), hints, effects.clone());
         let service = Service::new(Parts {
             settings: config.settings(issuer_address),
+            audit: Audit::new(config.audit.appender(metrics.audit_lost.clone())?, effects.clone()),
             facts: Facts::new(store.clone(), cache, shared.clone(), &metrics.facts),
             store: store.clone(),
             index,

@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod attempts;
+pub mod audit;
 pub mod authorization;
 pub mod backchannel_logout;
 pub mod client_address;
@@ -42,6 +43,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::audit::Audit;
 use self::attempts::{AttemptLimits, Attempts, RefusedAttempts};
 use self::backchannel_logout::LogoutMetrics;
 use self::client_address::ClientAddresses;
@@ -128,6 +130,7 @@ impl Settings {
 /// All use cases of one server.
 pub struct Service {
     pub settings: Settings,
+    pub audit: Audit,
     store: Store,
     facts: Facts,
     index: Arc<RevocationIndex>,
@@ -153,6 +156,7 @@ pub struct Service {
 /// What a service is made of.
 pub struct Parts {
     pub settings: Settings,
+    pub audit: Audit,
     pub store: Store,
     pub facts: Facts,
     pub index: Arc<RevocationIndex>,
@@ -173,6 +177,7 @@ impl Service {
     pub fn new(parts: Parts) -> Self {
         let Parts {
             settings,
+            audit,
             store,
             facts,
             index,
@@ -190,6 +195,7 @@ impl Service {
         Self {
             attempts: Attempts::new(settings.attempts, refused_attempts),
             settings,
+            audit,
             store,
             facts,
             index,

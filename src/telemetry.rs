@@ -53,6 +53,7 @@ pub struct Metrics {
     pub refused_attempts: RefusedAttempts,
     pub facts: TierCounter,
     pub tls: TlsMetrics,
+    pub audit_lost: Counter,
     cache_entries: Gauge,
     cache_bytes: Gauge,
     cache: Arc<LocalCache>,
@@ -65,7 +66,7 @@ impl Metrics {
         let (pruning, logouts) = (PruningMetrics::default(), LogoutMetrics::default());
         let refused_attempts = RefusedAttempts::default();
         let facts = TierCounter::default();
-        let tls = TlsMetrics::default();
+        let (tls, audit_lost) = (TlsMetrics::default(), Counter::default());
         let (cache_entries, cache_bytes) = (Gauge::default(), Gauge::default());
         registry.register("store_operations", "Operations on the database, by name", store_operations.clone());
         registry.register("facts", "Facts about grants, by where they came from", facts.clone());
@@ -102,6 +103,7 @@ impl Metrics {
             "Connections without a good handshake",
             tls.handshake_failures.clone(),
         );
+        registry.register("audit_lost", "Lines of the audit log that could not be written", audit_lost.clone());
         Self {
             registry,
             store_operations,
@@ -110,6 +112,7 @@ impl Metrics {
             refused_attempts,
             facts,
             tls,
+            audit_lost,
             cache_entries,
             cache_bytes,
             cache,

@@ -84,7 +84,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
         Verb::List { source, format } => list(&source, &format).await,
         Verb::Rotate { compromised, source } => {
             let replacement = if compromised { Replacement::AtOnce } else { Replacement::Announced };
-            source.open().await?.service.signing_keys.replace(replacement).await?;
+            source.open().await?.service.rotate_signing_key(replacement).await?;
             Ok(ExitCode::SUCCESS)
         }
         Verb::Revoke { key_id, source } => {

@@ -49,6 +49,11 @@ impl Method {
 }
 
 impl Access {
+    /// Whether it is about more than asking.
+    pub(super) fn changes(self) -> bool {
+        matches!(self, Self::Permitted(Permission::Revoke) | Self::PermittedForAll(Permission::Revoke))
+    }
+
     pub(super) fn admits(self, caller: &Caller) -> bool {
         match self {
             Self::Anybody | Self::Known => true,

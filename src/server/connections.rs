@@ -237,7 +237,7 @@ where
                 .initial_connection_window_size(CONNECTION_WINDOW)
                 .keep_alive_interval(PING_INTERVAL)
                 .keep_alive_timeout(PING_PATIENCE)
-                .serve_connection(io, service_fn(move |request| front.answer(request, caller)));
+                .serve_connection(io, service_fn(move |request| front.answer(request, caller, address)));
             until_ended(connection, trust, draining).await
         }
     };

@@ -3,6 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::Service;
+use crate::domain::audit::Event;
 use crate::domain::client::ClientId;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::{Grant, SubjectId};
@@ -42,6 +43,7 @@ impl Service {
             disabled_at: None,
         };
         if self.store.insert_account(account.clone()).await? {
+            self.audit.record(Event::AccountCreated(&account.subject));
             Ok(account)
         } else {
             Err(AccountError::Exists(username))
@@ -57,21 +59,26 @@ impl Service {
         check_password(&password)?;
         let account = self.account(username).await?;
         let hash = self.passwords.hash(password, &self.effects).await?;
-        self.revoker.revoke(Ending::SetPassword(account.subject, PasswordHash(hash))).await?;
+        self.revoker.revoke(Ending::SetPassword(account.subject.clone(), PasswordHash(hash))).await?;
+        self.audit.record(Event::AccountPasswordSet(&account.subject));
         Ok(())
     }
 
     /// Refuses sign-in, signs the user out everywhere and revokes what the user granted.
     pub async fn disable_account(&self, username: String) -> Result<(), AccountError> {
         let account = self.account(username).await?;
-        self.revoker.revoke(Ending::DisableSubject(account.subject)).await?;
+        if self.revoker.revoke(Ending::DisableSubject(account.subject.clone())).await?.is_some() {
+            self.audit.record(Event::AccountDisabled(&account.subject));
+        }
         Ok(())
     }
 
     /// Lets a disabled user sign in again.
     pub async fn enable_account(&self, username: String) -> Result<(), AccountError> {
         let account = self.account(username).await?;
-        self.store.enable_subject(account.subject).await?;
+        if self.store.enable_subject(account.subject.clone()).await? {
+            self.audit.record(Event::AccountEnabled(&account.subject));
+        }
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use super::{Service, Settings};
 use crate::domain::authorization::{
     AuthorizationRequest, AuthorizationResponse, Fatal, Rejection, ResponseTarget, client_id,
 };
+use crate::domain::audit::Event;
 use crate::domain::client::Client;
 use crate::domain::error::{AccessDenied, Failure, InvalidRequest, OAuthError, Unavailable};
 use crate::domain::grant::{Confirmation, Restriction, SubjectId, Variant};
@@ -215,7 +216,11 @@ impl Service {
         let query = form.get("request").ok_or(DecisionFailure::Forged)?;
         let grant = self.open_ticket(form.get("ticket").ok_or(DecisionFailure::Forged)?, &session, query)?;
         let (_, request) = self.validate(query, TICKET_LIFETIME).await?;
-        let denied = |cause: AccessDenied| request.target.with_error(&cause.into(), &self.settings.issuer);
+        let denied = |cause: AccessDenied| {
+            let (subject, client) = (&session.session.subject, &request.client);
+            self.audit.record(Event::ConsentDenied { subject, client });
+            request.target.with_error(&cause.into(), &self.settings.issuer)
+        };
         if !self.use_up(query, self.effects.now()).await? {
             return Err(DecisionFailure::Used);
         }
@@ -224,11 +229,14 @@ impl Service {
             Some("deny") => return Ok(denied(AccessDenied::ByUser)),
             _ => return Err(Fatal::Malformed.into()),
         }
-        let kept = request.scopes.filter(|scope| form.all("scope").any(|kept| kept == scope));
+        let kept = request.scopes.clone().filter(|scope| form.all("scope").any(|kept| kept == scope));
         if kept.is_empty() {
             return Ok(denied(AccessDenied::NoScopeKept));
         }
-        self.grant(grant, session, request, kept).await?.ok_or(DecisionFailure::Used)
+        let (subject, client) = (session.session.subject.clone(), request.client.clone());
+        let answer = self.grant(grant, session, request, kept).await?.ok_or(DecisionFailure::Used)?;
+        self.audit.record(Event::ConsentGiven { subject: &subject, client: &client, grant });
+        Ok(answer)
     }
 
     /// Makes a grant, and the answer with its code. `None` when the grant was made before, or its client or user is gone.
@@ -242,6 +250,7 @@ impl Service {
         self.can_sign()?;
         let now = self.effects.now();
         let confirmation = request.key.map(|key| Confirmation::Jkt(key.as_str().into()));
+        let (subject, client) = (session.session.subject.clone(), request.client.clone());
         let inserted = self
             .store
             .insert_grant(NewGrant {
@@ -258,7 +267,10 @@ impl Service {
             })
             .await;
         match inserted {
-            Ok(true) => Ok(Some(request.target.with_code(self.code(id, now).expose(), &self.settings.issuer))),
+            Ok(true) => {
+                self.audit.record(Event::GrantMade { subject: &subject, client: &client, grant: id });
+                Ok(Some(request.target.with_code(self.code(id, now).expose(), &self.settings.issuer)))
+            }
             Ok(false) => Ok(None),
             Err(error) => {
                 tracing::error!(error = %error, cause = %error.cause, "a grant could not be stored");

@@ -16,6 +16,11 @@ pub struct ClientAddresses {
 }
 
 impl ClientAddresses {
+    /// Whether a connection comes from a proxy that is believed.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.proxies.iter().any(|proxy| proxy.contains(peer))
+    }
+
     /// The address that a request comes from. `None` where a trusted proxy does not say.
     pub fn of(&self, headers: &HeaderMap, peer: IpAddr) -> Option<IpAddr> {
         if self.proxies.is_empty() {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::Service;
+use crate::domain::audit::{ClientRefusal, Event};
 use crate::domain::client::{AuthenticationMethod, Client, ClientMetadata, ClientType};
 use crate::domain::client_assertion::{AssertionUse, ClientAssertion};
 use crate::domain::credentials::{ClientCredentials, Proof};
@@ -37,9 +38,10 @@ impl Service {
         let is_guess = matches!(examined, Examined::Secret(..));
         let guess = is_guess.then(|| self.attempts.at_secret(&credentials.id.to_string(), caller.address, now));
         if let Some(guess) = &guess {
-            guess.check().map_err(InvalidClient::from)?;
+            guess.check().inspect_err(|_| self.audit.record(Event::ClientLimited)).map_err(InvalidClient::from)?;
         }
         let client = self.store.client(credentials.id).await?;
+        let known = client.as_ref().map(|client| (client.id.clone(), client.disabled_at.is_some()));
         let client = client.filter(|client| client.disabled_at.is_none());
         let client = match (&examined, client) {
             (Examined::Assertion(assertion, _), Some(client)) if has_remote_keys(&client) => {
@@ -48,17 +50,29 @@ impl Service {
             (_, client) => {
                 let proven = || client.filter(|client| proves(client, &examined, now));
                 match &guess {
-                    Some(guess) => guess.judge(proven).map_err(InvalidClient::from)?,
+                    Some(guess) => guess
+                        .judge(proven)
+                        .inspect_err(|_| self.audit.record(Event::ClientLimited))
+                        .map_err(InvalidClient::from)?,
                     None => proven(),
                 }
             }
         };
-        let client = client.ok_or(InvalidClient::Failed)?;
+        let Some(client) = client else {
+            let refusal = match &known {
+                None => ClientRefusal::Unknown,
+                Some((_, true)) => ClientRefusal::Disabled,
+                Some((_, false)) => ClientRefusal::WrongProof,
+            };
+            self.audit.record(Event::ClientRefused(known.as_ref().map(|(id, _)| id), refusal));
+            return Err(InvalidClient::Failed.into());
+        };
         // RFC 7523 §3: once, on whichever server. Only what the client did sign is remembered.
         if let Examined::Assertion(_, once) = examined
             && !self.store.use_assertion(once).await?
         {
             tracing::warn!(client_id = %client.id, "a client assertion was presented again");
+            self.audit.record(Event::ClientRefused(Some(&client.id), ClientRefusal::AssertionReplayed));
             return Err(InvalidClient::Failed.into());
         }
         Ok(client)

@@ -14,6 +14,7 @@ use super::Service;
 use super::possession::BindingKey;
 use super::token_endpoint::IssuedTokens;
 use crate::domain::authorization::requested_scopes;
+use crate::domain::audit::Event;
 use crate::domain::client::{Client, ClientId};
 use crate::domain::error::{Failure, InvalidScope, OAuthError};
 use crate::domain::grant::{Further, Grant, GrantState, Restriction, SubjectId, Variant};
@@ -95,7 +96,10 @@ impl Service {
                 now,
                 expires_at: now.plus(lifetimes.refresh_token_absolute.saturating_add(lifetimes.access_token)),
             };
-            self.store.insert_machine_grant(new).await?;
+            let (id, subject) = (new.id, new.subject.clone());
+            if self.store.insert_machine_grant(new).await? {
+                self.audit.record(Event::GrantMade { subject: &subject, client: &client.id, grant: id });
+            }
         }
         Err(InvalidScope::TooManyVariants.into())
     }

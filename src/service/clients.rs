@@ -1,6 +1,7 @@
 //! Clients, as an operator manages them. Those that register themselves are in `registration`.
 
 use super::Service;
+use crate::domain::audit::Event;
 use crate::domain::client::{
     AuthenticationMethod, Client, ClientId, ClientMetadata, ClientType, GrantType, Introspects, RefreshTokenRotation,
     Registrar,
@@ -86,6 +87,7 @@ impl Service {
             last_used_at: None,
         };
         self.store.insert_client(client.clone()).await?;
+        self.audit.record(Event::ClientCreated(&client.id));
         Ok((client, secret))
     }
 
@@ -108,7 +110,9 @@ impl Service {
             check_metadata(metadata, !self.client(id.clone()).await?.is_confidential())?;
             self.check_format(metadata)?;
         }
-        self.store.update_client(id.clone(), changes).await?;
+        if self.store.update_client(id.clone(), changes).await? {
+            self.audit.record(Event::ClientChanged(&id));
+        }
         self.client(id).await
     }
 
@@ -121,6 +125,7 @@ impl Service {
         let secret = self.effects.secret();
         let previous_until = (overlap > 0).then(|| self.effects.now().plus(overlap));
         if self.store.rotate_secret(id.clone(), secret.hash(), previous_until).await? {
+            self.audit.record(Event::ClientSecretRotated(&id));
             Ok(secret)
         } else {
             Err(ClientError::Unknown(id))
@@ -141,14 +146,18 @@ impl Service {
     /// Refuses the client everything and revokes its grants.
     pub async fn disable_client(&self, id: ClientId) -> Result<(), ClientError> {
         self.client(id.clone()).await?;
-        self.revoker.revoke(Ending::DisableClient(id)).await?;
+        if self.revoker.revoke(Ending::DisableClient(id.clone())).await?.is_some() {
+            self.audit.record(Event::ClientDisabled(&id));
+        }
         Ok(())
     }
 
     /// Lets a disabled client work again. Its users have to grant again.
     pub async fn enable_client(&self, id: ClientId) -> Result<(), ClientError> {
         self.client(id.clone()).await?;
-        self.store.enable_client(id).await?;
+        if self.store.enable_client(id.clone()).await? {
+            self.audit.record(Event::ClientEnabled(&id));
+        }
         Ok(())
     }
 
@@ -156,7 +165,10 @@ impl Service {
     pub async fn delete_client(&self, id: ClientId) -> Result<(), ClientError> {
         match self.revoker.revoke(Ending::DeleteClient(id.clone())).await? {
             None => Err(ClientError::Unknown(id)),
-            Some(_) => Ok(()),
+            Some(_) => {
+                self.audit.record(Event::ClientDeleted(&id));
+                Ok(())
+            }
         }
     }
 

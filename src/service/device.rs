@@ -10,6 +10,7 @@ use super::possession::BindingKey;
 use super::sign_in::BrowserSession;
 use super::token_endpoint::{FirstVariants, IssuedTokens};
 use crate::domain::authorization::{Fatal, requested_scopes};
+use crate::domain::audit::Event;
 use crate::domain::client::{Client, GrantType};
 use crate::domain::dpop::Thumbprint;
 use crate::domain::error::{AccessDenied, Failure, InvalidGrant, InvalidRequest, OAuthError, Unavailable};
@@ -214,8 +215,12 @@ impl Service {
             _ => return Err(Fatal::Malformed.into()),
         };
         if !approved {
-            let denied = self.store.deny_device(id, now).await?;
-            return if denied { Ok(DeviceDecision::Denied) } else { Err(DecisionFailure::Used) };
+            if !self.store.deny_device(id, now).await? {
+                return Err(DecisionFailure::Used);
+            }
+            let (subject, client) = (&session.session.subject, &request.client);
+            self.audit.record(Event::ConsentDenied { subject, client });
+            return Ok(DeviceDecision::Denied);
         }
         self.approve_device(request, &session, kept, now).await
     }
@@ -235,8 +240,13 @@ impl Service {
             variant: request.variant.with_scopes(kept),
             now,
         };
-        let approved = self.store.approve_device(approval).await?;
-        if approved { Ok(DeviceDecision::Connected) } else { Err(DecisionFailure::Used) }
+        if !self.store.approve_device(approval).await? {
+            return Err(DecisionFailure::Used);
+        }
+        let (subject, client, grant) = (&session.session.subject, &request.client, request.id);
+        self.audit.record(Event::GrantMade { subject, client, grant });
+        self.audit.record(Event::ConsentGiven { subject, client, grant });
+        Ok(DeviceDecision::Connected)
     }
 
     /// The request with this code that nobody has decided yet, and the client that makes it.

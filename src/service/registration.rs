@@ -8,7 +8,9 @@ use std::net::IpAddr;
 use zeroize::Zeroizing;
 
 use super::Service;
+use super::audit::acting_as;
 use super::clients::ClientError;
+use crate::domain::audit::{Actor, Event};
 use crate::domain::client::{
     AuthenticationMethod, Client, ClientId, ClientMetadata, ClientType, Introspects, Registrar,
 };
@@ -101,6 +103,7 @@ impl Service {
             return Err(RegistrationError::Full.into());
         }
         tracing::info!(client_id = %client.id, "a client registered itself");
+        self.audit.record(Event::ClientRegistered(&client.id));
         Ok(RegisteredClient { client, secret, access_token: Zeroizing::new(access_token.expose().to_owned()) })
     }
 
@@ -147,6 +150,7 @@ impl Service {
         self.store.update_client(client.id.clone(), changes).await?;
         let client = self.store.client(client.id).await?.ok_or(RegistrationError::TokenInvalid)?;
         tracing::info!(client_id = %client.id, "a client changed its registration");
+        acting_as(Actor::Client(client.id.clone()), async { self.audit.record(Event::ClientChanged(&client.id)) }).await;
         Ok(RegisteredClient { client, secret: None, access_token })
     }
 
@@ -172,7 +176,7 @@ impl Service {
     /// Deletes a client and revokes its grants (RFC 7592 §2.3).
     pub async fn end_registration(&self, authorization: &[&[u8]], id: &str) -> Result<(), RegistrationFailure> {
         let (client, _) = self.registered_client(authorization, id).await?;
-        match self.delete_client(client.id).await {
+        match acting_as(Actor::Client(client.id.clone()), self.delete_client(client.id)).await {
             Ok(()) => Ok(()),
             Err(ClientError::Unavailable(error)) => Err(error.into()),
             // Somebody else deleted it just now.

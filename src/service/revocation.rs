@@ -1,7 +1,9 @@
 //! Ending grants (RFC 7009): durable in SQL first, then in force in this process, then answered.
 
 use super::Service;
+use super::audit::acting_as;
 use super::client_authentication::Caller as ClientCaller;
+use crate::domain::audit::{Actor, Event};
 use crate::domain::caller::{Caller, Sight};
 use crate::domain::error::{Failure, Unavailable};
 use crate::domain::parameters::Parameters;
@@ -28,7 +30,11 @@ impl Service {
         let now = self.effects.now();
         let Some(token) = self.live(form.require("token")?, now).await? else { return Ok(()) };
         match self.store.grant(token.grant).await? {
-            Some(grant) if grant.client == client.id => self.revoke_grant(grant.id).await.map_err(Failure::from),
+            Some(grant) if grant.client == client.id => {
+                let revoking = self.revoke_and_record(Ending::RevokeGrant(grant.id));
+                acting_as(Actor::Client(client.id), revoking).await?;
+                Ok(())
+            }
             Some(grant) => {
                 tracing::warn!(client_id = %client.id, grant_id = %grant.id, "a client tried to revoke another client's token");
                 Ok(())
@@ -62,7 +68,7 @@ impl Service {
     /// Ends the grants of a target that exist now, durably; the servers that run learn of it. `false` when there is nothing to end.
     pub async fn revoke_now(&self, target: Target) -> Result<bool, Unavailable> {
         match Ending::of(target) {
-            Some(ending) => Ok(self.revoker.revoke(ending).await?.is_some()),
+            Some(ending) => Ok(self.revoke_and_record(ending).await?.is_some()),
             None => Ok(false),
         }
     }
@@ -80,7 +86,7 @@ impl Service {
     /// A strict revocation waits until every other server has applied it, or its lease has ended. If the caller goes away meanwhile,
     /// the revocation stands.
     async fn revoke(&self, ending: Ending, reach: Reach) -> Result<Timestamp, Unavailable> {
-        let ended = self.revoker.revoke(ending).await?;
+        let ended = self.revoke_and_record(ending).await?;
         if !self.store.is_shared() {
             return Ok(self.effects.now());
         }
@@ -95,6 +101,15 @@ impl Service {
                 Ok(self.effects.now().plus(u32::try_from(bound).unwrap_or(u32::MAX)))
             }
         }
+    }
+
+    async fn revoke_and_record(&self, ending: Ending) -> Result<Option<u64>, Unavailable> {
+        let target = ending.target();
+        let ended = self.revoker.revoke(ending).await?;
+        if ended.is_some() {
+            self.audit.record(Event::Revoked(&target));
+        }
+        Ok(ended)
     }
 
     /// The position that covers everything that was revoked through this process.

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::Service;
 use super::accounts::MAX_PASSWORD_LENGTH;
+use crate::domain::audit::Event;
 use crate::domain::error::{TooManyAttempts, Unavailable};
 use crate::domain::parameters::Parameters;
 use crate::domain::secret::{RandomSecret, SecretHash};
@@ -75,7 +76,8 @@ impl Service {
         let SignIn { username, password, present, address, known_browser } = sign_in;
         let now = self.effects.now();
         let browser = self.known_browser(known_browser, username, now);
-        let guess = self.attempts.at_password(username, browser, address, now).reserve()?;
+        let guess = self.attempts.at_password(username, browser, address, now).reserve();
+        let guess = guess.inspect_err(|_| self.audit.record(Event::SignInLimited))?;
         match self.verify_sign_in(username, password, present).await {
             Ok(Some(mut signed_in)) => {
                 guess.give_back();
@@ -99,25 +101,34 @@ impl Service {
         present: Option<&str>,
     ) -> Result<Option<SignedIn>, Unavailable> {
         if password.len() > MAX_PASSWORD_LENGTH {
+            self.audit.record(Event::SignInRefused(None));
             return Ok(None);
         }
-        let account = self.store.account(username.to_owned()).await?.filter(|account| account.disabled_at.is_none());
+        let known = self.store.account(username.to_owned()).await?;
+        let refused = || {
+            self.audit.record(Event::SignInRefused(known.as_ref().map(|account| &account.subject)));
+            Ok(None)
+        };
+        let account = known.clone().filter(|account| account.disabled_at.is_none());
         let hash = account.as_ref().map(|account| account.password_hash.clone());
         if !self.passwords.verify(Zeroizing::new(password.to_owned()), hash).await? {
-            return Ok(None);
+            return refused();
         }
-        let Some(account) = account else { return Ok(None) };
+        let Some(account) = account else { return refused() };
         let (now, cookie) = (self.effects.now(), self.effects.secret());
         let max_age = self.settings.session_lifetime;
         let session = NewSession {
             id: cookie.hash(),
-            subject: account.subject,
+            subject: account.subject.clone(),
             replaces: present.map(SecretHash::of),
             now,
             expires_at: now.plus(max_age),
         };
-        let inserted = self.store.insert_session(session).await?;
-        Ok(inserted.then_some(SignedIn { cookie, max_age, known_browser: None }))
+        if !self.store.insert_session(session).await? {
+            return refused();
+        }
+        self.audit.record(Event::SignedIn(&account.subject));
+        Ok(Some(SignedIn { cookie, max_age, known_browser: None }))
     }
 
     /// Who the browser with this cookie is signed in as.
@@ -130,10 +141,11 @@ impl Service {
 
     /// The clients that the user signed in to are told by those that deliver ([`Self::deliver_logouts_for_ever`]).
     pub async fn sign_out(&self, cookie: Option<&str>) -> Result<(), Unavailable> {
-        match cookie {
-            Some(cookie) => self.store.delete_session(SecretHash::of(cookie), self.effects.now()).await,
-            None => Ok(()),
+        let Some(cookie) = cookie else { return Ok(()) };
+        if let Some(subject) = self.store.delete_session(SecretHash::of(cookie), self.effects.now()).await? {
+            self.audit.record(Event::SignedOut(&subject));
         }
+        Ok(())
     }
 
     /// The authorization request to go on with after signing in. If it asks for a new sign-in, it tells that this was it: otherwise

@@ -12,6 +12,8 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
+use super::Service;
+use crate::domain::audit::Event;
 use crate::domain::error::Unavailable;
 use crate::domain::jwk::{PublicKey, SigningAlgorithm};
 use crate::domain::jwt;
@@ -78,6 +80,15 @@ pub enum Replacement {
     Announced,
     /// Its successor signs now, and all others are forgotten: they were given away.
     AtOnce,
+}
+
+impl Service {
+    /// Replaces the key before it is time, because somebody says so.
+    pub async fn rotate_signing_key(&self, replacement: Replacement) -> Result<(), Unavailable> {
+        self.signing_keys.replace(replacement).await?;
+        self.audit.record(Event::KeyRotated { compromised: replacement == Replacement::AtOnce });
+        Ok(())
+    }
 }
 
 /// The key that signs now.

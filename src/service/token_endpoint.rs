@@ -3,6 +3,7 @@
 use super::Service;
 use super::client_authentication::Caller;
 use super::possession::{BindingKey, ShownKeys};
+use crate::domain::audit::Event;
 use crate::domain::client::{Client, GrantType, RefreshTokenRotation};
 use crate::domain::error::{Failure, InvalidGrant, InvalidScope, OAuthError, Unavailable};
 use crate::domain::grant::{
@@ -67,7 +68,8 @@ impl Service {
             GrantType::DeviceCode => self.poll_for_device(&client, key, form).await,
             GrantType::TokenExchange => self.exchange_token(&client, key, form).await,
         };
-        if issued.is_ok() {
+        if let Ok(tokens) = &issued {
+            self.audit.record(Event::TokenIssued { client: &client.id, grant: tokens.token.grant, grant_type });
             self.note_client_use(&client).await;
         }
         issued
@@ -132,6 +134,7 @@ impl Service {
             GrantState::Active(_) => {
                 tracing::warn!(client_id = %client.id, grant_id = %grant.id, "an authorization code was replayed: its grant is revoked");
                 self.revoke_grant(grant.id).await?;
+                self.audit.record(Event::CodeReplayed { client: &client.id, grant: grant.id });
                 Err(InvalidGrant::CodeReplayed.into())
             }
             GrantState::Pending if !code.is_expired(now) => {
@@ -207,6 +210,7 @@ impl Service {
                 RefreshStanding::Replayed => {
                     tracing::warn!(client_id = %client.id, grant_id = %grant.id, "a refresh token was replayed: its grant is revoked");
                     self.revoke_grant(grant.id).await?;
+                    self.audit.record(Event::RefreshTokenReplayed { client: &client.id, grant: grant.id });
                     return Err(InvalidGrant::RefreshTokenReplayed.into());
                 }
                 RefreshStanding::Dead => break,

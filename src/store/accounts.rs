@@ -217,15 +217,17 @@ impl Store {
         .await
     }
 
-    /// Signs out.
-    pub async fn delete_session(&self, id: SecretHash, now: Timestamp) -> Result<(), Unavailable> {
+    /// Signs out; whom, if somebody was signed in.
+    pub async fn delete_session(&self, id: SecretHash, now: Timestamp) -> Result<Option<SubjectId>, Unavailable> {
         let (writer, announcer) = (self.writer.clone(), self.announcer);
         self.run("delete a session", async move {
             let mut transaction = writer.begin().await?;
-            if let Some(ended) = take_session(&mut transaction, &id).await? {
+            let ended = take_session(&mut transaction, &id).await?;
+            if let Some(ended) = &ended {
                 announcer.announce(&mut transaction, SignedOut::Session(parse(&ended.session_id)?), now).await?;
             }
-            transaction.commit().await
+            transaction.commit().await?;
+            Ok(ended.filter(|ended| ended.expires_at > now.as_unix()).map(|ended| SubjectId::new(ended.subject_id)))
         })
         .await
     }

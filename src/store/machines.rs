@@ -39,12 +39,12 @@ impl Store {
         .await
     }
 
-    /// Makes a grant, unless another one has the name, the client is disabled or it has too many.
-    pub async fn insert_machine_grant(&self, grant: NewMachineGrant) -> Result<(), Unavailable> {
+    /// Makes a grant. `false` when another one has the name, the client is disabled or it has too many.
+    pub async fn insert_machine_grant(&self, grant: NewMachineGrant) -> Result<bool, Unavailable> {
         let writer = self.writer.clone();
         self.run("insert the grant of a machine", async move {
             let mut transaction = writer.begin().await?;
-            on_engine!(&mut transaction, on => {
+            let inserted = on_engine!(&mut transaction, on => {
                 sqlx::query("INSERT INTO subjects (id, name, created_at, revoked_seq) VALUES ($1, '', $2, 0) ON CONFLICT (id) DO NOTHING")
                     .bind(grant.subject.as_str().to_owned())
                     .bind(grant.now.as_unix())
@@ -68,7 +68,8 @@ impl Store {
                 .bind(MAX_MACHINE_GRANTS)
                 .execute(&mut **on).await?.rows_affected()
             });
-            transaction.commit().await
+            transaction.commit().await?;
+            Ok(inserted == 1)
         })
         .await
     }

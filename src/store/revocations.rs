@@ -155,7 +155,8 @@ impl Ending {
         }
     }
 
-    fn target(&self) -> Target {
+    /// What ends.
+    pub fn target(&self) -> Target {
         match self {
             Self::RevokeGrant(id) => Target::Grant { id: *id, generation: GrantFacts::REVOKED },
             Self::RevokeClient(id) | Self::DisableClient(id) | Self::DeleteClient(id) => Target::Client(id.clone()),

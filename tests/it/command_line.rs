@@ -231,6 +231,7 @@ fn bad_configuration_is_status_78_and_names_the_key() {
     check("issuer = 'https://a.example'\n[keys]\nsecret = 'short'", "keys.secret");
     check("issuer = 'http://a.example'", "issuer");
     check("[http]\nlisten = 'x'", "http.listen");
+    check(&format!("[keys]\nsecret = '{SECRET}'\n[audit]\npath = 'missing/audit.log'"), "audit.path");
     check("[htpp]\nlisten = 'x'", "htpp");
     check("not toml", "c.toml");
     let good = format!("issuer = 'https://a.example'\n[keys]\nsecret = '{SECRET}'\n[pages]\ntemplate_dir = 't'");
