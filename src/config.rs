@@ -590,6 +590,11 @@ impl Config {
         Ok(MacKey::derive(&self.master_secret()?, "scopegate/v1/form"))
     }
 
+    /// The key that seals page tokens and etags.
+    pub fn page_key(&self) -> Result<MacKey, ConfigError> {
+        Ok(MacKey::derive(&self.master_secret()?, "scopegate/v1/page"))
+    }
+
     /// The key that seals what servers tell each other of revocations.
     pub fn hint_key(&self) -> Result<MacKey, ConfigError> {
         Ok(MacKey::derive(&self.master_secret()?, "scopegate/v1/hint"))

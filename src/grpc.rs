@@ -3,6 +3,7 @@
 //! A call passes one place, [`GrpcFront`], which asks who calls and how long the answer may take; then one method of a service
 //! implementation, which calls one use case and renders what it returns.
 
+mod admin;
 mod consistency;
 mod ext_authz;
 mod methods;
@@ -27,6 +28,7 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::Service as _;
 
+use self::admin::AdminFront;
 use self::ext_authz::EnvoyFront;
 use self::methods::{Access, Method, Server};
 pub use self::status::ERROR_DOMAIN;
@@ -34,6 +36,7 @@ use self::tokens::TokenFront;
 use crate::domain::audit::{Actor, CallerRefusal, Event, Origin, request_id};
 use crate::domain::caller::{CallerId, Callers};
 use crate::proto::envoy::service::auth::v3::authorization_server::AuthorizationServer;
+use crate::proto::scopegate::v1::admin_service_server::AdminServiceServer;
 use crate::proto::scopegate::v1::token_service_server::TokenServiceServer;
 use crate::service::Service;
 use crate::service::audit::within;
@@ -53,6 +56,8 @@ pub struct GrpcFront {
     /// One for each caller, in their order.
     tokens: Arc<[TokenServiceServer<TokenFront>]>,
     /// So, too.
+    admin: Arc<[AdminServiceServer<AdminFront>]>,
+    /// So, too.
     envoy: Arc<[AuthorizationServer<EnvoyFront>]>,
     others: Routes,
 }
@@ -68,6 +73,12 @@ impl GrpcFront {
                 .max_encoding_message_size(MAX_RESPONSE_BYTES)
         });
         let tokens = tokens.collect();
+        let admin = callers.iter().map(|caller| {
+            AdminServiceServer::new(AdminFront::new(service.clone(), caller.clone()))
+                .max_decoding_message_size(MAX_REQUEST_BYTES)
+                .max_encoding_message_size(MAX_RESPONSE_BYTES)
+        });
+        let admin = admin.collect();
         let envoy = callers.iter().map(|caller| {
             AuthorizationServer::new(EnvoyFront::new(service.clone(), caller.clone()))
                 .max_decoding_message_size(MAX_ENVOY_REQUEST_BYTES)
@@ -79,7 +90,14 @@ impl GrpcFront {
         let why = "the descriptors are those that the build made";
         others.add_service(reflection().build_v1().expect(why));
         others.add_service(reflection().build_v1alpha().expect(why));
-        Self { service: service.clone(), callers: Arc::new(callers), tokens, envoy, others: others.routes().prepare() }
+        Self {
+            service: service.clone(),
+            callers: Arc::new(callers),
+            tokens,
+            admin,
+            envoy,
+            others: others.routes().prepare(),
+        }
     }
 
     /// Who is at the other end of a connection, as far as that says it: by the names in its client certificate, or by being on this
@@ -143,6 +161,7 @@ impl GrpcFront {
             .then(|| self.origin(Actor::Caller(caller.name.clone()), &request, address));
         let answer = match method.server {
             Server::Tokens => self.tokens[id.index()].clone().call(request),
+            Server::Admin => self.admin[id.index()].clone().call(request),
             Server::Envoy => self.envoy[id.index()].clone().call(request),
             Server::Others => return Box::pin(self.others.clone().call(request)),
         };

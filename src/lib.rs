@@ -60,6 +60,11 @@
 //! Whatever ends a browser session (`service::logout`, `store::revocations`) notes in the same transaction which clients have to be told
 //! (`store::logout_notices`). Every server looks for such notes, and one tells a client (`service::backchannel_logout`).
 //!
+//! # Who did what
+//!
+//! A front says in which request it works (`service::audit::within`); a use case records an event (`domain::audit`) where it has come about; a
+//! thread of its own appends the line (`effects::appender`).
+//!
 //! # A revocation
 //!
 //! 1. `service::revocation` hands it to `revocation::Revoker`, which writes the truth and the log in one transaction

@@ -30,6 +30,7 @@ use crate::facts::redis::SharedCache;
 use crate::facts::{Facts, LocalCache};
 use crate::grpc::GrpcFront;
 use crate::http;
+use crate::proto::scopegate::v1::admin_service_server::{AdminServiceServer, SERVICE_NAME as ADMIN_SERVICE};
 use crate::proto::scopegate::v1::token_service_server::{SERVICE_NAME, TokenServiceServer};
 use crate::revocation::{Follower, Hints, RevocationIndex, Revoker};
 use crate::service::audit::Audit;
@@ -120,6 +121,7 @@ impl Backend {
             ),
             outgoing: Outgoing::new(config.outgoing.policy()?),
             form_key: config.form_key()?,
+            page_key: config.page_key()?,
             pruning: metrics.pruning.clone(),
             logouts: metrics.logouts.clone(),
             refused_attempts: metrics.refused_attempts.clone(),
@@ -176,6 +178,7 @@ impl Server {
 
         let (health, health_server) = tonic_health::server::health_reporter();
         health.set_serving::<TokenServiceServer<()>>().await;
+        health.set_serving::<AdminServiceServer<()>>().await;
         let grpc = GrpcFront::new(&backend.service, health_server, config.callers()?);
         let renderer = config.renderer(&backend.service.settings.issuer)?;
         let http = http::router(backend.service.clone(), renderer);
@@ -231,6 +234,7 @@ impl Server {
     pub async fn stop(mut self) {
         self.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
         self.health.set_service_status(SERVICE_NAME, tonic_health::ServingStatus::NotServing).await;
+        self.health.set_service_status(ADMIN_SERVICE, tonic_health::ServingStatus::NotServing).await;
         self.backend.service.stop_watching();
         let _ = self.drain.send(true);
         let cores = std::mem::take(&mut self.cores);

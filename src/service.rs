@@ -3,6 +3,7 @@
 //! A front calls one method here and renders what it returns. `now` is read once per call.
 
 pub mod accounts;
+pub mod administration;
 pub mod attempts;
 pub mod audit;
 pub mod authorization;
@@ -43,8 +44,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use self::audit::Audit;
 use self::attempts::{AttemptLimits, Attempts, RefusedAttempts};
+use self::audit::Audit;
 use self::backchannel_logout::LogoutMetrics;
 use self::client_address::ClientAddresses;
 use self::client_documents::ClientDocuments;
@@ -142,6 +143,8 @@ pub struct Service {
     pub outgoing: Outgoing,
     /// Seals the forms that users are shown.
     form_key: MacKey,
+    /// Seals page tokens and etags.
+    page_key: MacKey,
     passwords: Passwords,
     attempts: Attempts,
     pruning: PruningMetrics,
@@ -166,6 +169,7 @@ pub struct Parts {
     pub signing_keys: SigningKeys,
     pub outgoing: Outgoing,
     pub form_key: MacKey,
+    pub page_key: MacKey,
     pub pruning: PruningMetrics,
     pub logouts: LogoutMetrics,
     pub refused_attempts: RefusedAttempts,
@@ -187,6 +191,7 @@ impl Service {
             signing_keys,
             outgoing,
             form_key,
+            page_key,
             pruning,
             logouts,
             refused_attempts,
@@ -207,6 +212,7 @@ impl Service {
             client_documents: ClientDocuments::new(),
             outgoing,
             form_key,
+            page_key,
             passwords: Passwords::new(),
             pruning,
             logouts,

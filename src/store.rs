@@ -21,6 +21,7 @@ mod logout_notices;
 mod proofs;
 mod pushed_requests;
 mod leases;
+mod listing;
 mod pruning;
 mod signing_keys;
 mod sign_out;
@@ -44,6 +45,7 @@ pub use self::devices::{DeviceApproval, DeviceRequest, DeviceState, NewDeviceReq
 use self::engine::{Engine, Pool, on_engine};
 pub use self::grants::{NewGrant, Redemption, Refresh, Times};
 pub use self::leases::LiveLeases;
+pub use self::listing::{ClientFilter, ClientKind, GrantFilter, RegisteredClient};
 use self::logout_notices::Announcer;
 pub use self::logout_notices::{ClaimedNotices, LogoutNotice};
 pub use self::machines::NewMachineGrant;

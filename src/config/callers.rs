@@ -47,7 +47,7 @@ pub struct ConfiguredCaller {
     /// It sees all tokens.
     #[serde(default)]
     pub all: bool,
-    /// `check`, `introspect`, `revoke`, `watch`.
+    /// `check`, `introspect`, `revoke`, `watch`, `admin`.
     #[serde(default = "least")]
     pub may: Vec<Permission>,
 }
@@ -121,6 +121,12 @@ impl Config {
         if caller.may.is_empty() {
             return Err(wrong("may", &format!("{name}: this says what the caller may do")));
         }
+        if !caller.all && caller.may.contains(&Permission::Admin) {
+            return Err(wrong(
+                "may",
+                &format!("{name}: who manages clients and accounts may see every token, and needs all = true"),
+            ));
+        }
         if !caller.all && caller.may.contains(&Permission::Watch) {
             return Err(wrong("may", &format!("{name}: who watches learns of every revocation, and needs all = true")));
         }
@@ -172,6 +178,7 @@ mod tests {
             (caller("all = true\nmay = []"), "may"),
             (caller("all = true\nmay = ['everything']"), "may"),
             (caller("audiences = ['https://a']\nmay = ['watch']"), "may"),
+            (caller("audiences = ['https://a']\nmay = ['admin']"), "may"),
             (caller("all = true\ncertificates = ['a.example']"), "certificates"),
             (caller("all = true\ntoken_files = ['/nowhere']"), "token_files"),
             (caller("all = true\ncolour = 'red'"), "colour"),

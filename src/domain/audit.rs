@@ -148,9 +148,7 @@ impl<'a> Event<'a> {
                 reason: Some(if subject.is_some() { "wrong_password_or_disabled" } else { "unknown_account" }),
                 ..Entry::denied("sign_in.refused")
             },
-            Self::SignInLimited => {
-                Entry { reason: Some("too_many_attempts"), ..Entry::denied("sign_in.limited") }
-            }
+            Self::SignInLimited => Entry { reason: Some("too_many_attempts"), ..Entry::denied("sign_in.limited") },
             Self::SignedOut(subject) => Entry::success("sign_out.succeeded").by_user(subject),
             Self::ConsentGiven { subject, client, grant } => {
                 Entry { client: Some(client), grant: Some(grant), ..Entry::success("consent.given").by_user(subject) }
@@ -158,19 +156,19 @@ impl<'a> Event<'a> {
             Self::ConsentDenied { subject, client } => {
                 Entry { client: Some(client), ..Entry::denied("consent.denied").by_user(subject) }
             }
-            Self::GrantMade { subject, client, grant } => Entry {
-                subject: Some(subject),
-                grant: Some(grant),
-                ..Entry::success("grant.made").by_client(client)
-            },
+            Self::GrantMade { subject, client, grant } => {
+                Entry { subject: Some(subject), grant: Some(grant), ..Entry::success("grant.made").by_client(client) }
+            }
             Self::TokenIssued { client, grant, grant_type } => Entry {
                 grant: Some(grant),
                 grant_type: Some(grant_type),
                 ..Entry::success("token.issued").by_client(client)
             },
-            Self::CodeReplayed { client, grant } => {
-                Entry { grant: Some(grant), reason: Some("grant_revoked"), ..Entry::denied("code.replayed").by_client(client) }
-            }
+            Self::CodeReplayed { client, grant } => Entry {
+                grant: Some(grant),
+                reason: Some("grant_revoked"),
+                ..Entry::denied("code.replayed").by_client(client)
+            },
             Self::RefreshTokenReplayed { client, grant } => Entry {
                 grant: Some(grant),
                 reason: Some("grant_revoked"),
@@ -195,9 +193,7 @@ impl<'a> Event<'a> {
             Self::KeyRotated { compromised } => {
                 Entry { reason: compromised.then_some("compromised"), ..Entry::success("key.rotated") }
             }
-            Self::CallerRefused(refusal) => {
-                Entry { reason: Some(refusal.as_str()), ..Entry::denied("caller.refused") }
-            }
+            Self::CallerRefused(refusal) => Entry { reason: Some(refusal.as_str()), ..Entry::denied("caller.refused") },
         }
     }
 }

@@ -17,6 +17,8 @@ pub enum Permission {
     Revoke,
     /// Be told of every revocation.
     Watch,
+    /// Manage clients, grants, accounts and keys.
+    Admin,
 }
 
 /// Which tokens a caller gets to see. To it, all others are as garbage is.
@@ -52,8 +54,8 @@ pub struct Caller {
 impl Caller {
     /// One that sees all tokens and may do everything.
     pub fn unrestricted(name: &str) -> Self {
-        use Permission::{Check, Introspect, Revoke, Watch};
-        Self { name: name.into(), sight: Sight::All, permissions: vec![Check, Introspect, Revoke, Watch] }
+        use Permission::{Admin, Check, Introspect, Revoke, Watch};
+        Self { name: name.into(), sight: Sight::All, permissions: vec![Check, Introspect, Revoke, Watch, Admin] }
     }
 
     pub fn may(&self, permission: Permission) -> bool {

@@ -136,12 +136,15 @@ impl Sink {
     fn follow_rotation(&mut self) -> io::Result<()> {
         let Self::File { path, file } = self else { return Ok(()) };
         let opened = file.metadata()?;
-        let is_same = std::fs::metadata(&*path).is_ok_and(|named| (named.dev(), named.ino()) == (opened.dev(), opened.ino()));
+        let is_same =
+            std::fs::metadata(&*path).is_ok_and(|named| (named.dev(), named.ino()) == (opened.dev(), opened.ino()));
         if !is_same {
             match open_file(path) {
                 Ok(made) => *file = made,
                 // Better where it was moved to than nowhere.
-                Err(error) => tracing::error!(error = %error, path = %path.display(), "a file that was moved away cannot be made anew"),
+                Err(error) => {
+                    tracing::error!(error = %error, path = %path.display(), "a file that was moved away cannot be made anew")
+                }
             }
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::domain::caller::{Caller, Permission, Sight};
 use crate::proto::envoy::service::auth::v3::authorization_server::SERVICE_NAME as ENVOY;
+use crate::proto::scopegate::v1::admin_service_server::SERVICE_NAME as ADMIN;
 use crate::proto::scopegate::v1::token_service_server::SERVICE_NAME as TOKENS;
 
 /// Whom a method is for.
@@ -23,6 +24,7 @@ pub(super) enum Access {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Server {
     Tokens,
+    Admin,
     Envoy,
     Others,
 }
@@ -43,7 +45,7 @@ impl Method {
         match self.server {
             // So that a denial still arrives in time.
             Server::Envoy => self.limit.min(requested / 4 * 3),
-            Server::Tokens | Server::Others => self.limit.min(requested),
+            Server::Tokens | Server::Admin | Server::Others => self.limit.min(requested),
         }
     }
 }
@@ -51,7 +53,10 @@ impl Method {
 impl Access {
     /// Whether it is about more than asking.
     pub(super) fn changes(self) -> bool {
-        matches!(self, Self::Permitted(Permission::Revoke) | Self::PermittedForAll(Permission::Revoke))
+        matches!(
+            self,
+            Self::Permitted(Permission::Revoke) | Self::PermittedForAll(Permission::Revoke | Permission::Admin)
+        )
     }
 
     pub(super) fn admits(self, caller: &Caller) -> bool {
@@ -83,6 +88,12 @@ pub(super) fn method(path: &str) -> Option<Method> {
         };
         return Some(Method { access, server: Server::Tokens, limit });
     }
+    if service == ADMIN {
+        // Hashing a password and making a key take their time.
+        let limit = Duration::from_secs(10);
+        let access = Access::PermittedForAll(Permission::Admin);
+        return is_administrative(name).then_some(Method { access, server: Server::Admin, limit });
+    }
     if (service, name) == (ENVOY, "Check") {
         // Envoy itself waits for 200 ms.
         let limit = Duration::from_millis(150);
@@ -97,4 +108,27 @@ pub(super) fn method(path: &str) -> Option<Method> {
         _ => return None,
     };
     Some(Method { access, server: Server::Others, limit: Duration::MAX })
+}
+
+fn is_administrative(name: &str) -> bool {
+    matches!(
+        name,
+        "ListClients"
+            | "GetClient"
+            | "CreateClient"
+            | "UpdateClient"
+            | "RotateClientSecret"
+            | "DeleteClient"
+            | "ListGrants"
+            | "GetGrant"
+            | "RevokeGrants"
+            | "ListAccounts"
+            | "CreateAccount"
+            | "SetAccountPassword"
+            | "DisableAccount"
+            | "EnableAccount"
+            | "ListKeys"
+            | "RotateKey"
+            | "RevokeKey"
+    )
 }

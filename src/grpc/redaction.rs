@@ -1,10 +1,13 @@
-//! `Debug` of the requests that carry tokens: without them.
+//! `Debug` of the messages that carry tokens, secrets and passwords: without them.
 
 use std::fmt;
 
 use crate::proto::envoy::config::core::v3::{HeaderMap, HeaderValue};
 use crate::proto::envoy::service::auth::v3::{AttributeContext, CheckRequest, attribute_context};
-use crate::proto::scopegate::v1::{CheckScopesRequest, IntrospectRequest, Proof, RevokeRequest};
+use crate::proto::scopegate::v1::{
+    CheckScopesRequest, CreateAccountRequest, CreateClientResponse, IntrospectRequest, Proof, RevokeRequest,
+    RotateClientSecretResponse, SetAccountPasswordRequest,
+};
 
 impl fmt::Debug for IntrospectRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,6 +33,34 @@ impl fmt::Debug for Proof {
 impl fmt::Debug for RevokeRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RevokeRequest").field("token", &"***").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for CreateClientResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("CreateClientResponse");
+        shown.field("client", &self.client).field("client_secret", &"***").finish()
+    }
+}
+
+impl fmt::Debug for RotateClientSecretResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("RotateClientSecretResponse");
+        shown.field("client", &self.client).field("client_secret", &"***").finish()
+    }
+}
+
+impl fmt::Debug for CreateAccountRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("CreateAccountRequest");
+        shown.field("username", &self.username).field("password", &"***").finish()
+    }
+}
+
+impl fmt::Debug for SetAccountPasswordRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("SetAccountPasswordRequest");
+        shown.field("username", &self.username).field("password", &"***").finish()
     }
 }
 

@@ -13,6 +13,7 @@ use crate::domain::error::Unavailable;
 use crate::domain::scope::MalformedScope;
 use crate::domain::step_up::MalformedAcrValues;
 use crate::proto::google::rpc;
+use crate::service::accounts::AccountError;
 
 /// `ErrorInfo.domain`.
 pub const ERROR_DOMAIN: &str = "scopegate";
@@ -95,6 +96,36 @@ pub(super) fn stopping() -> Status {
 
 pub(super) fn behind() -> Status {
     retryable("BEHIND_CONSISTENCY_TOKEN", "this server has not come as far as the consistency token; ask again")
+}
+
+/// One field is wrong.
+pub(super) fn invalid_field(field: &str, why: &str) -> Status {
+    let mut details = ErrorDetails::with_error_info("FIELD_INVALID", ERROR_DOMAIN, HashMap::new());
+    details.add_bad_request_violation(field, why);
+    Status::with_error_details(Code::InvalidArgument, format!("{field}: {why}"), details)
+}
+
+pub(super) fn not_found(reason: &str, message: &str) -> Status {
+    with_info(Code::NotFound, reason, message)
+}
+
+pub(super) fn failed_precondition(reason: &str, message: &str) -> Status {
+    with_info(Code::FailedPrecondition, reason, message)
+}
+
+pub(super) fn etag_mismatch() -> Status {
+    with_info(Code::Aborted, "ETAG_MISMATCH", "the client was changed since it was read")
+}
+
+pub(super) fn account(error: AccountError) -> Status {
+    let message = error.to_string();
+    match error {
+        AccountError::Unavailable(error) => unavailable(error),
+        AccountError::Unknown(_) => not_found("ACCOUNT_UNKNOWN", &message),
+        AccountError::Exists(_) => with_info(Code::AlreadyExists, "ACCOUNT_EXISTS", &message),
+        AccountError::Username => invalid_field("username", &message),
+        AccountError::Password => invalid_field("password", &message),
+    }
 }
 
 /// A status as an item of a batch carries it.

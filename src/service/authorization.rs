@@ -11,10 +11,10 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::sign_in::BrowserSession;
 use super::{Service, Settings};
+use crate::domain::audit::Event;
 use crate::domain::authorization::{
     AuthorizationRequest, AuthorizationResponse, Fatal, Rejection, ResponseTarget, client_id,
 };
-use crate::domain::audit::Event;
 use crate::domain::client::Client;
 use crate::domain::error::{AccessDenied, Failure, InvalidRequest, OAuthError, Unavailable};
 use crate::domain::grant::{Confirmation, Restriction, SubjectId, Variant};

@@ -214,7 +214,7 @@ impl Service {
     }
 
     /// An empty catalogue knows every scope.
-    fn check_scopes_known(&self, scopes: &ScopeSet) -> Result<(), ClientError> {
+    pub(super) fn check_scopes_known(&self, scopes: &ScopeSet) -> Result<(), ClientError> {
         let catalogue = &self.settings.catalogue;
         match scopes.iter().find(|scope| !catalogue.is_empty() && !catalogue.contains_key(*scope)) {
             Some(unknown) => Err(ClientError::UnknownScope(unknown.to_owned())),
@@ -223,7 +223,7 @@ impl Service {
     }
 }
 
-fn check_metadata(metadata: &ClientMetadata, public: bool) -> Result<(), ClientError> {
+pub(super) fn check_metadata(metadata: &ClientMetadata, public: bool) -> Result<(), ClientError> {
     if metadata.grant_types.is_empty() {
         return Err(ClientError::NoGrantType);
     }
@@ -245,7 +245,7 @@ fn check_metadata(metadata: &ClientMetadata, public: bool) -> Result<(), ClientE
     }
 }
 
-fn check_name(name: &str) -> Result<(), ClientError> {
+pub(super) fn check_name(name: &str) -> Result<(), ClientError> {
     let length = name.chars().count();
     if (1..=200).contains(&length) && !name.chars().any(char::is_control) { Ok(()) } else { Err(ClientError::Name) }
 }

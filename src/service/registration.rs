@@ -150,7 +150,8 @@ impl Service {
         self.store.update_client(client.id.clone(), changes).await?;
         let client = self.store.client(client.id).await?.ok_or(RegistrationError::TokenInvalid)?;
         tracing::info!(client_id = %client.id, "a client changed its registration");
-        acting_as(Actor::Client(client.id.clone()), async { self.audit.record(Event::ClientChanged(&client.id)) }).await;
+        acting_as(Actor::Client(client.id.clone()), async { self.audit.record(Event::ClientChanged(&client.id)) })
+            .await;
         Ok(RegisteredClient { client, secret: None, access_token })
     }
 

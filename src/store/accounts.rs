@@ -46,7 +46,7 @@ pub struct Session {
 }
 
 #[derive(FromRow)]
-struct AccountRow {
+pub(super) struct AccountRow {
     username: String,
     subject_id: String,
     password_hash: String,

@@ -18,6 +18,8 @@ macro_rules! client_columns {
     };
 }
 
+pub(super) use client_columns;
+
 /// What to change about a client; `None` leaves it.
 #[derive(Default)]
 pub struct ClientChanges {
@@ -208,6 +210,6 @@ impl Store {
     }
 }
 
-fn json(metadata: &ClientMetadata) -> Result<String, sqlx::Error> {
+pub(super) fn json(metadata: &ClientMetadata) -> Result<String, sqlx::Error> {
     serde_json::to_string(metadata).map_err(|error| sqlx::Error::Encode(error.into()))
 }

@@ -19,12 +19,12 @@ use crate::harness::{PASSWORD, SECRET, Sidecar, USERNAME, VERIFIER, encode, form
 
 const CALLER_TOKEN: &str = "audit-audit-audit-audit-audit-audit";
 
-/// A sidecar with an audit log, and where that is.
-async fn audited(more: &str) -> (Sidecar, std::path::PathBuf) {
+/// A sidecar with an audit log in a directory.
+async fn audited(more: &str) -> (Sidecar, Arc<TempDir>) {
     let directory = Arc::new(tempfile::tempdir().unwrap());
     let log = log_in(&directory);
     let more = format!("[audit]\npath = '{}'\n{more}", log.display());
-    (Sidecar::on(directory, &more).await, log)
+    (Sidecar::on(directory.clone(), &more).await, directory)
 }
 
 fn log_in(directory: &TempDir) -> std::path::PathBuf {
@@ -39,7 +39,7 @@ fn lines(log: &Path) -> Vec<Value> {
 /// The names in the README's table of events.
 fn documented() -> BTreeSet<String> {
     let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let section = readme.split("### Audit log").nth(1).expect("it is documented").split("\n### ").next().unwrap();
+    let section = readme.split("### Audit log").nth(1).expect("it is documented").split("\n## ").next().unwrap();
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     rows.flat_map(|row| row.split('|').nth(1).unwrap().split(',').map(|name| name.trim().trim_matches('`').to_owned()))
         .collect()
@@ -54,11 +54,12 @@ fn by<T>(token: &str, message: T) -> tonic::Request<T> {
 
 #[tokio::test]
 async fn x1_every_event_has_its_line_and_none_tells_a_secret() {
-    let (sidecar, log) = audited(&format!(
+    let (sidecar, directory) = audited(&format!(
         "[registration]\nmode = 'open'\nper_hour = 3600\n[attempts]\nper_account_and_address = 2\nper_client_and_address = 2\n\
          [[grpc.callers]]\nname = 'checks'\ntokens = ['{CALLER_TOKEN}']\nall = true\nmay = ['check']\n"
     ))
     .await;
+    let log = log_in(&directory);
     let http = sidecar.http();
     let mut secrets: Vec<String> =
         [SECRET, PASSWORD, VERIFIER, CALLER_TOKEN, "a-wrong-password", "a-wrong-secret", "a-new-password"]
@@ -78,10 +79,6 @@ async fn x1_every_event_has_its_line_and_none_tells_a_secret() {
     let request = sidecar.request(&[]);
     browser.post("/login/switch", &form(&[("request", &request)])).await;
     secrets.extend(browser.cookies.values().filter(|value| !value.is_empty()).cloned());
-    for username in [USERNAME, "a-wrong-password", "nobody", USERNAME, USERNAME, USERNAME] {
-        let body = form(&[("request", &request), ("username", username), ("password", "a-wrong-password")]);
-        sidecar.browser().post("/login", &body).await;
-    }
 
     // A client: tokens, a replayed code, a replayed refresh token, a revocation.
     let first = sidecar.redeem(&code).await.tokens();
@@ -151,6 +148,12 @@ async fn x1_every_event_has_its_line_and_none_tells_a_secret() {
     service.enable_account("bob".into()).await.unwrap();
     service.rotate_signing_key(Replacement::AtOnce).await.unwrap();
     service.revoke_now(Target::Key("7".parse().unwrap())).await.unwrap();
+
+    // Somebody who guesses.
+    for username in [USERNAME, "a-wrong-password", "nobody", USERNAME, USERNAME, USERNAME] {
+        let body = form(&[("request", &request), ("username", username), ("password", "a-wrong-password")]);
+        sidecar.browser().post("/login", &body).await;
+    }
     sidecar.stop().await;
 
     let text = std::fs::read_to_string(&log).unwrap();
@@ -167,20 +170,28 @@ async fn x1_every_event_has_its_line_and_none_tells_a_secret() {
     assert_eq!(events.keys().cloned().collect::<BTreeSet<_>>(), documented());
 
     let one = |name: &str| events[name][0].clone();
-    assert_eq!((&one("sign_in.succeeded")["actor"]["type"], &one("sign_in.succeeded")["address"]), (&"user".into(), &"127.0.0.1".into()));
+    assert_eq!(
+        (&one("sign_in.succeeded")["actor"]["type"], &one("sign_in.succeeded")["address"]),
+        (&"user".into(), &"127.0.0.1".into())
+    );
     let consent = one("consent.given");
     assert_eq!((&consent["client_id"], &consent["actor"]["id"]), (&shop.id.as_str().into(), &consent["subject"]));
     let grants = &events["grant.made"];
     let made = grants.iter().find(|grant| grant["grant_id"] == consent["grant_id"]).expect("it is the same grant");
     assert_eq!(made["request_id"], consent["request_id"], "lines of one request have its name");
     assert_eq!(consent["request_id"].as_str().unwrap().len(), 32);
-    let refused: Vec<_> = events["sign_in.refused"].iter().map(|line| (&line["reason"], line.get("subject").is_some())).collect();
+    let refused: Vec<_> =
+        events["sign_in.refused"].iter().map(|line| (&line["reason"], line.get("subject").is_some())).collect();
     assert!(refused.contains(&(&"unknown_account".into(), false)), "{refused:?}");
     assert!(refused.contains(&(&"wrong_password_or_disabled".into(), true)), "{refused:?}");
-    let revoked: BTreeSet<_> = events["grant.revoked"].iter().map(|line| line["actor"]["type"].as_str().unwrap()).collect();
+    let revoked: BTreeSet<_> =
+        events["grant.revoked"].iter().map(|line| line["actor"]["type"].as_str().unwrap()).collect();
     assert_eq!(revoked, BTreeSet::from(["caller", "client"]));
     let refused = &events["caller.refused"];
-    assert_eq!((&refused[0]["actor"]["id"], &refused[0]["reason"], &refused[0]["request_id"]), (&"checks".into(), &"not_permitted".into(), &"request-of-a-caller".into()));
+    assert_eq!(
+        (&refused[0]["actor"]["id"], &refused[0]["reason"], &refused[0]["request_id"]),
+        (&"checks".into(), &"not_permitted".into(), &"request-of-a-caller".into())
+    );
     assert_eq!((&refused[1]["actor"]["type"], &refused[1]["reason"]), (&"anonymous".into(), &"unknown_caller".into()));
     assert_ne!(refused[1]["request_id"], "request-of-a-caller", "strangers do not name their requests");
     assert_eq!(one("client.deleted")["actor"]["type"], "client");
@@ -189,9 +200,14 @@ async fn x1_every_event_has_its_line_and_none_tells_a_secret() {
 
 #[tokio::test]
 async fn the_audit_log_goes_on_in_a_new_file_when_the_old_one_is_moved_away_and_its_requests_can_be_named_by_a_proxy() {
-    let (sidecar, log) = audited("[http]\ntrusted_proxies = ['127.0.0.1']\n").await;
+    let (sidecar, directory) = audited("[http]\ntrusted_proxies = ['127.0.0.1']\n").await;
+    let log = log_in(&directory);
     let sign_in = async |name: &str| {
-        let headers = [("x-request-id", name), ("x-forwarded-for", "203.0.113.9"), ("content-type", "application/x-www-form-urlencoded")];
+        let headers = [
+            ("x-request-id", name),
+            ("x-forwarded-for", "203.0.113.9"),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ];
         let body = form(&[("request", &sidecar.request(&[])), ("username", "nobody"), ("password", "wrong")]);
         sidecar.http().send(Method::POST, "/login", &headers, &body).await
     };
@@ -205,7 +221,9 @@ async fn the_audit_log_goes_on_in_a_new_file_when_the_old_one_is_moved_away_and_
     let given = sign_in("no name\"of a request").await;
     let made = given.header("x-request-id").unwrap().to_owned();
     sidecar.stop().await;
-    let requests = |log: &Path| lines(log).iter().filter_map(|line| line["request_id"].as_str().map(str::to_owned)).collect::<Vec<_>>();
+    let requests = |log: &Path| {
+        lines(log).iter().filter_map(|line| line["request_id"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
     assert_eq!((requests(&moved), requests(&log)), (vec!["first".to_owned()], vec!["second".to_owned(), made]));
     assert_eq!(lines(&log)[0]["address"], "203.0.113.9");
 }

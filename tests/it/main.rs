@@ -8,6 +8,7 @@ mod backchannel_logout;
 mod batch_revoke;
 mod browser;
 mod callers;
+mod admin;
 mod audit;
 mod certificates;
 mod check_scopes;
