@@ -165,10 +165,10 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
             println!("the database schema is up to date");
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Client(arguments) => within(origin(), client::run(*arguments)).await,
-        Verb::Account(arguments) => within(origin(), account::run(arguments)).await,
-        Verb::Grant(arguments) => within(origin(), grant::run(arguments)).await,
-        Verb::Key(arguments) => within(origin(), key::run(arguments)).await,
+        Verb::Client(arguments) => Box::pin(within(origin(), client::run(*arguments))).await,
+        Verb::Account(arguments) => Box::pin(within(origin(), account::run(arguments))).await,
+        Verb::Grant(arguments) => Box::pin(within(origin(), grant::run(arguments))).await,
+        Verb::Key(arguments) => Box::pin(within(origin(), key::run(arguments))).await,
         Verb::Token(arguments) => token::run(arguments).await,
         Verb::Health(arguments) => health::run(arguments).await,
     }

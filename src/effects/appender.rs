@@ -143,7 +143,7 @@ impl Sink {
                 Ok(made) => *file = made,
                 // Better where it was moved to than nowhere.
                 Err(error) => {
-                    tracing::error!(error = %error, path = %path.display(), "a file that was moved away cannot be made anew")
+                    tracing::error!(error = %error, path = %path.display(), "a file that was moved away cannot be made anew");
                 }
             }
         }

@@ -10,6 +10,8 @@ use serde::Serialize;
 
 use super::Service;
 use crate::domain::audit::{Actor, Event, Origin, Outcome};
+use crate::domain::client::{ClientId, GrantType};
+use crate::domain::grant::SubjectId;
 use crate::effects::Effects;
 use crate::effects::appender::Appender;
 
@@ -120,12 +122,12 @@ impl Audit {
                 event: entry.event,
                 outcome: entry.outcome,
                 actor: ActorLine { r#type: kind, id },
-                subject: entry.subject.map(|subject| subject.as_str()),
-                client_id: entry.client.map(|client| client.as_str()),
+                subject: entry.subject.map(SubjectId::as_str),
+                client_id: entry.client.map(ClientId::as_str),
                 grant_id: entry.grant.map(|grant| grant.to_string()),
                 session_id: entry.session.map(|session| session.to_string()),
                 key_id: entry.key.map(|key| key.to_string()),
-                grant_type: entry.grant_type.map(|grant_type| grant_type.as_str()),
+                grant_type: entry.grant_type.map(GrantType::as_str),
                 address: origin.address,
                 request_id: &origin.request_id,
                 reason: entry.reason,

@@ -163,13 +163,11 @@ impl Service {
 
     /// Removes the client and revokes its grants.
     pub async fn delete_client(&self, id: ClientId) -> Result<(), ClientError> {
-        match self.revoker.revoke(Ending::DeleteClient(id.clone())).await? {
-            None => Err(ClientError::Unknown(id)),
-            Some(_) => {
-                self.audit.record(Event::ClientDeleted(&id));
-                Ok(())
-            }
+        if self.revoker.revoke(Ending::DeleteClient(id.clone())).await?.is_none() {
+            return Err(ClientError::Unknown(id));
         }
+        self.audit.record(Event::ClientDeleted(&id));
+        Ok(())
     }
 
     /// What it proves itself with, as it registered: nothing, keys or a secret.

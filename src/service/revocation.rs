@@ -32,7 +32,7 @@ impl Service {
         match self.store.grant(token.grant).await? {
             Some(grant) if grant.client == client.id => {
                 let revoking = self.revoke_and_record(Ending::RevokeGrant(grant.id));
-                acting_as(Actor::Client(client.id), revoking).await?;
+                Box::pin(acting_as(Actor::Client(client.id), revoking)).await?;
                 Ok(())
             }
             Some(grant) => {
