@@ -256,7 +256,7 @@ async fn grants_accounts_and_keys_are_administered() {
         (api::GrantState::Active, &known.sub, &vec!["a".into(), "b".into()])
     );
     let active = api::ListGrantsRequest { active: true, client_id: sidecar.shop.id.clone(), ..Default::default() };
-    assert_eq!(admin.list_grants(active.clone()).await.unwrap().into_inner().grants, [grant.clone()]);
+    assert_eq!(admin.list_grants(active.clone()).await.unwrap().into_inner().grants, vec![grant]);
     let revoke = api::RevokeGrantsRequest { grant_id: known.grant_id.clone(), ..Default::default() };
     assert!(admin.revoke_grants(revoke.clone()).await.unwrap().into_inner().revoked);
     assert!(!sidecar.is_active(&tokens.access).await);

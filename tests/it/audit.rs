@@ -53,6 +53,7 @@ fn by<T>(token: &str, message: T) -> tonic::Request<T> {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one run of everything, in the order in which it happens")]
 async fn x1_every_event_has_its_line_and_none_tells_a_secret() {
     let (sidecar, directory) = audited(&format!(
         "[registration]\nmode = 'open'\nper_hour = 3600\n[attempts]\nper_account_and_address = 2\nper_client_and_address = 2\n\
