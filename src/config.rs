@@ -5,6 +5,7 @@
 mod attempts;
 mod callers;
 mod gateway;
+mod grants;
 mod jwt;
 mod layers;
 mod listen;
@@ -25,6 +26,7 @@ use url::Url;
 pub use self::attempts::Attempts;
 pub use self::callers::{ConfiguredCaller, LocalCallers};
 pub use self::gateway::{Gateway, RouteConfig};
+pub use self::grants::Grants;
 pub use self::jwt::Jwt;
 pub use self::layers::{ConfigError, Environment, Layers};
 pub use self::listen::{ListenAddress, ListenAddresses};
@@ -77,6 +79,7 @@ pub struct Config {
     pub resources: Resources,
     pub par: Par,
     pub registration: Registration,
+    pub grants: Grants,
     pub gateway: Gateway,
     /// Rules about requests at proxies, in their order.
     pub routes: Vec<RouteConfig>,
@@ -254,6 +257,8 @@ pub struct Resources {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Par {
+    /// Whether `/par` is there.
+    pub enabled: bool,
     /// Refuse authorization requests that were not pushed, of whichever client.
     pub required: bool,
     /// In so many seconds after the request was pushed, the user has to be asked. 60 to 600.
@@ -350,6 +355,7 @@ impl Default for Config {
             resources: Resources::default(),
             par: Par::default(),
             registration: Registration::default(),
+            grants: Grants::default(),
             gateway: Gateway::default(),
             routes: Vec::new(),
             outgoing: Outgoing::default(),
@@ -433,7 +439,7 @@ impl Default for Login {
 
 impl Default for Par {
     fn default() -> Self {
-        Self { required: false, lifetime: 600 }
+        Self { enabled: true, required: false, lifetime: 600 }
     }
 }
 
@@ -501,6 +507,9 @@ impl Config {
         }
         if HeaderName::from_str(&self.http.client_address_header).is_err() {
             return wrong("http.client_address_header", "this is the name of a header");
+        }
+        if self.par.required && !self.par.enabled {
+            return wrong("par.required", "this needs par.enabled");
         }
         if !(60..=600).contains(&self.par.lifetime) {
             return wrong("par.lifetime", "this is a number of seconds from 60 to 600");
@@ -651,7 +660,11 @@ impl Config {
                 proxies: self.http.trusted_proxies.clone(),
             },
             attempts: self.attempts.limits(),
-            pushed_requests: PushedRequests { required: self.par.required, lifetime: self.par.lifetime },
+            pushed_requests: PushedRequests {
+                offered: self.par.enabled,
+                required: self.par.required,
+                lifetime: self.par.lifetime,
+            },
             resources: ResourceCatalogue::new(
                 self.resources
                     .catalogue
@@ -661,6 +674,7 @@ impl Config {
             answer_ttl: std::time::Duration::from_millis(self.cache.answer_ttl),
             registration: self.registration.policy(&self.scopes),
             gateway: self.gateway.rules(&self.routes),
+            grant_types: self.grants.types(),
             openid: self.openid.enabled.then_some(OpenId {
                 id_token_lifetime: self.openid.id_token_lifetime,
                 backchannel_logout: self.openid.backchannel_logout,

@@ -42,6 +42,7 @@ pub use self::extract::{ClientAddress, ConnectionCertificate};
 use self::pages::Problem;
 pub use self::pages::branding::{Branding, Logo, Template};
 pub use self::pages::renderer::{MalformedTemplate, Renderer};
+use crate::domain::client::GrantType;
 use crate::domain::resource::METADATA_PATH;
 use crate::service::Service;
 
@@ -56,6 +57,7 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
     let renderer = Arc::new(renderer);
     let (style, logo) = (renderer.clone(), renderer.clone());
     let issuer = &service.settings.issuer;
+    let offers_devices = service.settings.offers(GrantType::DeviceCode);
     let offers_openid = service.settings.openid.is_some();
     let same_origin = CsrfLayer::new()
         .add_trusted_origin(issuer.as_str())
@@ -66,19 +68,19 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
         .route("/login", get(login::show).post(login::sign_in))
         .route("/login/switch", post(login::switch))
         .route("/consent", post(authorize::decide))
-        .route("/device", get(device::show).post(device::decide))
+        .merge(if offers_devices { device_page() } else { Router::new() })
         .merge(if offers_openid { logout_form() } else { Router::new() })
         .layer(same_origin);
     let https = service.settings.is_https();
     Router::new()
         .route("/authorize", get(authorize::from_query).post(authorize::from_form))
         .route("/token", post(token::issue))
-        .route("/par", post(par::push))
+        .merge(if service.settings.pushed_requests.offered { pushed_requests() } else { Router::new() })
         .route("/revoke", post(revoke::revoke))
         .route("/introspect", post(introspect::introspect))
         .route("/register", post(register::register))
         .route("/register/{client_id}", get(register::show).put(register::change).delete(register::end))
-        .route("/device_authorization", post(device::authorize))
+        .merge(if offers_devices { devices() } else { Router::new() })
         .route(METADATA_PATH, get(protected_resource::metadata))
         .route(&format!("{METADATA_PATH}/{{*path}}"), get(protected_resource::metadata))
         .merge(if offers_openid { openid() } else { Router::new() })
@@ -134,6 +136,19 @@ fn openid() -> Router<Context> {
                 .expose_headers([WWW_AUTHENTICATE]),
         )
         .route("/logout", get(logout::from_query).post(logout::from_form))
+}
+
+fn pushed_requests() -> Router<Context> {
+    Router::new().route("/par", post(par::push))
+}
+
+/// Where devices come; their users come to the page.
+fn devices() -> Router<Context> {
+    Router::new().route("/device_authorization", post(device::authorize))
+}
+
+fn device_page() -> Router<Context> {
+    Router::new().route("/device", get(device::show).post(device::decide))
 }
 
 /// What only our own page may send.

@@ -55,6 +55,7 @@ use self::pushed_requests::PushedRequests;
 use self::registration_rate::RegistrationRate;
 use self::remote_keys::RemoteKeys;
 use self::signing_keys::SigningKeys;
+use crate::domain::client::GrantType;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::Lifetimes;
 use crate::domain::language::{Languages, ScopeMeaning};
@@ -96,6 +97,8 @@ pub struct Settings {
     pub registration: RegistrationPolicy,
     /// How requests at proxies are judged.
     pub gateway: Gateway,
+    /// The ways to tokens that there are.
+    pub grant_types: Vec<GrantType>,
     /// `None`: OpenID Connect is not offered, and `openid` is a scope like any other.
     pub openid: Option<OpenId>,
     /// `None`: every access token is opaque.
@@ -114,6 +117,10 @@ pub struct OpenId {
 }
 
 impl Settings {
+    pub fn offers(&self, grant_type: GrantType) -> bool {
+        self.grant_types.contains(&grant_type)
+    }
+
     /// Cookies are `Secure` and `__Host-` exactly when people come over https.
     pub fn is_https(&self) -> bool {
         self.issuer.starts_with("https://")

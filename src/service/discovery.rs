@@ -19,17 +19,19 @@ pub struct Metadata<'a> {
     revocation_endpoint: String,
     introspection_endpoint: String,
     /// RFC 9126 §5.
-    pushed_authorization_request_endpoint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pushed_authorization_request_endpoint: Option<String>,
     require_pushed_authorization_requests: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     registration_endpoint: Option<String>,
     /// RFC 8628 §4.
-    device_authorization_endpoint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_authorization_endpoint: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     scopes_supported: Vec<&'a str>,
     response_types_supported: [&'static str; 1],
     response_modes_supported: [&'static str; 2],
-    grant_types_supported: [&'static str; GrantType::ALL.len()],
+    grant_types_supported: Vec<&'static str>,
     token_endpoint_auth_methods_supported: [&'static str; 4],
     token_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     revocation_endpoint_auth_methods_supported: [&'static str; 4],
@@ -90,14 +92,21 @@ impl Service {
             token_endpoint: format!("{issuer}/token"),
             revocation_endpoint: format!("{issuer}/revoke"),
             introspection_endpoint: format!("{issuer}/introspect"),
-            pushed_authorization_request_endpoint: format!("{issuer}/par"),
+            pushed_authorization_request_endpoint: self
+                .settings
+                .pushed_requests
+                .offered
+                .then(|| format!("{issuer}/par")),
             require_pushed_authorization_requests: self.settings.pushed_requests.required,
             registration_endpoint: registers.then(|| format!("{issuer}/register")),
-            device_authorization_endpoint: format!("{issuer}/device_authorization"),
+            device_authorization_endpoint: self
+                .settings
+                .offers(GrantType::DeviceCode)
+                .then(|| format!("{issuer}/device_authorization")),
             scopes_supported: self.scopes_supported(),
             response_types_supported: ["code"],
             response_modes_supported: ["query", "form_post"],
-            grant_types_supported: GrantType::ALL.map(GrantType::as_str),
+            grant_types_supported: self.settings.grant_types.iter().map(|offered| offered.as_str()).collect(),
             token_endpoint_auth_methods_supported: authentication,
             token_endpoint_auth_signing_alg_values_supported: SigningAlgorithm::NAMES,
             revocation_endpoint_auth_methods_supported: authentication,

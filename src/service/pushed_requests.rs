@@ -22,6 +22,8 @@ const AUTHENTICATION: [&str; 4] = ["client_id", "client_secret", "client_asserti
 /// How requests are pushed.
 #[derive(Clone, Copy, Debug)]
 pub struct PushedRequests {
+    /// Whether there are any.
+    pub offered: bool,
     /// Whether every request has to be pushed, of whichever client.
     pub required: bool,
     /// Seconds from pushing a request until the user has to be asked.

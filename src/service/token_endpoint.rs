@@ -53,8 +53,8 @@ impl Service {
         form.refuse_repeated()?;
         let client = self.authenticate_client(caller, form).await?;
         self.can_sign()?;
-        let grant_type: GrantType =
-            form.require("grant_type")?.parse().map_err(|_| OAuthError::UnsupportedGrantType)?;
+        let grant_type = form.require("grant_type")?.parse().ok().filter(|asked| self.settings.offers(*asked));
+        let grant_type = grant_type.ok_or(OAuthError::UnsupportedGrantType)?;
         if !client.may_use(grant_type) {
             return Err(OAuthError::UnauthorizedClient.into());
         }

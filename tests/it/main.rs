@@ -54,6 +54,7 @@ mod several;
 mod signed_introspection;
 mod standards;
 mod step_up;
+mod switches;
 mod tls;
 mod token;
 mod token_exchange;
