@@ -71,7 +71,8 @@ pub struct Config {
 pub struct Http {
     /// One address, `ip:port`. Port 0 picks a free one.
     pub listen: ListenAddresses,
-    /// The proxies in front, addresses or networks such as `10.0.0.0/8`: what they say of client certificates is believed.
+    /// The proxies in front, addresses or networks such as `10.0.0.0/8`: what they say of client certificates is
+    /// believed, and of requests at `/check`.
     pub trusted_proxies: Vec<Network>,
     /// The header in which they pass on the certificate of the client, as of RFC 9440 or as percent-encoded PEM. They have to remove
     /// what clients send under this name. Empty: there are no client certificates.
@@ -582,7 +583,7 @@ impl Config {
             ),
             answer_ttl: std::time::Duration::from_millis(self.cache.answer_ttl),
             registration: self.registration.policy(&self.scopes),
-            gateway: self.gateway.rules(&self.routes),
+            gateway: self.gateway.rules(&self.routes, &self.http.trusted_proxies),
             openid: self.openid.enabled.then_some(OpenId { id_token_lifetime: self.openid.id_token_lifetime }),
         }
     }

@@ -4,6 +4,7 @@
 //! handlers; what it is, never here.
 
 mod authorize;
+mod check;
 mod device;
 mod discovery;
 mod error;
@@ -12,6 +13,7 @@ mod introspect;
 mod jwks;
 mod login;
 mod logout;
+mod original_request;
 mod pages;
 mod par;
 mod protected_resource;
@@ -26,7 +28,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use http::header::{
     AUTHORIZATION, CONTENT_TYPE, HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
@@ -39,6 +41,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
 
 pub use self::extract::ClientAddress;
+use self::original_request::CHECK_PATH;
 use crate::domain::resource::METADATA_PATH;
 use crate::service::Service;
 
@@ -82,6 +85,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route(METADATA_PATH, get(protected_resource::metadata))
         .route(&format!("{METADATA_PATH}/{{*path}}"), get(protected_resource::metadata))
         .merge(if offers_openid { openid() } else { Router::new() })
+        .merge(if service.settings.gateway.check { checks() } else { Router::new() })
         .merge(metadata())
         .route("/assets/scopegate.css", get(pages::style_sheet))
         .merge(forms)
@@ -127,6 +131,14 @@ fn openid() -> Router<Context> {
                 .expose_headers([WWW_AUTHENTICATE]),
         )
         .route("/logout", get(logout::from_query).post(logout::from_form))
+}
+
+/// Where proxies ask whether a request may pass, whatever its method. Behind `/check`, the path is that of the request.
+fn checks() -> Router<Context> {
+    Router::new()
+        .route(CHECK_PATH, any(check::check))
+        .route(&format!("{CHECK_PATH}/"), any(check::check))
+        .route(&format!("{CHECK_PATH}/{{*path}}"), any(check::check))
 }
 
 /// What only our own page may send.

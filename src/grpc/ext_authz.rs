@@ -8,9 +8,7 @@ use prost_types::{ListValue, Struct, Value};
 use tonic::{Code, Request, Response, Status};
 
 use crate::domain::certificate;
-use crate::domain::decision::Match;
 use crate::domain::identity_headers::{self, CLIENT_ID, GRANT_ID, SCOPES, SUBJECT};
-use crate::domain::route::Policy;
 use crate::domain::timestamp::Timestamp;
 use crate::proto::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use crate::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
@@ -43,7 +41,8 @@ impl Authorization for EnvoyFront {
         let attributes = request.into_inner().attributes.unwrap_or_default();
         let http = attributes.request.unwrap_or_default().http.unwrap_or_default();
         let headers = headers(&http);
-        let asked = match asked(&attributes.context_extensions) {
+        let said = attributes.context_extensions.iter().map(|entry| (&entry.key, &entry.value));
+        let asked = match Asked::said(said) {
             Ok(asked) => asked,
             Err(cause) => {
                 tracing::error!(
@@ -140,41 +139,6 @@ impl EnvoyFront {
             })),
             dynamic_metadata: Some(metadata(active)),
         }
-    }
-}
-
-/// What the proxy requires.
-fn asked(extensions: &[api::attribute_context::Entry]) -> Result<Asked, &'static str> {
-    if extensions.is_empty() {
-        return Ok(Asked::Rules);
-    }
-    let mut policy = Policy::default();
-    let mut name = None;
-    for entry in extensions {
-        let value = str::from_utf8(&entry.value).map_err(|_| "a value is not text")?;
-        let words = || value.split_ascii_whitespace().map(str::to_owned).collect();
-        match entry.key.as_slice() {
-            b"required_scopes" => policy.required_scopes = words(),
-            b"audience" => policy.audience = words(),
-            b"match" => {
-                policy.r#match = match value {
-                    "all" => Match::All,
-                    "any" => Match::Any,
-                    _ => return Err("match is all or any"),
-                };
-            }
-            b"anonymous" => policy.anonymous = value.parse().map_err(|_| "anonymous is true or false")?,
-            b"policy" => name = Some(value.to_owned()),
-            _ => return Err("a key is none of required_scopes, match, audience, anonymous, policy"),
-        }
-    }
-    if !policy.is_well_formed() {
-        return Err("required_scopes has something that is no scope");
-    }
-    match name {
-        Some(_) if policy != Policy::default() => Err("policy stands alone"),
-        Some(name) => Ok(Asked::Named(name)),
-        None => Ok(Asked::Policy(policy)),
     }
 }
 
