@@ -3,6 +3,7 @@
 //! A call passes one place, [`GrpcFront`], which asks who calls and how long the answer may take; then one method of a service
 //! implementation, which calls one use case and renders what it returns.
 
+mod checks;
 mod consistency;
 mod ext_authz;
 mod redaction;
@@ -28,7 +29,7 @@ use tower::Service as _;
 
 use self::ext_authz::EnvoyFront;
 pub use self::status::ERROR_DOMAIN;
-use self::tokens::TokenFront;
+use self::tokens::{CHECK_LIMIT, TokenFront};
 use crate::domain::secret::SecretHash;
 use crate::proto::envoy::service::auth::v3::authorization_server::{AuthorizationServer, SERVICE_NAME as EXT_AUTHZ};
 use crate::proto::scopegate::v1::token_service_server::{SERVICE_NAME, TokenServiceServer};
@@ -131,10 +132,10 @@ fn method_of<'p>(path: &'p str, service: &str) -> Option<&'p str> {
     path.strip_prefix('/')?.strip_prefix(service)?.strip_prefix('/')
 }
 
-/// How long a method of the token service may take, whatever the caller allows.
+/// How long a method of the token service may take, whatever the caller allows: a stream until it begins.
 fn token_service_limit(method: &str) -> Duration {
     match method {
-        "Introspect" | "CheckScopes" => Duration::from_millis(500),
+        "Introspect" | "CheckScopes" => CHECK_LIMIT,
         // A strict one waits for the leases of other servers, 30 s at most.
         "Revoke" | "BatchRevoke" => Duration::from_secs(35),
         _ => Duration::from_secs(2),

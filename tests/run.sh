@@ -48,6 +48,9 @@ step "Install Redis, and openssl for its certificates, if they are missing"
 command -v redis-server || install redis-server
 command -v openssl || install openssl
 
+step "Install nginx, if it is missing"
+command -v /usr/sbin/nginx nginx || install nginx-light
+
 step "Generate the Python gRPC stubs"
 mkdir -p $tools/stubs
 $tools/bin/python -m grpc_tools.protoc -Iproto --python_out=$tools/stubs --grpc_python_out=$tools/stubs \

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use futures_util::stream::Empty;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::revocations::time;
-use super::{consistency, revocations, status};
+use super::{checks, consistency, revocations, status};
 use crate::domain::challenge::Challenge;
 use crate::domain::decision::{Decision, Match, Requirement};
 use crate::domain::grant::Confirmation;
@@ -23,6 +22,8 @@ use crate::service::revocation::Reach;
 
 /// How long a refusal may be kept: it does not become a permission, but a new key or scope rule may be on its way.
 const REFUSAL_TTL: Duration = Duration::from_secs(10);
+/// How long one check may take, whatever the caller allows.
+pub(super) const CHECK_LIMIT: Duration = Duration::from_millis(500);
 /// The largest batch.
 const MAX_BATCH: usize = 1_000;
 
@@ -53,7 +54,10 @@ impl TokenFront {
         })
     }
 
-    async fn check_one(&self, request: &api::CheckScopesRequest) -> Result<api::CheckScopesResponse, Status> {
+    pub(super) async fn check_one(
+        &self,
+        request: &api::CheckScopesRequest,
+    ) -> Result<api::CheckScopesResponse, Status> {
         self.come_as_far_as(request.consistency.as_ref()).await?;
         if request.token.is_empty() {
             return Err(status::token_missing());
@@ -247,13 +251,13 @@ impl TokenService for TokenFront {
         Ok(Response::new(api::BatchCheckScopesResponse { results }))
     }
 
-    type StreamCheckScopesStream = Empty<Result<api::StreamCheckScopesResponse, Status>>;
+    type StreamCheckScopesStream = checks::Stream;
 
     async fn stream_check_scopes(
         &self,
-        _: Request<Streaming<api::StreamCheckScopesRequest>>,
+        requests: Request<Streaming<api::StreamCheckScopesRequest>>,
     ) -> Result<Response<Self::StreamCheckScopesStream>, Status> {
-        Err(status::not_implemented("StreamCheckScopes"))
+        checks::answers(self.service.clone(), self.clone(), requests).map(Response::new)
     }
 
     async fn revoke(&self, request: Request<api::RevokeRequest>) -> Result<Response<api::RevokeResponse>, Status> {
