@@ -18,6 +18,7 @@ mod concurrency;
 mod differential;
 mod device;
 mod dpop;
+mod dpop_at_proxies;
 mod envoy;
 mod faults;
 mod foreign_clients;
