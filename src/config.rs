@@ -231,7 +231,8 @@ pub struct Par {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Telemetry {
-    /// `error`, `warn`, `info`, `debug`, `trace`, or directives as of tracing-subscriber's `EnvFilter`.
+    /// `error`, `warn`, `info`, `debug`, `trace`, or directives as of tracing-subscriber's `EnvFilter`. With
+    /// `scopegate::checks=debug` among them, every check has a line with its trace and request id.
     pub log: String,
     /// `text`, `json`, or `auto`: text on a terminal.
     pub log_format: LogFormat,

@@ -20,6 +20,7 @@ use crate::proto::google::rpc;
 use crate::service::Service;
 use crate::service::gateway::{self, Asked, GatewayFailure, GatewayRequest, Passage, Refusal};
 use crate::service::introspection::ActiveToken;
+use crate::telemetry::correlation::{CHECKS, Correlation};
 
 /// Every way of writing our headers that is not ours.
 static OTHER_SPELLINGS: LazyLock<Vec<String>> = LazyLock::new(identity_headers::other_spellings);
@@ -81,22 +82,33 @@ impl Authorization for EnvoyFront {
             cookies: all("cookie"),
             certificate,
         };
-        Ok(Response::new(match self.service.admit(&request, &asked).await {
+        let correlation = || Correlation::new(&all("traceparent"), &all("x-request-id"));
+        let answer = match self.service.admit(&request, &asked).await {
             Ok(Passage::Allowed(active)) => self.allowed(Some(&active), &headers, &http.path),
             Ok(Passage::Anonymous) => self.allowed(None, &headers, &http.path),
             Ok(Passage::Refused(refusal)) => refused(&refusal),
             Err(GatewayFailure::UnknownPolicy(name)) => {
+                let Correlation { trace_id, request_id } = correlation();
                 tracing::error!(
                     name,
+                    trace_id,
+                    request_id,
                     "a route in Envoy asks for a policy that gateway.policies does not have: its requests are denied"
                 );
                 unknown()
             }
             Err(GatewayFailure::Unavailable(error)) => {
-                tracing::error!(error = %error, cause = %error.cause, "a request at Envoy could not be judged");
+                let Correlation { trace_id, request_id } = correlation();
+                tracing::error!(trace_id, request_id, error = %error, cause = %error.cause, "a request at Envoy could not be judged");
                 unknown()
             }
-        }))
+        };
+        if tracing::enabled!(target: CHECKS, tracing::Level::DEBUG) {
+            let Correlation { trace_id, request_id } = correlation();
+            let status = http_status(&answer);
+            tracing::debug!(target: CHECKS, trace_id, request_id, status, "a request at Envoy was judged");
+        }
+        Ok(Response::new(answer))
     }
 }
 
@@ -209,6 +221,14 @@ fn denied(code: Code, http_status: u16, mut headers: Vec<HeaderValueOption>, bod
             body,
         })),
         dynamic_metadata: None,
+    }
+}
+
+/// What the client of Envoy gets; 200 where the request passes.
+fn http_status(answer: &api::CheckResponse) -> i32 {
+    match &answer.http_response {
+        Some(HttpResponse::DeniedResponse(denied)) => denied.status.as_ref().map_or(403, |status| status.code),
+        _ => 200,
     }
 }
 

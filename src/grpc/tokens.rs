@@ -19,6 +19,7 @@ use crate::service::Service;
 use crate::service::introspection::{ActiveToken, Standing};
 use crate::service::possession::Shown;
 use crate::service::revocation::Reach;
+use crate::telemetry::correlation::{CHECKS, Correlation};
 
 /// How long a refusal may be kept: it does not become a permission, but a new key or scope rule may be on its way.
 const REFUSAL_TTL: Duration = Duration::from_secs(10);
@@ -169,6 +170,22 @@ fn shown(proof: &api::Proof) -> Shown<'_> {
     }
 }
 
+/// What was said belongs to a trace. Nothing is read for it where nobody logs it.
+fn log_check(answer: &Result<api::CheckScopesResponse, Status>, headers: &http::HeaderMap) {
+    match answer {
+        Ok(answer) if tracing::enabled!(target: CHECKS, tracing::Level::DEBUG) => {
+            let Correlation { trace_id, request_id } = Correlation::of(headers);
+            let decision = answer.decision().as_str_name();
+            tracing::debug!(target: CHECKS, trace_id, request_id, decision, "a token was checked");
+        }
+        Ok(_) => {}
+        Err(failure) => {
+            let Correlation { trace_id, request_id } = Correlation::of(headers);
+            tracing::info!(trace_id, request_id, code = ?failure.code(), "a token could not be checked");
+        }
+    }
+}
+
 fn reach(mode: api::RevocationMode) -> Reach {
     match mode {
         api::RevocationMode::Unspecified | api::RevocationMode::Strict => Reach::Strict,
@@ -229,7 +246,9 @@ impl TokenService for TokenFront {
         &self,
         request: Request<api::CheckScopesRequest>,
     ) -> Result<Response<api::CheckScopesResponse>, Status> {
-        self.check_one(request.get_ref()).await.map(Response::new)
+        let answer = self.check_one(request.get_ref()).await;
+        log_check(&answer, request.metadata().as_ref());
+        answer.map(Response::new)
     }
 
     async fn batch_check_scopes(

@@ -24,20 +24,28 @@ use crate::domain::request_path::RequestPath;
 use crate::service::Service;
 use crate::service::gateway::{Asked, GatewayFailure, GatewayRequest, Passage, Refusal};
 use crate::service::introspection::ActiveToken;
+use crate::telemetry::correlation::{CHECKS, Correlation};
 
 /// As for Envoy's `ext_authz`: so that a denial arrives before the proxy gives up.
 const LIMIT: Duration = Duration::from_millis(150);
 
 pub(super) async fn check(State(service): State<Context>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    match timeout(LIMIT, AssertUnwindSafe(judge(&service, &parts)).catch_unwind()).await {
+    let answer = match timeout(LIMIT, AssertUnwindSafe(judge(&service, &parts)).catch_unwind()).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_panic)) => unknown(),
         Err(_elapsed) => {
-            tracing::error!("a request at a proxy could not be judged in time");
+            let Correlation { trace_id, request_id } = Correlation::of(&parts.headers);
+            tracing::error!(trace_id, request_id, "a request at a proxy could not be judged in time");
             unknown()
         }
+    };
+    if tracing::enabled!(target: CHECKS, tracing::Level::DEBUG) {
+        let Correlation { trace_id, request_id } = Correlation::of(&parts.headers);
+        let status = answer.status().as_u16();
+        tracing::debug!(target: CHECKS, trace_id, request_id, status, "a request at a proxy was judged");
     }
+    answer
 }
 
 async fn judge(service: &Service, parts: &Parts) -> Response {
@@ -83,11 +91,13 @@ async fn judge(service: &Service, parts: &Parts) -> Response {
         Ok(Passage::Anonymous) => (StatusCode::OK, no_store()).into_response(),
         Ok(Passage::Refused(refusal)) => refused(&refusal),
         Err(GatewayFailure::UnknownPolicy(name)) => {
-            tracing::error!(%peer, name, "a proxy asks for a policy that gateway.policies does not have: its requests are denied");
+            let Correlation { trace_id, request_id } = Correlation::of(&parts.headers);
+            tracing::error!(%peer, name, trace_id, request_id, "a proxy asks for a policy that gateway.policies does not have: its requests are denied");
             unknown()
         }
         Err(GatewayFailure::Unavailable(error)) => {
-            tracing::error!(error = %error, cause = %error.cause, "a request at a proxy could not be judged");
+            let Correlation { trace_id, request_id } = Correlation::of(&parts.headers);
+            tracing::error!(trace_id, request_id, error = %error, cause = %error.cause, "a request at a proxy could not be judged");
             unknown()
         }
     }

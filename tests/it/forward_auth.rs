@@ -1,15 +1,14 @@
 //! `/check`: nginx, Traefik, Caddy and Envoy (over HTTP), with the configurations that we ship, in front of an application.
 
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 use crate::command_line::{code, redeem};
 use crate::harness::{Application, Gate, Http, Kind, Raw, Sidecar, Tokens};
+use crate::traces::start_trusting;
 
 const TRUST: &str = "[http]\ntrusted_proxies = ['127.0.0.1']\n";
 /// What the routes of the other configurations say: Envoy's HTTP flavour cannot.
@@ -291,39 +290,20 @@ async fn e13_each_proxy_denies_what_is_too_large() {
         let answer = gate.get("/public", &many).await;
         // Envoy hands on those alone that it is told to.
         if kind == Kind::Envoy {
-            drop(seen(kind, &answer))
+            seen(kind, &answer);
         } else {
-            denied(kind, "many headers", &answer)
+            denied(kind, "many headers", &answer);
         }
         assert_eq!(application.served(), usize::from(kind == Kind::Envoy), "{kind:?}");
         assert_eq!(gate.with_token("/orders", &tokens.access).await.status, 200, "{kind:?}");
     }
 }
 
-/// Runs `dev`, which trusts the proxies of this machine.
-async fn start_dev(directory: &std::path::Path) -> (Child, Value) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_scopegate"))
-        .args(["dev", "--output", "json"])
-        .current_dir(directory)
-        .env_clear()
-        .envs(["HTTP", "GRPC", "OPS"].map(|name| (format!("SCOPEGATE_{name}__LISTEN"), "127.0.0.1:0")))
-        .env("SCOPEGATE_HTTP__TRUSTED_PROXIES", "['127.0.0.1']")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(std::fs::File::create(directory.join("log")).unwrap())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).await.unwrap();
-    (child, serde_json::from_str(&line).unwrap())
-}
-
 #[tokio::test]
 async fn e14_e15_e17_no_proxy_lets_anything_pass_while_the_sidecar_hangs_or_after_it_was_killed() {
     for kind in Kind::ALL {
         let directory = tempfile::tempdir().unwrap();
-        let (mut child, dev) = start_dev(directory.path()).await;
+        let (mut child, dev) = start_trusting(directory.path(), "info").await;
         let token = redeem(&dev, &code(&dev).await.0).await.tokens().access;
         let sidecar = dev["http"].as_str().unwrap().strip_prefix("http://").unwrap().parse().unwrap();
         let application = Application::start().await;

@@ -46,4 +46,5 @@ mod standards;
 mod streams;
 mod token;
 mod token_exchange;
+mod traces;
 mod watch;
