@@ -95,7 +95,7 @@ pub struct Http {
     /// One address, `ip:port`. Port 0 picks a free one.
     pub listen: ListenAddresses,
     /// The proxies in front, addresses or networks such as `10.0.0.0/8`: what they say of client certificates and of where a request
-    /// comes from is believed.
+    /// comes from is believed, and of requests at `/check`.
     pub trusted_proxies: Vec<Network>,
     /// The header to which each of them adds the address that it has a request from: as of `X-Forwarded-For`, or `Forwarded` (RFC 7239).
     pub client_address_header: String,
@@ -269,7 +269,8 @@ pub struct Par {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Telemetry {
-    /// `error`, `warn`, `info`, `debug`, `trace`, or directives as of tracing-subscriber's `EnvFilter`.
+    /// `error`, `warn`, `info`, `debug`, `trace`, or directives as of tracing-subscriber's `EnvFilter`. With
+    /// `scopegate::checks=debug` among them, every check has a line with its trace and request id.
     pub log: String,
     /// `text`, `json`, or `auto`: text on a terminal.
     pub log_format: LogFormat,
@@ -673,7 +674,7 @@ impl Config {
             ),
             answer_ttl: std::time::Duration::from_millis(self.cache.answer_ttl),
             registration: self.registration.policy(&self.scopes),
-            gateway: self.gateway.rules(&self.routes),
+            gateway: self.gateway.rules(&self.routes, &self.http.trusted_proxies),
             grant_types: self.grants.types(),
             openid: self.openid.enabled.then_some(OpenId {
                 id_token_lifetime: self.openid.id_token_lifetime,

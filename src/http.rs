@@ -4,6 +4,7 @@
 //! handlers; what it is, never here.
 
 mod authorize;
+mod check;
 mod device;
 mod discovery;
 mod error;
@@ -12,6 +13,7 @@ mod introspect;
 mod jwks;
 mod login;
 mod logout;
+mod original_request;
 mod pages;
 mod par;
 mod protected_resource;
@@ -26,7 +28,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use http::header::{
     AUTHORIZATION, CONTENT_TYPE, HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
@@ -39,6 +41,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
 
 pub use self::extract::{ClientAddress, ConnectionCertificate};
+use self::original_request::CHECK_PATH;
 use self::pages::Problem;
 pub use self::pages::branding::{Branding, Logo, Template};
 pub use self::pages::renderer::{MalformedTemplate, Renderer};
@@ -85,6 +88,7 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
         .route(&format!("{METADATA_PATH}/{{*path}}"), get(protected_resource::metadata))
         .merge(if offers_openid { openid() } else { Router::new() })
         .merge(if service.settings.signs() { keys() } else { Router::new() })
+        .merge(if service.settings.gateway.check { checks() } else { Router::new() })
         .merge(metadata())
         .route("/assets/scopegate.css", get(async move || style.style_sheet()))
         .route("/assets/logo", get(async move || logo.logo()))
@@ -149,6 +153,14 @@ fn devices() -> Router<Context> {
 
 fn device_page() -> Router<Context> {
     Router::new().route("/device", get(device::show).post(device::decide))
+}
+
+/// Where proxies ask whether a request may pass, whatever its method. Behind `/check`, the path is that of the request.
+fn checks() -> Router<Context> {
+    Router::new()
+        .route(CHECK_PATH, any(check::check))
+        .route(&format!("{CHECK_PATH}/"), any(check::check))
+        .route(&format!("{CHECK_PATH}/{{*path}}"), any(check::check))
 }
 
 /// What only our own page may send.

@@ -52,6 +52,9 @@ step "Install Chromium, if it is missing"
 # On Ubuntu the package of this name installs a snap, which runs nothing in most containers; Debian has the browser itself.
 command -v chromium || command -v chromium-browser || install chromium
 
+step "Install nginx, if it is missing"
+command -v /usr/sbin/nginx nginx || install nginx-light
+
 step "Generate the Python gRPC stubs"
 mkdir -p $tools/stubs
 $tools/bin/python -m grpc_tools.protoc -Iproto --python_out=$tools/stubs --grpc_python_out=$tools/stubs \

@@ -12,6 +12,7 @@ use crate::domain::challenge::Scheme;
 use crate::domain::decision::{Decision, Match};
 use crate::domain::dpop::Thumbprint;
 use crate::domain::error::Unavailable;
+use crate::domain::network::Network;
 use crate::domain::presented::{self, Malformed, Presented};
 use crate::domain::request_path::RequestPath;
 use crate::domain::route::{Policy, Route};
@@ -31,6 +32,10 @@ pub struct Gateway {
     pub token_in_query: bool,
     /// Whether the application behind gets the token, too.
     pub forward_token: bool,
+    /// Whether proxies may ask over HTTP, at `/check`.
+    pub check: bool,
+    /// Who may: nobody else is believed.
+    pub proxies: Vec<Network>,
 }
 
 /// A request, as a proxy describes it. What its client wrote is bytes.
@@ -62,6 +67,49 @@ pub enum Asked {
     Policy(Policy),
     /// What the configuration has under this name.
     Named(String),
+}
+
+impl Asked {
+    /// Of the keys and values with which a proxy says it. What could be a slip of the pen means nothing at all.
+    pub fn said<K: AsRef<[u8]>, V: AsRef<[u8]>>(pairs: impl IntoIterator<Item = (K, V)>) -> Result<Self, &'static str> {
+        let mut policy = Policy::default();
+        let mut name = None;
+        let mut seen: Vec<Vec<u8>> = Vec::new();
+        for (key, value) in pairs {
+            let (key, value) = (key.as_ref(), str::from_utf8(value.as_ref()).map_err(|_| "a value is not text")?);
+            if seen.iter().any(|seen| seen == key) {
+                return Err("a key is there twice");
+            }
+            let words = || value.split_ascii_whitespace().map(str::to_owned).collect();
+            match key {
+                b"required_scopes" => policy.required_scopes = words(),
+                b"audience" => policy.audience = words(),
+                b"match" => {
+                    policy.r#match = match value {
+                        "all" => Match::All,
+                        "any" => Match::Any,
+                        _ => return Err("match is all or any"),
+                    };
+                }
+                b"anonymous" => policy.anonymous = value.parse().map_err(|_| "anonymous is true or false")?,
+                b"policy" => name = Some(value.to_owned()),
+                _ => return Err("a key is none of required_scopes, match, audience, anonymous, policy"),
+            }
+            if value.trim().is_empty() {
+                return Err("a value is empty");
+            }
+            seen.push(key.to_owned());
+        }
+        if !policy.is_well_formed() {
+            return Err("required_scopes has something that is no scope");
+        }
+        match name {
+            Some(_) if policy != Policy::default() => Err("policy stands alone"),
+            Some(name) => Ok(Self::Named(name)),
+            None if seen.is_empty() => Ok(Self::Rules),
+            None => Ok(Self::Policy(policy)),
+        }
+    }
 }
 
 /// What becomes of a request.

@@ -51,7 +51,7 @@ def main():
         batches_keep_order_and_fail_singly(tokens, token["access_token"])
         renewed = refresh(session, metadata, tokens, token)
         revocation_is_at_once(metadata, tokens, renewed, earlier=token)
-        streams_are_not_offered(tokens)
+        a_stream_answers_in_order_and_ends_when_nothing_more_is_asked(tokens)
         authlib_does_it_too(metadata, tokens)
         health_and_reflection_answer(channel)
 
@@ -235,10 +235,13 @@ def revocation_is_at_once(metadata, tokens, token, earlier):
     same("error when refreshing", refused.error, "invalid_grant")
 
 
-def streams_are_not_offered(tokens):
-    requests_ = iter([api.StreamCheckScopesRequest(request=api.CheckScopesRequest(token="x"))])
-    error = raised(grpc.RpcError, lambda: list(tokens.StreamCheckScopes(requests_, timeout=TIMEOUT)))
-    same("status of StreamCheckScopes", error.code(), grpc.StatusCode.UNIMPLEMENTED)
+def a_stream_answers_in_order_and_ends_when_nothing_more_is_asked(tokens):
+    asked = [api.CheckScopesRequest(token=token) for token in ["x", "", "y"]]
+    requests_ = iter([api.StreamCheckScopesRequest(request=request) for request in asked])
+    answers = list(tokens.StreamCheckScopes(requests_, timeout=TIMEOUT))
+    same("answers of a stream", [answer.WhichOneof("result") for answer in answers], ["response", "error", "response"])
+    same("its first decision", answers[0].response.decision, api.DECISION_INACTIVE_TOKEN)
+    same("its failure", answers[1].error.code, grpc.StatusCode.INVALID_ARGUMENT.value[0])
 
 
 def health_and_reflection_answer(channel):
