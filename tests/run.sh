@@ -53,6 +53,9 @@ mkdir -p $tools/stubs
 $tools/bin/python -m grpc_tools.protoc -Iproto --python_out=$tools/stubs --grpc_python_out=$tools/stubs \
     scopegate/v1/token_service.proto google/rpc/status.proto
 
+step "Build the examples in other languages, if they changed"
+tests/examples.sh
+
 step "Check the format"
 cargo fmt --check
 

@@ -53,7 +53,7 @@ impl Key {
     }
 
     /// A proof for a request to a resource.
-    fn proof_with(&self, sidecar: &Sidecar, token: &str) -> String {
+    pub(crate) fn proof_with(&self, sidecar: &Sidecar, token: &str) -> String {
         let mut claims = claims(sidecar, "GET", ADDRESS);
         claims["ath"] = encode(Sha256::digest(token)).into();
         self.sign(&claims)

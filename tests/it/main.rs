@@ -19,6 +19,7 @@ mod differential;
 mod device;
 mod dpop;
 mod envoy;
+mod examples;
 mod faults;
 mod foreign_clients;
 mod fuzz;
