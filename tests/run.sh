@@ -62,6 +62,9 @@ cargo fmt --check
 step "Lint the protos"
 $tools/bin/buf lint proto
 
+step "Lint the Dockerfile"
+$tools/bin/hadolint deploy/docker/Dockerfile
+
 step "Check the licenses, versions and sources of the dependencies"
 $tools/bin/cargo-deny --locked --all-features check licenses bans sources
 

@@ -15,6 +15,7 @@ mod command_line;
 mod coverage;
 mod crashes;
 mod concurrency;
+mod deploy;
 mod differential;
 mod device;
 mod dpop;
