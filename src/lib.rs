@@ -15,7 +15,8 @@
 //! | [`effects`] | clock and randomness, the private keys that need it, and requests that go out |
 //! | [`domain`] | what OAuth is, as pure values and functions |
 //!
-//! Beside them: [`config`] (every default, in one place), [`proto`] (generated code), [`telemetry`] (logs and metrics).
+//! Beside them: [`config`] (every default, in one place), [`proto`] (generated code), [`telemetry`] (logs and metrics), and
+//! [`client`], which the server does not use: for services in Rust that ask it.
 //!
 //! # `CheckScopes`, from the socket and back
 //!
@@ -84,3 +85,4 @@ pub mod config;
 pub mod telemetry;
 pub mod server;
 pub mod cli;
+pub mod client;

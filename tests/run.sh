@@ -60,11 +60,17 @@ mkdir -p $tools/stubs
 $tools/bin/python -m grpc_tools.protoc -Iproto --python_out=$tools/stubs --grpc_python_out=$tools/stubs \
     scopegate/v1/token_service.proto google/rpc/status.proto
 
+step "Build the examples in other languages, if they changed"
+tests/examples.sh
+
 step "Check the format"
 cargo fmt --check
 
 step "Lint the protos"
 $tools/bin/buf lint proto
+
+step "Lint the Dockerfile"
+$tools/bin/hadolint deploy/docker/Dockerfile
 
 step "Check the licenses, versions and sources of the dependencies"
 $tools/bin/cargo-deny --locked --all-features check licenses bans sources
