@@ -27,6 +27,7 @@ pub mod authorization;
 pub mod token;
 pub mod user_code;
 pub mod grant;
+pub mod variant_list;
 pub mod revocation;
 pub mod dpop;
 pub mod certificate;

@@ -141,7 +141,7 @@ impl TryFrom<GrantRow> for Grant {
             subject: SubjectId::new(row.subject_id),
             username: row.username,
             session: optional::<SessionId>(&row.session_id)?,
-            variants: lines(&row.variants)?,
+            variants: parse(&row.variants)?,
             state: match (row.state.as_str(), row.rotated_at, row.expires_at) {
                 ("pending", ..) => GrantState::Pending,
                 ("revoked", ..) => GrantState::Revoked,
@@ -188,7 +188,7 @@ impl TryFrom<FactsRow> for GrantFacts {
             subject: SubjectId::new(row.subject_id),
             username: row.username.into(),
             session: optional::<SessionId>(&row.session_id)?,
-            variants: lines(&row.variants)?.into(),
+            variants: parse(&row.variants)?,
             generation: if row.alive == 1 { number(row.generation)? } else { Self::REVOKED },
             created_seq: number(row.created_seq)?,
             as_of: number(row.as_of)?,

@@ -17,8 +17,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::SharedKeys;
-use crate::domain::grant::{GrantFacts, MAX_VARIANTS, SessionId, SubjectId};
+use crate::domain::grant::{GrantFacts, SessionId, SubjectId};
 use crate::domain::token::GrantId;
+use crate::domain::variant_list::{MAX_VARIANTS, VariantList};
 
 /// No printable character, so no name can end in it: where the name ends and the value begins is certain.
 const VERSION: u8 = 1;
@@ -56,8 +57,8 @@ impl Codec {
             }
         }
         put_number(&mut value, facts.variants.len() as u64);
-        for variant in &facts.variants {
-            put_text(&mut value, &variant.to_string());
+        for line in facts.variants.lines() {
+            put_text(&mut value, &line);
         }
         put_number(&mut value, facts.generation.into());
         put_number(&mut value, facts.created_seq);
@@ -93,7 +94,8 @@ impl Codec {
             },
             variants: {
                 let count = usize::try_from(rest.number()?).ok().filter(|count| *count <= MAX_VARIANTS)?;
-                (0..count).map(|_| rest.text()?.parse().ok()).collect::<Option<_>>()?
+                let lines: Vec<&str> = (0..count).map(|_| rest.text()).collect::<Option<_>>()?;
+                VariantList::from_lines(lines.into_iter()).ok()?
             },
             generation: rest.number()?.try_into().ok()?,
             created_seq: rest.number()?,
@@ -173,8 +175,10 @@ mod tests {
     }
 
     fn facts() -> impl Strategy<Value = GrantFacts> {
-        let scopes = proptest::collection::vec("[!#-\\[\\]-~]{1,20}", 0..5);
-        let variants = proptest::collection::vec(scopes, 0..4);
+        let scopes = proptest::collection::vec("[!#-\\[\\]-~]{1,20}", 0..5).prop_map(|scopes| scopes.join(" "));
+        let variant = (scopes, any::<bool>())
+            .prop_map(|(scopes, lasts)| if lasts { scopes } else { format!("{scopes}\t\tjkt:x\t1-2-3") });
+        let variants = proptest::collection::vec(variant, 0..4);
         let session = proptest::option::of(any::<[u8; 16]>());
         ("[!#-\\[\\]-~]{1,128}", ".*", ".*", session, variants, any::<u32>(), any::<u64>(), any::<u64>()).prop_map(
             |(client, subject, username, session, variants, generation, created_seq, as_of)| GrantFacts {
@@ -182,7 +186,7 @@ mod tests {
                 subject: SubjectId::new(subject),
                 username: username.into(),
                 session: session.map(SessionId::from_bytes),
-                variants: variants.iter().map(|scopes| scopes.join(" ").parse().expect("a variant")).collect(),
+                variants: VariantList::from_lines(variants.iter().map(String::as_str)).expect("a list"),
                 generation,
                 created_seq,
                 as_of,
