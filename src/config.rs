@@ -17,6 +17,7 @@ use url::Url;
 pub use self::layers::{ConfigError, Environment, Layers};
 pub use self::listen::{ListenAddress, ListenAddresses};
 pub use self::registration::{Registration, RegistrationMode};
+use crate::domain::dpop_nonce::NonceKeys;
 use crate::domain::grant::Lifetimes;
 use crate::domain::jwk::SigningAlgorithm;
 use crate::domain::network::Network;
@@ -147,6 +148,17 @@ pub struct Tokens {
     pub refresh_token_absolute_lifetime: u32,
     /// For so long after a rotation, the preceding refresh token gets the same successor again. 0: never.
     pub refresh_grace: u32,
+    /// Whether DPoP proofs need a nonce (RFC 9449 §8 and §9): `off` or `required`. It is good for 2 to 4 minutes at every server with the
+    /// same `keys.secret`. Services that check tokens pass `CheckScopesResponse.dpop_nonce` on as `DPoP-Nonce`.
+    pub dpop_nonce: DPoPNonce,
+}
+
+/// Whether DPoP proofs need a nonce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DPoPNonce {
+    Off,
+    Required,
 }
 
 /// Secrets of the deployment.
@@ -362,6 +374,7 @@ impl Default for Tokens {
             refresh_token_idle_lifetime: 30 * 86_400,
             refresh_token_absolute_lifetime: 90 * 86_400,
             refresh_grace: 10,
+            dpop_nonce: DPoPNonce::Off,
         }
     }
 }
@@ -508,6 +521,22 @@ impl Config {
     /// The key that seals forms.
     pub fn form_key(&self) -> Result<MacKey, ConfigError> {
         Ok(MacKey::derive(&self.master_secret()?, "scopegate/v1/form"))
+    }
+
+    /// The keys of DPoP nonces, where proofs need one.
+    pub fn nonce_keys(&self) -> Result<Option<NonceKeys>, ConfigError> {
+        const PURPOSE: &str = "scopegate/v1/dpop-nonce";
+        if self.tokens.dpop_nonce == DPoPNonce::Off {
+            return Ok(None);
+        }
+        let present = MacKey::derive(&self.master_secret()?, PURPOSE);
+        let mut previous = Vec::new();
+        for key in &self.keys.previous {
+            let master = MasterSecret::from_base64(key.secret.expose())
+                .map_err(|error| ConfigError::new("keys.previous.secret", &error.to_string()))?;
+            previous.push(MacKey::derive(&master, PURPOSE));
+        }
+        Ok(Some(NonceKeys::new(present, previous)))
     }
 
     /// The key that seals what servers tell each other of revocations.

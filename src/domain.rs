@@ -30,6 +30,7 @@ pub mod grant;
 pub mod variant_list;
 pub mod revocation;
 pub mod dpop;
+pub mod dpop_nonce;
 pub mod certificate;
 pub mod network;
 pub mod decision;

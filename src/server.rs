@@ -109,6 +109,7 @@ impl Backend {
                 effects.clone(),
             ),
             form_key: config.form_key()?,
+            nonce_keys: config.nonce_keys()?,
             pruning: metrics.pruning.clone(),
             effects,
         });

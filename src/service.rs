@@ -39,6 +39,7 @@ use self::pruning::PruningMetrics;
 use self::pushed_requests::PushedRequests;
 use self::registration_rate::RegistrationRate;
 use self::signing_keys::SigningKeys;
+use crate::domain::dpop_nonce::NonceKeys;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::Lifetimes;
 use crate::domain::registration::RegistrationPolicy;
@@ -100,6 +101,8 @@ pub struct Service {
     pub signing_keys: SigningKeys,
     /// Seals the forms that users are shown.
     form_key: MacKey,
+    /// Where DPoP proofs need a nonce.
+    nonce_keys: Option<NonceKeys>,
     passwords: Passwords,
     pruning: PruningMetrics,
     registrations: RegistrationRate,
@@ -118,6 +121,7 @@ pub struct Parts {
     pub token_keys: TokenKeys,
     pub signing_keys: SigningKeys,
     pub form_key: MacKey,
+    pub nonce_keys: Option<NonceKeys>,
     pub pruning: PruningMetrics,
     pub effects: Effects,
 }
@@ -135,6 +139,7 @@ impl Service {
             token_keys,
             signing_keys,
             form_key,
+            nonce_keys,
             pruning,
             effects,
         } = parts;
@@ -148,6 +153,7 @@ impl Service {
             token_keys,
             signing_keys,
             form_key,
+            nonce_keys,
             passwords: Passwords::new(),
             pruning,
             registrations: RegistrationRate::new(),

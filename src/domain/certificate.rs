@@ -5,16 +5,29 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::dpop::Thumbprint;
 
-/// The `x5t#S256` of a certificate in a header: `:base64 of DER:` (RFC 9440 §2.1), or percent-encoded PEM, as nginx writes it.
-/// `None` for anything else.
-pub fn thumbprint(header: &[u8]) -> Option<Thumbprint> {
-    let text = str::from_utf8(header).ok()?.trim();
-    let der = match text.strip_prefix(':') {
-        Some(rest) => BASE64_STANDARD.decode(rest.strip_suffix(':')?).ok()?,
-        None => from_pem(text)?,
-    };
-    // A DER sequence: an empty value or a piece of something else is no certificate.
-    (der.len() > 2 && der[0] == 0x30).then(|| Thumbprint::of(der))
+/// The longest header that is read, in bytes.
+const MAX_LENGTH: usize = 32 << 10;
+
+/// A certificate whose key the client has proven to the proxy. To bind a token to it, what it says does not matter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate(Vec<u8>);
+
+impl ClientCertificate {
+    /// From a header: `:base64 of DER:` (RFC 9440 §2.1), or percent-encoded PEM, as nginx writes it. `None` for anything else.
+    pub fn from_header(header: &[u8]) -> Option<Self> {
+        let text = str::from_utf8(header).ok().filter(|text| text.len() <= MAX_LENGTH)?.trim();
+        let der = match text.strip_prefix(':') {
+            Some(rest) => BASE64_STANDARD.decode(rest.strip_suffix(':')?).ok()?,
+            None => from_pem(text)?,
+        };
+        // A DER sequence: an empty value or a piece of something else is no certificate.
+        (der.len() > 2 && der[0] == 0x30).then_some(Self(der))
+    }
+
+    /// Its `x5t#S256` (RFC 8705 §3.1).
+    pub fn thumbprint(&self) -> Thumbprint {
+        Thumbprint::of(&self.0)
+    }
 }
 
 fn from_pem(encoded: &str) -> Option<Vec<u8>> {
@@ -46,6 +59,8 @@ mod tests {
             };
             text.chars().map(escaped).collect::<Vec<_>>().concat()
         };
+        let thumbprint =
+            |header: &[u8]| ClientCertificate::from_header(header).map(|certificate| certificate.thumbprint());
         let expected = Some(Thumbprint::of(der));
         for header in [format!(":{base64}:"), escape(&pem, &[]), escape(&pem, &['+', '/', '='])] {
             assert_eq!(thumbprint(header.as_bytes()), expected, "{header}");

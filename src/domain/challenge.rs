@@ -47,7 +47,7 @@ impl ChallengeError<'_> {
     const fn code(self) -> &'static str {
         match self {
             Self::InsufficientScope { .. } => "insufficient_scope",
-            Self::InvalidProof(cause) if !cause.concerns_token() => "invalid_dpop_proof",
+            Self::InvalidProof(cause) if !cause.concerns_token() => cause.code(),
             Self::InvalidToken | Self::InvalidAudience | Self::InvalidProof(_) => "invalid_token",
         }
     }

@@ -62,7 +62,7 @@ impl OAuthError {
             Self::InvalidClient(_) => "invalid_client",
             Self::InvalidGrant(_) => "invalid_grant",
             Self::InvalidScope(_) => "invalid_scope",
-            Self::InvalidDPoPProof(_) => "invalid_dpop_proof",
+            Self::InvalidDPoPProof(cause) => cause.code(),
             Self::InvalidTarget(_) => "invalid_target",
             Self::AccessDenied(_) => "access_denied",
             Self::UnsupportedGrantType => "unsupported_grant_type",

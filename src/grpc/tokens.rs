@@ -63,7 +63,9 @@ impl TokenFront {
         let (decision, standing) =
             self.service.check(&request.token, &requirement, &shown).await.map_err(status::unavailable)?;
         let challenge = self.service.challenge(&decision, &requirement, standing.active.as_ref(), &shown);
-        Ok(self.answer(request, challenge, &decision, &standing))
+        let answer = self.answer(request, challenge, &decision, &standing);
+        let dpop_nonce = self.service.resource_nonce(standing.active.as_ref(), &shown).unwrap_or_default();
+        Ok(api::CheckScopesResponse { dpop_nonce, ..answer })
     }
 
     fn answer(
@@ -93,6 +95,7 @@ impl TokenFront {
             cache_status: cache_status(standing.source).into(),
             cache_ttl: self.cache_ttl(decision, standing),
             consistency_token: self.consistency_token(),
+            dpop_nonce: String::new(),
         }
     }
 

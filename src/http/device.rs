@@ -7,7 +7,7 @@ use http::{StatusCode, Uri};
 use serde_json::json;
 
 use super::error::{OAuthFailure, no_store, unavailable_page};
-use super::extract::{AuthorizationHeaders, Form, PageForm, SessionCookie};
+use super::extract::{AuthorizationHeaders, Form, Keys, PageForm, SessionCookie};
 use super::{Context, authorize, pages};
 use crate::domain::parameters::Parameters;
 use crate::service::device::{DeviceDecision, DeviceStep};
@@ -15,9 +15,10 @@ use crate::service::device::{DeviceDecision, DeviceStep};
 pub(super) async fn authorize(
     State(service): State<Context>,
     authorization: AuthorizationHeaders,
+    Keys(shown): Keys,
     Form(form): Form,
 ) -> Result<Response, OAuthFailure> {
-    let answer = service.authorize_device(&authorization.values(), &form).await?;
+    let answer = service.authorize_device(&authorization.values(), &shown, &form).await?;
     let body = json!({
         "device_code": answer.device_code.expose(),
         "user_code": answer.user_code.to_string(),

@@ -11,8 +11,8 @@ use http::request::Parts;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use std::convert::Infallible;
 
-use super::Context;
 use super::error::{OAuthFailure, unreadable_page};
+use super::{Context, DPOP};
 use crate::domain::error::InvalidRequest;
 use crate::domain::parameters::Parameters;
 use crate::service::Settings;
@@ -124,7 +124,7 @@ impl FromRequestParts<Context> for Keys {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, service: &Context) -> Result<Self, Infallible> {
-        let proofs = parts.headers.get_all("dpop").iter().map(|value| value.as_bytes().to_vec()).collect();
+        let proofs = parts.headers.get_all(DPOP).iter().map(|value| value.as_bytes().to_vec()).collect();
         let certificate = match (&service.settings.client_certificates, parts.extensions.get()) {
             (Some(certificates), Some(ClientAddress(peer))) => certificates.of(&parts.headers, *peer),
             _ => None,

@@ -52,7 +52,7 @@ async fn decide(browser: &mut Browser, page: &Reply, decision: &str) -> Reply {
     browser.post("/device", &encode(&fields.concat())).await
 }
 
-async fn connect(sidecar: &Sidecar, device: &Value) {
+pub(crate) async fn connect(sidecar: &Sidecar, device: &Value) {
     let mut browser = sidecar.browser();
     let page = sign_in(&mut browser, &path(&device["user_code"])).await;
     assert_eq!(decide(&mut browser, &page, "approve").await.status, StatusCode::OK);

@@ -18,6 +18,7 @@ mod concurrency;
 mod differential;
 mod device;
 mod dpop;
+mod dpop_extras;
 mod faults;
 mod foreign_clients;
 mod fuzz;
