@@ -17,6 +17,7 @@ use url::Url;
 pub use self::layers::{ConfigError, Environment, Layers};
 pub use self::listen::{ListenAddress, ListenAddresses};
 pub use self::registration::{Registration, RegistrationMode};
+use crate::domain::client::AuthenticationMethod;
 use crate::domain::dpop_nonce::NonceKeys;
 use crate::domain::grant::Lifetimes;
 use crate::domain::jwk::SigningAlgorithm;
@@ -72,6 +73,28 @@ pub struct Http {
     /// The header in which they pass on the certificate of the client, as of RFC 9440 or as percent-encoded PEM. They have to remove
     /// what clients send under this name. Empty: there are no client certificates.
     pub client_certificate_header: String,
+    /// How client certificates authenticate clients (RFC 8705 §2): `off`; `tls_client_auth`, where the proxies let no certificate through
+    /// that no authority of yours has signed; or `self_signed_tls_client_auth`, where they only see to it that the client has the key.
+    pub client_certificate_authentication: CertificateAuthentication,
+}
+
+/// How client certificates authenticate clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateAuthentication {
+    Off,
+    TlsClientAuth,
+    SelfSignedTlsClientAuth,
+}
+
+impl CertificateAuthentication {
+    fn method(self) -> Option<AuthenticationMethod> {
+        match self {
+            Self::Off => None,
+            Self::TlsClientAuth => Some(AuthenticationMethod::TlsClientAuth),
+            Self::SelfSignedTlsClientAuth => Some(AuthenticationMethod::SelfSignedTlsClientAuth),
+        }
+    }
 }
 
 /// The front for services.
@@ -332,6 +355,7 @@ impl Default for Http {
             listen: ListenAddresses::tcp([127, 0, 0, 1], 8080),
             trusted_proxies: Vec::new(),
             client_certificate_header: String::new(),
+            client_certificate_authentication: CertificateAuthentication::Off,
         }
     }
 }
@@ -458,6 +482,9 @@ impl Config {
                 "http.client_certificate_header",
                 "this is the name of a header, and needs http.trusted_proxies",
             );
+        }
+        if header.is_empty() && self.http.client_certificate_authentication != CertificateAuthentication::Off {
+            return wrong("http.client_certificate_authentication", "this needs http.client_certificate_header");
         }
         if !(60..=600).contains(&self.par.lifetime) {
             return wrong("par.lifetime", "this is a number of seconds from 60 to 600");
@@ -591,9 +618,13 @@ impl Config {
             session_lifetime: self.login.session_lifetime,
             catalogue: self.catalogue(),
             implications: self.scopes.implications.clone(),
-            client_certificates: HeaderName::from_str(&self.http.client_certificate_header)
-                .ok()
-                .map(|header| ClientCertificates { header, proxies: self.http.trusted_proxies.clone() }),
+            client_certificates: HeaderName::from_str(&self.http.client_certificate_header).ok().map(|header| {
+                ClientCertificates {
+                    header,
+                    proxies: self.http.trusted_proxies.clone(),
+                    method: self.http.client_certificate_authentication.method(),
+                }
+            }),
             pushed_requests: PushedRequests { required: self.par.required, lifetime: self.par.lifetime },
             resources: ResourceCatalogue::new(
                 self.resources

@@ -14,6 +14,7 @@ pub mod pkce;
 pub mod redirect_uri;
 pub mod resource;
 pub mod client_keys;
+pub mod certificate_subject;
 pub mod client;
 pub mod client_assertion;
 pub mod jwk;

@@ -1,9 +1,16 @@
-//! Client certificates, as a proxy that ends TLS passes them on (RFC 8705 §3.1).
+//! Client certificates, as a proxy that ends TLS passes them on (RFC 8705 §2 and §3.1).
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use x509_cert::Certificate;
+use x509_cert::der::asn1::{ObjectIdentifier, UintRef};
+use x509_cert::der::{Decode as _, Reader as _, SliceReader};
+
+use super::certificate_subject::CertificateSubject;
+use super::client_keys::PublicKey;
 use super::dpop::Thumbprint;
+use super::timestamp::Timestamp;
 
 /// The longest header that is read, in bytes.
 const MAX_LENGTH: usize = 32 << 10;
@@ -28,7 +35,55 @@ impl ClientCertificate {
     pub fn thumbprint(&self) -> Thumbprint {
         Thumbprint::of(&self.0)
     }
+
+    /// Whether it names this subject, and has not expired. That an authority says so is for the proxy to see to.
+    pub fn is_of(&self, subject: &CertificateSubject, now: Timestamp) -> bool {
+        self.current(now).is_some_and(|certificate| subject.is_of(certificate.tbs_certificate()))
+    }
+
+    /// Its key, unless it has expired or the key is of a kind that is not known here. Whoever signed it does not matter.
+    pub fn public_key(&self, now: Timestamp) -> Option<PublicKey> {
+        let certificate = self.current(now)?;
+        let info = certificate.tbs_certificate().subject_public_key_info();
+        let key = info.subject_public_key.as_bytes()?;
+        match info.algorithm.oid {
+            RSA => {
+                // RSAPublicKey (RFC 8017 A.1.1).
+                let mut reader = SliceReader::new(key).ok()?;
+                let (n, e) = reader
+                    .sequence(|fields| {
+                        Ok::<_, x509_cert::der::Error>((UintRef::decode(fields)?, UintRef::decode(fields)?))
+                    })
+                    .ok()?;
+                reader.is_finished().then(|| PublicKey::Rsa { n: n.as_bytes().into(), e: e.as_bytes().into() })
+            }
+            ELLIPTIC_CURVE => {
+                let curve: ObjectIdentifier = info.algorithm.parameters.as_ref()?.decode_as().ok()?;
+                let (form, point) = key.split_first()?;
+                let (x, y) = point.split_at_checked(32)?;
+                let is_plain = curve == P256 && *form == 4;
+                is_plain.then_some(PublicKey::P256 { x: x.try_into().ok()?, y: y.try_into().ok()? })
+            }
+            ED25519 => Some(PublicKey::Ed25519 { x: key.try_into().ok()? }),
+            _ => None,
+        }
+    }
+
+    /// What it says, where it is one and the time is within its validity.
+    fn current(&self, now: Timestamp) -> Option<Certificate> {
+        let certificate = Certificate::from_der(&self.0).ok()?;
+        let validity = certificate.tbs_certificate().validity();
+        let now = u64::try_from(now.as_unix()).ok()?;
+        let within = validity.not_before.to_unix_duration().as_secs()..=validity.not_after.to_unix_duration().as_secs();
+        within.contains(&now).then_some(certificate)
+    }
 }
+
+/// RFC 8017 A.1, RFC 5480 §2.1.1, RFC 8410 §3.
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const ELLIPTIC_CURVE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
 fn from_pem(encoded: &str) -> Option<Vec<u8>> {
     // In percent-encoding, unlike in forms, a plus is a plus.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::certificate_subject::CertificateSubject;
 use super::client_keys::ClientKeys;
 use super::grant::Lifetimes;
 use super::redirect_uri::RedirectUri;
@@ -55,6 +56,8 @@ pub enum ClientType {
     Confidential { secret: SecretHash, previous: Option<PreviousSecret> },
     /// It signs assertions with a key of its own (RFC 7523 §2.2); [`ClientMetadata::jwks`] has the public half.
     Signing,
+    /// Its certificate proves it to the proxy that ends TLS (RFC 8705 §2); the metadata say which.
+    Certified,
 }
 
 /// The secret that a client had before it was given the present one. It is good for a while, so that a client in many places
@@ -72,6 +75,10 @@ pub enum AuthenticationMethod {
     ClientSecretBasic,
     ClientSecretPost,
     PrivateKeyJwt,
+    /// RFC 8705 §2.1.
+    TlsClientAuth,
+    /// RFC 8705 §2.2.
+    SelfSignedTlsClientAuth,
     None,
 }
 
@@ -82,8 +89,15 @@ impl AuthenticationMethod {
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
             Self::PrivateKeyJwt => "private_key_jwt",
+            Self::TlsClientAuth => "tls_client_auth",
+            Self::SelfSignedTlsClientAuth => "self_signed_tls_client_auth",
             Self::None => "none",
         }
+    }
+
+    /// Whether it takes a certificate.
+    pub const fn is_by_certificate(self) -> bool {
+        matches!(self, Self::TlsClientAuth | Self::SelfSignedTlsClientAuth)
     }
 }
 
@@ -246,6 +260,9 @@ pub struct ClientMetadata {
     pub software_version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks: Option<ClientKeys>,
+    /// Whom its certificate names, with `tls_client_auth`.
+    #[serde(flatten)]
+    pub certificate_subject: Option<CertificateSubject>,
     /// Lifetimes in seconds; `None`: as configured for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_token_lifetime: Option<u32>,
@@ -275,6 +292,7 @@ impl Default for ClientMetadata {
             software_id: None,
             software_version: None,
             jwks: None,
+            certificate_subject: None,
             access_token_lifetime: None,
             refresh_token_idle_lifetime: None,
             refresh_token_absolute_lifetime: None,
@@ -312,6 +330,9 @@ impl Client {
         match self.client_type {
             ClientType::Public => AuthenticationMethod::None,
             ClientType::Signing => AuthenticationMethod::PrivateKeyJwt,
+            ClientType::Certified => {
+                self.metadata.token_endpoint_auth_method.unwrap_or(AuthenticationMethod::TlsClientAuth)
+            }
             ClientType::Confidential { .. } => {
                 self.metadata.token_endpoint_auth_method.unwrap_or(AuthenticationMethod::ClientSecretBasic)
             }

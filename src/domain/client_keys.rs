@@ -59,8 +59,9 @@ struct ClientKey {
     public: PublicKey,
 }
 
+/// A public key of a kind that is known here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum PublicKey {
+pub enum PublicKey {
     Rsa { n: Vec<u8>, e: Vec<u8> },
     P256 { x: [u8; 32], y: [u8; 32] },
     Ed25519 { x: [u8; 32] },
@@ -113,6 +114,11 @@ impl ClientKeys {
             .filter(|key| key_id.is_none() || key.id.as_deref() == key_id)
             .filter(|key| key.algorithm.is_none_or(|only| only == algorithm))
             .any(|key| key.public.verify(algorithm, message, signature))
+    }
+
+    /// Whether this is one of them.
+    pub fn contain(&self, key: &PublicKey) -> bool {
+        self.0.iter().any(|known| known.public == *key)
     }
 }
 

@@ -7,16 +7,17 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::error::{OAuthFailure, no_store};
-use super::extract::{AuthorizationHeaders, Form};
+use super::extract::{AuthorizationHeaders, Form, Keys};
 use crate::domain::grant::Confirmation;
 use crate::service::introspection::ActiveToken;
 
 pub(super) async fn introspect(
     State(service): State<Context>,
     authorization: AuthorizationHeaders,
+    Keys(shown): Keys,
     Form(form): Form,
 ) -> Result<Response, OAuthFailure> {
-    let standing = service.introspect_for_client(&authorization.values(), &form).await?;
+    let standing = service.introspect_for_client(&authorization.values(), shown.certificate.as_ref(), &form).await?;
     let body = match &standing.active {
         Some(active) => describe(active, &service.settings.issuer),
         None => json!({ "active": false }),

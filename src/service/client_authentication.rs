@@ -1,6 +1,7 @@
-//! Client authentication (RFC 6749 §2.3): basic, post, `private_key_jwt` (RFC 7523) and none.
+//! Client authentication (RFC 6749 §2.3): basic, post, `private_key_jwt` (RFC 7523), by certificate (RFC 8705 §2) and none.
 
 use super::Service;
+use crate::domain::certificate::ClientCertificate;
 use crate::domain::client::{AuthenticationMethod, Client, ClientMetadata, ClientType};
 use crate::domain::client_assertion::{AssertionUse, ClientAssertion};
 use crate::domain::credentials::{ClientCredentials, Proof};
@@ -18,10 +19,11 @@ enum Examined {
 
 impl Service {
     /// The client that a request comes from. Unknown, disabled and wrongly authenticated clients get the same answer, and
-    /// nearly the same time: one lookup and one hash.
+    /// nearly the same time: one lookup and one hash. A certificate is looked at only for a client that registered one.
     pub(super) async fn authenticate_client(
         &self,
         authorization: &[&[u8]],
+        certificate: Option<&ClientCertificate>,
         form: &Parameters,
     ) -> Result<Client, Failure> {
         let now = self.effects.now();
@@ -29,7 +31,7 @@ impl Service {
         let examined = self.examine(credentials.proof, now)?;
         let client = self.store.client(credentials.id).await?;
         let client = client
-            .filter(|client| client.disabled_at.is_none() && proves(client, &examined, now))
+            .filter(|client| client.disabled_at.is_none() && self.proves(client, &examined, certificate, now))
             .ok_or(InvalidClient::Failed)?;
         // RFC 7523 §3: once, on whichever server. Only what the client did sign is remembered.
         if let Examined::Assertion(_, once) = examined
@@ -53,20 +55,62 @@ impl Service {
             }
         })
     }
-}
 
-/// A public client has no secret, so it must not present one: whoever does takes it for another client.
-fn proves(client: &Client, proof: &Examined, now: Timestamp) -> bool {
-    match (&client.client_type, proof) {
-        (ClientType::Public, Examined::None) => true,
-        (ClientType::Confidential { secret, previous }, Examined::Secret(presented, sent_by)) => {
-            let is_previous = previous.as_ref().is_some_and(|old| now < old.until && old.secret == *presented);
-            (secret == presented || is_previous) && allows(&client.metadata, *sent_by)
+    /// A public client has no secret, so it must not present one: whoever does takes it for another client.
+    fn proves(
+        &self,
+        client: &Client,
+        proof: &Examined,
+        certificate: Option<&ClientCertificate>,
+        now: Timestamp,
+    ) -> bool {
+        let metadata = &client.metadata;
+        match (&client.client_type, proof) {
+            (ClientType::Public, Examined::None) => true,
+            (ClientType::Confidential { secret, previous }, Examined::Secret(presented, sent_by)) => {
+                let is_previous = previous.as_ref().is_some_and(|old| now < old.until && old.secret == *presented);
+                (secret == presented || is_previous) && allows(metadata, *sent_by)
+            }
+            (ClientType::Signing, Examined::Assertion(assertion, _)) => {
+                metadata.jwks.as_ref().is_some_and(|keys| assertion.is_signed_by(keys))
+            }
+            (ClientType::Certified, Examined::None) => {
+                certificate.is_some_and(|certificate| self.is_certified(metadata, certificate, now))
+            }
+            _ => false,
         }
-        (ClientType::Signing, Examined::Assertion(assertion, _)) => {
-            client.metadata.jwks.as_ref().is_some_and(|keys| assertion.is_signed_by(keys))
+    }
+
+    /// RFC 8705 §2, by the one method that the proxies allow for.
+    fn is_certified(&self, metadata: &ClientMetadata, certificate: &ClientCertificate, now: Timestamp) -> bool {
+        if !metadata.token_endpoint_auth_method.is_some_and(|method| self.offers(method)) {
+            return false;
         }
-        _ => false,
+        match metadata.token_endpoint_auth_method {
+            Some(AuthenticationMethod::TlsClientAuth) => {
+                metadata.certificate_subject.as_ref().is_some_and(|subject| certificate.is_of(subject, now))
+            }
+            Some(AuthenticationMethod::SelfSignedTlsClientAuth) => {
+                let key = certificate.public_key(now);
+                key.zip(metadata.jwks.as_ref()).is_some_and(|(key, keys)| keys.contain(&key))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether clients may authenticate so here.
+    pub(super) fn offers(&self, method: AuthenticationMethod) -> bool {
+        let certificates = self.settings.client_certificates.as_ref();
+        !method.is_by_certificate() || certificates.and_then(|certificates| certificates.method) == Some(method)
+    }
+
+    /// The ways in which clients may authenticate (RFC 8414 §2), public ones left out.
+    pub(super) fn authentication_methods(&self) -> Vec<&'static str> {
+        use AuthenticationMethod::{
+            ClientSecretBasic, ClientSecretPost, PrivateKeyJwt, SelfSignedTlsClientAuth, TlsClientAuth,
+        };
+        let methods = [ClientSecretBasic, ClientSecretPost, PrivateKeyJwt, TlsClientAuth, SelfSignedTlsClientAuth];
+        methods.into_iter().filter(|method| self.offers(*method)).map(AuthenticationMethod::as_str).collect()
     }
 }
 

@@ -38,6 +38,8 @@ pub enum ClientError {
     NoSecret,
     #[error("a client that signs has keys, and one that is public neither signs nor has a secret")]
     AuthenticationMethod,
+    #[error("http.client_certificate_authentication of the configuration is another method")]
+    CertificatesOff,
     #[error("a public client cannot introspect: anybody could pose as it")]
     PublicIntrospection,
     #[error("a resource is an absolute URI without a fragment, one of [resources.catalogue] if there are any: {0}")]
@@ -161,10 +163,19 @@ impl Service {
         public: bool,
         metadata: &ClientMetadata,
     ) -> Result<(ClientType, Option<RandomSecret>), ClientError> {
+        if !metadata.token_endpoint_auth_method.is_none_or(|method| self.offers(method)) {
+            return Err(ClientError::CertificatesOff);
+        }
         match (public, metadata.token_endpoint_auth_method) {
             (true, None | Some(AuthenticationMethod::None)) => Ok((ClientType::Public, None)),
             (false, Some(AuthenticationMethod::PrivateKeyJwt)) if metadata.jwks.is_some() => {
                 Ok((ClientType::Signing, None))
+            }
+            (false, Some(AuthenticationMethod::TlsClientAuth)) if metadata.certificate_subject.is_some() => {
+                Ok((ClientType::Certified, None))
+            }
+            (false, Some(AuthenticationMethod::SelfSignedTlsClientAuth)) if metadata.jwks.is_some() => {
+                Ok((ClientType::Certified, None))
             }
             (false, None | Some(AuthenticationMethod::ClientSecretBasic | AuthenticationMethod::ClientSecretPost)) => {
                 let secret = self.effects.secret();

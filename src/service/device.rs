@@ -81,7 +81,7 @@ impl Service {
         form: &Parameters,
     ) -> Result<DeviceAuthorization, Failure> {
         form.refuse_repeated()?;
-        let client = self.authenticate_client(authorization, form).await?;
+        let client = self.authenticate_client(authorization, shown.certificate.as_ref(), form).await?;
         if !client.may_use(GrantType::DeviceCode) {
             return Err(OAuthError::UnauthorizedClient.into());
         }

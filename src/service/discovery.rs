@@ -29,11 +29,11 @@ pub struct Metadata<'a> {
     response_types_supported: [&'static str; 1],
     response_modes_supported: [&'static str; 2],
     grant_types_supported: [&'static str; GrantType::ALL.len()],
-    token_endpoint_auth_methods_supported: [&'static str; 4],
+    token_endpoint_auth_methods_supported: Vec<&'static str>,
     token_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
-    revocation_endpoint_auth_methods_supported: [&'static str; 4],
+    revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
-    introspection_endpoint_auth_methods_supported: [&'static str; 3],
+    introspection_endpoint_auth_methods_supported: Vec<&'static str>,
     introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     code_challenge_methods_supported: [&'static str; 1],
     /// RFC 9207 §3.
@@ -69,7 +69,8 @@ struct OpenIdMetadata {
 impl Service {
     pub fn metadata(&self) -> Metadata<'_> {
         let issuer = &self.settings.issuer;
-        let authentication = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
+        let confidential = self.authentication_methods();
+        let authentication = [&confidential[..], &["none"]].concat();
         let registers = !matches!(self.settings.registration.gate, Gate::Nobody);
         Metadata {
             issuer,
@@ -85,15 +86,11 @@ impl Service {
             response_types_supported: ["code"],
             response_modes_supported: ["query", "form_post"],
             grant_types_supported: GrantType::ALL.map(GrantType::as_str),
-            token_endpoint_auth_methods_supported: authentication,
+            token_endpoint_auth_methods_supported: authentication.clone(),
             token_endpoint_auth_signing_alg_values_supported: SigningAlgorithm::NAMES,
             revocation_endpoint_auth_methods_supported: authentication,
             revocation_endpoint_auth_signing_alg_values_supported: SigningAlgorithm::NAMES,
-            introspection_endpoint_auth_methods_supported: [
-                "client_secret_basic",
-                "client_secret_post",
-                "private_key_jwt",
-            ],
+            introspection_endpoint_auth_methods_supported: confidential,
             introspection_endpoint_auth_signing_alg_values_supported: SigningAlgorithm::NAMES,
             code_challenge_methods_supported: ["S256"],
             authorization_response_iss_parameter_supported: true,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Service;
 use super::possession::Shown;
+use crate::domain::certificate::ClientCertificate;
 use crate::domain::client::{Client, Introspects};
 use crate::domain::decision::{Decision, Requirement};
 use crate::domain::error::{Failure, InvalidClient, OAuthError, Unavailable};
@@ -97,9 +98,14 @@ impl Service {
 
     /// RFC 7662 §2: the caller authenticates as a confidential client and sees its own tokens, the access tokens that are meant for it,
     /// or all if it is a resource server. Whatever it may not see is inactive to it.
-    pub async fn introspect_for_client(&self, authorization: &[&[u8]], form: &Parameters) -> Result<Standing, Failure> {
+    pub async fn introspect_for_client(
+        &self,
+        authorization: &[&[u8]],
+        certificate: Option<&ClientCertificate>,
+        form: &Parameters,
+    ) -> Result<Standing, Failure> {
         form.refuse_repeated()?;
-        let caller = self.authenticate_client(authorization, form).await?;
+        let caller = self.authenticate_client(authorization, certificate, form).await?;
         if !caller.is_confidential() {
             return Err(OAuthError::from(InvalidClient::Failed).into());
         }

@@ -10,7 +10,7 @@ use super::Service;
 use super::introspection::ActiveToken;
 use crate::domain::certificate::ClientCertificate;
 use crate::domain::challenge::{Challenge, Scheme};
-use crate::domain::client::Client;
+use crate::domain::client::{AuthenticationMethod, Client};
 use crate::domain::decision::{Decision, Requirement};
 use crate::domain::dpop::{InvalidProof, Proof, ProvenRequest, Thumbprint};
 use crate::domain::error::{Failure, InvalidRequest, OAuthError, Unavailable};
@@ -35,6 +35,8 @@ pub struct Shown<'a> {
 pub struct ClientCertificates {
     pub header: HeaderName,
     pub proxies: Vec<Network>,
+    /// How they authenticate clients, if they do.
+    pub method: Option<AuthenticationMethod>,
 }
 
 impl ClientCertificates {

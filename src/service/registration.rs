@@ -65,11 +65,17 @@ impl Service {
             }
         }
         let registration = Registration::parse(body, &policy.scopes)?;
+        if !self.offers(registration.method) {
+            return Err(InvalidClientMetadata::AuthenticationMethod.into());
+        }
         let secret = match registration.method {
             AuthenticationMethod::ClientSecretBasic | AuthenticationMethod::ClientSecretPost => {
                 Some(self.effects.secret())
             }
-            AuthenticationMethod::PrivateKeyJwt | AuthenticationMethod::None => None,
+            AuthenticationMethod::PrivateKeyJwt
+            | AuthenticationMethod::TlsClientAuth
+            | AuthenticationMethod::SelfSignedTlsClientAuth
+            | AuthenticationMethod::None => None,
         };
         let access_token = self.effects.secret();
         let id = self.new_client_id();
@@ -79,6 +85,7 @@ impl Service {
             client_type: match (registration.method, &secret) {
                 (_, Some(secret)) => ClientType::Confidential { secret: secret.hash(), previous: None },
                 (AuthenticationMethod::PrivateKeyJwt, None) => ClientType::Signing,
+                (method, None) if method.is_by_certificate() => ClientType::Certified,
                 (_, None) => ClientType::Public,
             },
             metadata: registration.metadata(ClientMetadata::default()),
@@ -123,7 +130,7 @@ impl Service {
         let knows_secret = match (&client.client_type, &change.client_secret) {
             (_, None) => true,
             (ClientType::Confidential { secret, .. }, Some(presented)) => secret == presented,
-            (ClientType::Public | ClientType::Signing, Some(_)) => false,
+            (ClientType::Public | ClientType::Signing | ClientType::Certified, Some(_)) => false,
         };
         if change.client_id != client.id.as_str() || !knows_secret {
             return Err(InvalidClientMetadata::Identity.into());

@@ -1,6 +1,7 @@
 //! Ending grants (RFC 7009): durable in SQL first, then in force in this process, then answered.
 
 use super::Service;
+use crate::domain::certificate::ClientCertificate;
 use crate::domain::error::{Failure, Unavailable};
 use crate::domain::parameters::Parameters;
 use crate::domain::revocation::Target;
@@ -20,9 +21,14 @@ pub enum Reach {
 impl Service {
     /// RFC 7009 §2.1: a client revokes a token of its own, and with it the whole grant. Anything else that is
     /// presented changes nothing, and the answer does not tell.
-    pub async fn revoke_for_client(&self, authorization: &[&[u8]], form: &Parameters) -> Result<(), Failure> {
+    pub async fn revoke_for_client(
+        &self,
+        authorization: &[&[u8]],
+        certificate: Option<&ClientCertificate>,
+        form: &Parameters,
+    ) -> Result<(), Failure> {
         form.refuse_repeated()?;
-        let client = self.authenticate_client(authorization, form).await?;
+        let client = self.authenticate_client(authorization, certificate, form).await?;
         let now = self.effects.now();
         let Some(token) = self.live(form.require("token")?, now) else { return Ok(()) };
         match self.store.grant(token.grant).await? {

@@ -47,7 +47,7 @@ impl Service {
         form: &Parameters,
     ) -> Result<IssuedTokens, Failure> {
         form.refuse_repeated()?;
-        let client = self.authenticate_client(authorization, form).await?;
+        let client = self.authenticate_client(authorization, shown.certificate.as_ref(), form).await?;
         self.can_sign()?;
         let grant_type: GrantType =
             form.require("grant_type")?.parse().map_err(|_| OAuthError::UnsupportedGrantType)?;

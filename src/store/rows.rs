@@ -84,6 +84,7 @@ impl TryFrom<ClientRow> for Client {
                     },
                 },
                 (None, Some(AuthenticationMethod::PrivateKeyJwt)) => ClientType::Signing,
+                (None, Some(method)) if method.is_by_certificate() => ClientType::Certified,
                 (None, _) => ClientType::Public,
             },
             redirect_uris: match row.redirect_uris.as_str() {

@@ -6,6 +6,7 @@ mod harness;
 mod authorize;
 mod batch_revoke;
 mod certificates;
+mod certified;
 mod check_scopes;
 mod client_authentication;
 mod client_credentials;
