@@ -1,24 +1,19 @@
 //! `scopegate client`.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::{fs, io};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::client_flags::{Cleared, Flags, Settled};
 use super::{CliError, ConfigSource, Output, OutputFormat, output};
-use crate::domain::client::{
-    AuthenticationMethod, Client, ClientId, ClientMetadata, ClientType, GrantType, Introspects, RefreshTokenRotation,
-    Registrar,
-};
-use crate::domain::client_keys::ClientKeys;
+use crate::domain::certificate_subject::CertificateSubject;
+use crate::domain::client::{Client, ClientId, GrantType, Introspects, Registrar};
 use crate::domain::redirect_uri::RedirectUri;
-use crate::domain::scope::{Scope, ScopeSet};
 use crate::domain::secret::RandomSecret;
 use crate::domain::timestamp::Timestamp;
 use crate::service::Service;
-use crate::service::clients::{ClientError, NewClient};
+use crate::service::clients::NewClient;
 use crate::store::ClientChanges;
 
 #[derive(Args)]
@@ -42,38 +37,11 @@ enum Verb {
         /// The name that users are shown
         #[arg(long)]
         name: String,
-        /// Where answers may be sent to; may be given several times
-        #[arg(long, value_name = "URI")]
-        redirect_uri: Vec<RedirectUri>,
-        /// Where browsers may be sent after signing out; may be given several times
-        #[arg(long, value_name = "URI")]
-        post_logout_redirect_uri: Vec<RedirectUri>,
-        /// What it may ask for; may be given several times
-        #[arg(long)]
-        scope: Vec<Scope>,
         /// It cannot keep a secret: an app on a phone or in a browser
-        #[arg(long)]
+        #[arg(long, conflicts_with_all = ["resource", "resource_server", "jwks", "Certificate"])]
         public: bool,
-        /// A resource that it is: it may introspect the access tokens that are meant for it; may be given several times
-        #[arg(long, value_name = "URI", conflicts_with = "public")]
-        resource: Vec<Box<str>>,
-        /// It has to push its authorization requests (RFC 9126)
-        #[arg(long)]
-        require_pushed_authorization_requests: bool,
-        /// It gets tokens only with a DPoP proof (RFC 9449)
-        #[arg(long)]
-        dpop_bound_access_tokens: bool,
-        /// It gets tokens only with its certificate, and bound to it (RFC 8705)
-        #[arg(long, conflicts_with = "dpop_bound_access_tokens")]
-        tls_client_certificate_bound_access_tokens: bool,
-        /// It may introspect the tokens of every client
-        #[arg(long, conflicts_with = "public")]
-        resource_server: bool,
-        /// It signs with keys of its own: a file with the public ones, as a JSON Web Key Set
-        #[arg(long, value_name = "FILE", conflicts_with = "public")]
-        jwks: Option<PathBuf>,
         #[command(flatten)]
-        policy: Policy,
+        flags: Box<Flags>,
         #[command(flatten)]
         common: Common,
     },
@@ -93,20 +61,11 @@ enum Verb {
         client_id: ClientId,
         #[arg(long)]
         name: Option<String>,
-        /// Replaces all redirect URIs; may be given several times
-        #[arg(long, value_name = "URI")]
-        redirect_uri: Vec<RedirectUri>,
-        /// Replaces all URIs for after signing out; may be given several times
-        #[arg(long, value_name = "URI")]
-        post_logout_redirect_uri: Vec<RedirectUri>,
-        /// Replaces all scopes; may be given several times
-        #[arg(long)]
-        scope: Vec<Scope>,
         #[command(flatten)]
-        policy: Policy,
-        /// Replaces the keys of a client that signs
-        #[arg(long, value_name = "FILE")]
-        jwks: Option<PathBuf>,
+        flags: Box<Flags>,
+        /// Empties a list; may be given several times
+        #[arg(long, value_name = "LIST")]
+        clear: Vec<Cleared>,
         /// Refuse it everything and revoke its grants
         #[arg(long, conflicts_with = "enable")]
         disable: bool,
@@ -133,60 +92,9 @@ enum Verb {
     },
 }
 
-/// How a client comes by tokens, and how long they live.
-#[derive(Args)]
-struct Policy {
-    /// How it comes by tokens, all of it; may be given several times [default: `authorization_code` and `refresh_token`]
-    #[arg(long, value_name = "TYPE")]
-    grant_type: Vec<GrantType>,
-    /// 0: as configured for all
-    #[arg(long, value_name = "SECONDS")]
-    access_token_lifetime: Option<u32>,
-    /// 0: as configured for all
-    #[arg(long, value_name = "SECONDS")]
-    refresh_token_idle_lifetime: Option<u32>,
-    /// For grants from now on; 0: as configured for all
-    #[arg(long, value_name = "SECONDS")]
-    refresh_token_absolute_lifetime: Option<u32>,
-    /// Whether a refresh replaces the refresh token; a public client's is always replaced [default: rotate]
-    #[arg(long, value_name = "rotate|keep")]
-    refresh_token_rotation: Option<RefreshTokenRotation>,
-}
-
-impl Policy {
-    fn is_given(&self) -> bool {
-        !self.grant_type.is_empty()
-            || self.access_token_lifetime.is_some()
-            || self.refresh_token_idle_lifetime.is_some()
-            || self.refresh_token_absolute_lifetime.is_some()
-            || self.refresh_token_rotation.is_some()
-    }
-
-    /// What is not given stays.
-    fn over(self, mut metadata: ClientMetadata) -> ClientMetadata {
-        if !self.grant_type.is_empty() {
-            metadata.grant_types = self.grant_type;
-        }
-        for (given, lifetime) in [
-            (self.access_token_lifetime, &mut metadata.access_token_lifetime),
-            (self.refresh_token_idle_lifetime, &mut metadata.refresh_token_idle_lifetime),
-            (self.refresh_token_absolute_lifetime, &mut metadata.refresh_token_absolute_lifetime),
-        ] {
-            match given {
-                None => {}
-                Some(0) => *lifetime = None,
-                Some(seconds) => *lifetime = Some(seconds),
-            }
-        }
-        if let Some(rotation) = self.refresh_token_rotation {
-            metadata.refresh_token_rotation = rotation;
-        }
-        metadata
-    }
-}
-
 /// A client under the names of RFC 7591 §2 and §3.2.1.
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "so many members are yes or no")]
 struct ClientDocument<'a> {
     client_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -208,6 +116,11 @@ struct ClientDocument<'a> {
     refresh_token_absolute_lifetime: Option<u32>,
     refresh_token_rotation: &'static str,
     token_endpoint_auth_method: &'static str,
+    #[serde(flatten)]
+    certificate_subject: Option<&'a CertificateSubject>,
+    require_pushed_authorization_requests: bool,
+    dpop_bound_access_tokens: bool,
+    tls_client_certificate_bound_access_tokens: bool,
     disabled: bool,
     resource_server: bool,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -235,6 +148,10 @@ impl<'a> ClientDocument<'a> {
             refresh_token_absolute_lifetime: client.metadata.refresh_token_absolute_lifetime,
             refresh_token_rotation: client.rotation().as_str(),
             token_endpoint_auth_method: client.authentication_method().as_str(),
+            certificate_subject: client.metadata.certificate_subject.as_ref(),
+            require_pushed_authorization_requests: client.metadata.require_pushed_authorization_requests,
+            dpop_bound_access_tokens: client.metadata.dpop_bound_access_tokens,
+            tls_client_certificate_bound_access_tokens: client.metadata.tls_client_certificate_bound_access_tokens,
             disabled: client.disabled_at.is_some(),
             resource_server: client.introspects == Introspects::Any,
             resources: &client.metadata.resources,
@@ -259,6 +176,10 @@ impl<'a> ClientDocument<'a> {
             ("refresh_token_absolute_lifetime", &lifetime(self.refresh_token_absolute_lifetime)),
             ("refresh_token_rotation", &self.refresh_token_rotation),
             ("token_endpoint_auth_method", &self.token_endpoint_auth_method),
+            ("certificate_subject", &self.certificate_subject.map(ToString::to_string).unwrap_or_default()),
+            ("require_pushed_authorization_requests", &self.require_pushed_authorization_requests),
+            ("dpop_bound_access_tokens", &self.dpop_bound_access_tokens),
+            ("tls_client_certificate_bound_access_tokens", &self.tls_client_certificate_bound_access_tokens),
             ("disabled", &self.disabled),
             ("resource_server", &self.resource_server),
             ("resources", &self.resources.join(" ")),
@@ -275,39 +196,19 @@ fn lifetime(seconds: Option<u32>) -> String {
 
 pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliError> {
     match verb {
-        Verb::Create {
-            name,
-            redirect_uri,
-            post_logout_redirect_uri,
-            scope,
-            public,
-            resource,
-            require_pushed_authorization_requests,
-            dpop_bound_access_tokens,
-            tls_client_certificate_bound_access_tokens,
-            resource_server,
-            jwks,
-            policy,
-            common,
-        } => {
-            let metadata = ClientMetadata {
-                resources: resource,
-                require_pushed_authorization_requests,
-                dpop_bound_access_tokens,
-                tls_client_certificate_bound_access_tokens,
-                ..jwks.as_deref().map(signing_metadata).transpose()?.unwrap_or_default()
-            };
+        Verb::Create { name, public, flags, common } => {
+            let Settled { changes, post_logout_redirect_uris } = flags.over(None, &[])?;
             let service = common.source.open().await?.service;
             let new = NewClient {
                 name,
-                redirect_uris: redirect_uri,
-                scopes: scope.into_iter().collect(),
+                redirect_uris: changes.redirect_uris.unwrap_or_default(),
+                scopes: changes.scopes.unwrap_or_default(),
                 public,
-                introspects: if resource_server { Introspects::Any } else { Introspects::Own },
-                metadata: policy.over(metadata),
+                introspects: changes.introspects.unwrap_or(Introspects::Own),
+                metadata: changes.metadata.unwrap_or_default(),
             };
             let (client, secret) = service.create_client(new).await?;
-            set_post_logout(&service, &client.id, post_logout_redirect_uri).await?;
+            set_post_logout(&service, &client.id, post_logout_redirect_uris).await?;
             ClientDocument::new(&client, secret.as_ref()).print(&common.format)?;
         }
         Verb::List { common } => list(&common).await?,
@@ -315,37 +216,12 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
             let client = common.source.open().await?.service.client(client_id).await?;
             ClientDocument::new(&client, None).print(&common.format)?;
         }
-        Verb::Update {
-            client_id,
-            name,
-            redirect_uri,
-            post_logout_redirect_uri,
-            scope,
-            jwks,
-            policy,
-            disable,
-            enable,
-            common,
-        } => {
+        Verb::Update { client_id, name, flags, clear, disable, enable, common } => {
             let service = common.source.open().await?.service;
-            let metadata = if jwks.is_some() || policy.is_given() {
-                let client = service.client(client_id.clone()).await?;
-                let metadata = match jwks {
-                    None => client.metadata,
-                    Some(path) => with_keys(client, &path)?,
-                };
-                Some(policy.over(metadata))
-            } else {
-                None
-            };
-            let changes = ClientChanges {
-                name,
-                redirect_uris: (!redirect_uri.is_empty()).then_some(redirect_uri),
-                scopes: (!scope.is_empty()).then(|| scope.into_iter().collect::<ScopeSet>()),
-                metadata,
-            };
-            let client = update(&service, client_id, changes, disable, enable).await?;
-            set_post_logout(&service, &client.id, post_logout_redirect_uri).await?;
+            let present = service.client(client_id.clone()).await?;
+            let Settled { changes, post_logout_redirect_uris } = flags.over(Some(present), &clear)?;
+            let client = update(&service, client_id, ClientChanges { name, ..changes }, disable, enable).await?;
+            set_post_logout(&service, &client.id, post_logout_redirect_uris).await?;
             ClientDocument::new(&client, None).print(&common.format)?;
         }
         Verb::RotateSecret { client_id, overlap, common } => {
@@ -359,33 +235,9 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a client registers that signs with the keys in this file.
-fn signing_metadata(path: &Path) -> Result<ClientMetadata, CliError> {
-    Ok(ClientMetadata {
-        token_endpoint_auth_method: Some(AuthenticationMethod::PrivateKeyJwt),
-        jwks: Some(keys(path)?),
-        ..ClientMetadata::default()
-    })
-}
-
-/// The metadata of a client that signs, with other keys.
-fn with_keys(client: Client, path: &Path) -> Result<ClientMetadata, CliError> {
-    if client.client_type != ClientType::Signing {
-        return Err(ClientError::AuthenticationMethod.into());
-    }
-    Ok(ClientMetadata { jwks: Some(keys(path)?), ..client.metadata })
-}
-
-fn keys(path: &Path) -> Result<ClientKeys, CliError> {
-    let failed = |cause| CliError::File { path: path.to_owned(), cause };
-    let text = fs::read(path).map_err(failed)?;
-    let document = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
-    ClientKeys::parse(document).map_err(|error| failed(io::Error::other(error)))
-}
-
 /// None given: those that are there stay.
-async fn set_post_logout(service: &Service, id: &ClientId, uris: Vec<RedirectUri>) -> Result<(), CliError> {
-    if !uris.is_empty() {
+async fn set_post_logout(service: &Service, id: &ClientId, uris: Option<Vec<RedirectUri>>) -> Result<(), CliError> {
+    if let Some(uris) = uris {
         service.set_post_logout_redirect_uris(id.clone(), uris).await?;
     }
     Ok(())

@@ -182,7 +182,7 @@ pub enum InvalidScope {
     NotAllowed,
     #[error("the scope exceeds what was granted")]
     NotGranted,
-    #[error("the grant was narrowed to too many different scopes")]
+    #[error("the grant has tokens for too many different scopes, resources and keys at the same time: try again later")]
     TooManyVariants,
 }
 

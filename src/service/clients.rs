@@ -36,7 +36,9 @@ pub enum ClientError {
     Name,
     #[error("this client has no secret")]
     NoSecret,
-    #[error("a client that signs has keys, and one that is public neither signs nor has a secret")]
+    #[error(
+        "a client that signs has keys, and one that is public neither signs nor has a secret; that does not change"
+    )]
     AuthenticationMethod,
     #[error("http.client_certificate_authentication of the configuration is another method")]
     CertificatesOff,
@@ -48,6 +50,8 @@ pub enum ClientError {
     PublicMachine,
     #[error("the refresh token of a public client is always rotated")]
     PublicKeep,
+    #[error("a token is bound to a DPoP key or to a certificate, not to both")]
+    BothBindings,
     #[error("a client has at least one grant type")]
     NoGrantType,
     #[error("the lifetime of a token is 1 to {MAX_LIFETIME} seconds")]
@@ -102,11 +106,29 @@ impl Service {
         if let Some(scopes) = &changes.scopes {
             self.check_scopes_known(scopes)?;
         }
-        if let Some(metadata) = &changes.metadata {
-            check_metadata(metadata, !self.client(id.clone()).await?.is_confidential())?;
+        if changes.metadata.is_some() || changes.introspects.is_some() {
+            let present = self.client(id.clone()).await?;
+            self.check_change(&present, &changes)?;
         }
         self.store.update_client(id.clone(), changes).await?;
         self.client(id).await
+    }
+
+    fn check_change(&self, present: &Client, changes: &ClientChanges) -> Result<(), ClientError> {
+        let public = !present.is_confidential();
+        let metadata = changes.metadata.as_ref().unwrap_or(&present.metadata);
+        if public && (changes.introspects == Some(Introspects::Any) || !metadata.resources.is_empty()) {
+            return Err(ClientError::PublicIntrospection);
+        }
+        // Those that it is already were known once.
+        if metadata.resources != present.metadata.resources {
+            self.check_resources(metadata)?;
+        }
+        let method = metadata.token_endpoint_auth_method;
+        if method != present.metadata.token_endpoint_auth_method && !method.is_none_or(|method| self.offers(method)) {
+            return Err(ClientError::CertificatesOff);
+        }
+        check_metadata(metadata, public)
     }
 
     /// Gives a client with a secret a new one, which is shown this once. The one that it had stays good for `overlap` seconds, 0 being
@@ -210,6 +232,9 @@ impl Service {
 fn check_metadata(metadata: &ClientMetadata, public: bool) -> Result<(), ClientError> {
     if metadata.grant_types.is_empty() {
         return Err(ClientError::NoGrantType);
+    }
+    if metadata.dpop_bound_access_tokens && metadata.tls_client_certificate_bound_access_tokens {
+        return Err(ClientError::BothBindings);
     }
     if public && metadata.grant_types.contains(&GrantType::ClientCredentials) {
         return Err(ClientError::PublicMachine);

@@ -145,6 +145,7 @@ impl Service {
             metadata: Some(registration.metadata(client.metadata)),
             redirect_uris: Some(registration.redirect_uris),
             scopes: Some(registration.scopes),
+            introspects: None,
         };
         self.store.update_client(client.id.clone(), changes).await?;
         let client = self.store.client(client.id).await?.ok_or(RegistrationError::TokenInvalid)?;

@@ -11,6 +11,7 @@ mod check_scopes;
 mod client_authentication;
 mod client_credentials;
 mod client_policy;
+mod client_update;
 mod coherence;
 mod command_line;
 mod coverage;
