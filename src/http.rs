@@ -123,7 +123,7 @@ fn openid() -> Router<Context> {
             CorsLayer::new()
                 .allow_origin(Any)
                 .allow_methods([Method::GET, Method::POST])
-                .allow_headers([AUTHORIZATION, CONTENT_TYPE])
+                .allow_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("dpop")])
                 .expose_headers([WWW_AUTHENTICATE]),
         )
         .route("/logout", get(logout::from_query).post(logout::from_form))

@@ -16,8 +16,9 @@ use url::{Position, Url};
 
 use super::timestamp::Timestamp;
 
-/// The signature algorithms that are accepted (RFC 9449 §5.1): asymmetric ones, for keys from 2048 bits on.
-pub const ALGORITHMS: [&str; 4] = ["ES256", "EdDSA", "RS256", "PS256"];
+/// The signature algorithms that are accepted (RFC 9449 §5.1): asymmetric ones, for keys from 2048 bits on. `EdDSA` is what clients
+/// called `Ed25519` before RFC 9864.
+pub const ALGORITHMS: [&str; 5] = ["ES256", "Ed25519", "EdDSA", "RS256", "PS256"];
 /// How far from now a proof may have been made, in seconds: clocks differ.
 pub const WINDOW: u32 = 60;
 /// The longest proof that is read, in bytes.
@@ -234,7 +235,7 @@ impl Jwk {
                 key.verify(message, signature).map_err(|_| wrong)?;
                 Ok(Thumbprint::of(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x_text}","y":"{y_text}"}}"#)))
             }
-            ("EdDSA", "OKP", Some("Ed25519")) => {
+            ("Ed25519" | "EdDSA", "OKP", Some("Ed25519")) => {
                 let (text, x) = member(&self.x).filter(|(_, x)| x.len() == 32).ok_or(malformed)?;
                 UnparsedPublicKey::new(&ED25519, x).verify(message, signature).map_err(|_| wrong)?;
                 Ok(Thumbprint::of(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{text}"}}"#)))
@@ -318,7 +319,7 @@ mod tests {
         for algorithm in ["none", "HS256", "ES384", ""] {
             assert_eq!(with("alg", algorithm.into()), Some(InvalidProof::Algorithm), "{algorithm}");
         }
-        for algorithm in ["EdDSA", "RS256", "PS256"] {
+        for algorithm in ["Ed25519", "EdDSA", "RS256", "PS256"] {
             assert_eq!(with("alg", algorithm.into()), Some(InvalidProof::Malformed), "{algorithm}");
         }
         for private in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
@@ -388,13 +389,13 @@ mod tests {
     #[test]
     fn ed25519_keys_sign_proofs_too() {
         let key = Ed25519KeyPair::generate().expect("a key");
-        let header = json!({
-            "typ": "dpop+jwt", "alg": "EdDSA",
-            "jwk": { "kty": "OKP", "crv": "Ed25519", "x": encode(key.public_key().as_ref()) },
-        });
-        let signed = format!("{}.{}", encode(header.to_string()), encode(claims().to_string()));
-        let text = format!("{signed}.{}", encode(key.sign(signed.as_bytes())));
-        assert!(Proof::parse(text.as_bytes()).is_ok());
+        let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(key.public_key().as_ref()) });
+        for algorithm in ["EdDSA", "Ed25519"] {
+            let header = json!({ "typ": "dpop+jwt", "alg": algorithm, "jwk": jwk });
+            let signed = format!("{}.{}", encode(header.to_string()), encode(claims().to_string()));
+            let text = format!("{signed}.{}", encode(key.sign(signed.as_bytes())));
+            assert!(Proof::parse(text.as_bytes()).is_ok(), "{algorithm}");
+        }
     }
 
     /// The example of RFC 9449 §4.1, and its thumbprint of §6.1.

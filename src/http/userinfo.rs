@@ -4,34 +4,49 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::WWW_AUTHENTICATE;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 use super::Context;
 use super::error::{OAuthFailure, no_store};
-use super::extract::{AuthorizationHeaders, Form};
+use super::extract::{AuthorizationHeaders, Form, Keys};
 use crate::domain::bearer;
+use crate::domain::challenge::Scheme;
+use crate::domain::dpop::Thumbprint;
 use crate::domain::error::InvalidRequest;
 use crate::domain::parameters::Parameters;
 use crate::service::Service;
+use crate::service::possession::{Shown, ShownKeys};
 use crate::service::userinfo::UserInfoFailure;
 
-pub(super) async fn from_header(State(service): State<Context>, authorization: AuthorizationHeaders) -> Response {
-    answer(&service, bearer::access_token(&authorization.values(), None)).await
+pub(super) async fn from_header(
+    State(service): State<Context>,
+    method: Method,
+    authorization: AuthorizationHeaders,
+    Keys(keys): Keys,
+) -> Response {
+    answer(&service, &method, &keys, bearer::access_token(&authorization.values(), None)).await
 }
 
 /// A body that is no form carries no token.
 pub(super) async fn from_form(
     State(service): State<Context>,
+    method: Method,
     authorization: AuthorizationHeaders,
+    Keys(keys): Keys,
     form: Result<Form, OAuthFailure>,
 ) -> Response {
     let form: Option<Parameters> = form.ok().map(|Form(parameters)| parameters);
-    answer(&service, bearer::access_token(&authorization.values(), form.as_ref())).await
+    answer(&service, &method, &keys, bearer::access_token(&authorization.values(), form.as_ref())).await
 }
 
-async fn answer(service: &Service, access_token: Result<Option<&str>, InvalidRequest>) -> Response {
-    let token = match access_token {
-        Ok(Some(token)) => token,
+async fn answer(
+    service: &Service,
+    method: &Method,
+    keys: &ShownKeys,
+    access_token: Result<Option<(Scheme, &str)>, InvalidRequest>,
+) -> Response {
+    let (scheme, token) = match access_token {
+        Ok(Some(presented)) => presented,
         // RFC 6750 §3.1: no error is named to who presents nothing.
         Ok(None) => return challenge(StatusCode::UNAUTHORIZED, "Bearer"),
         Err(error) => {
@@ -39,7 +54,13 @@ async fn answer(service: &Service, access_token: Result<Option<&str>, InvalidReq
             return challenge(StatusCode::BAD_REQUEST, &value);
         }
     };
-    match service.user_info(token).await {
+    let shown = Shown {
+        proofs: &keys.proofs_by(scheme),
+        method: method.as_str(),
+        uri: &format!("{}/userinfo", service.settings.issuer),
+        certificate: keys.certificate.as_ref().map_or("", Thumbprint::as_str),
+    };
+    match service.user_info(token, &shown).await {
         Ok(info) => (no_store(), Json(info)).into_response(),
         Err(UserInfoFailure::Challenged { status, www_authenticate }) => {
             challenge(StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED), &www_authenticate)

@@ -54,6 +54,18 @@ pub struct ShownKeys {
     pub certificate: Option<Thumbprint>,
 }
 
+impl ShownKeys {
+    /// The same as a request to a resource would show it. A token that comes as a bearer token comes without proofs (RFC 9449 §7.2), and
+    /// one that comes by the scheme of DPoP with a proof, if only an empty one, which is none.
+    pub fn proofs_by(&self, scheme: Scheme) -> Vec<String> {
+        match scheme {
+            Scheme::Bearer => Vec::new(),
+            Scheme::DPoP if self.proofs.is_empty() => vec![String::new()],
+            Scheme::DPoP => self.proofs.iter().map(|proof| String::from_utf8_lossy(proof).into_owned()).collect(),
+        }
+    }
+}
+
 /// The key that tokens are to be bound to.
 pub(super) enum BindingKey {
     Proven(Proof),

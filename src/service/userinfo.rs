@@ -37,25 +37,24 @@ impl From<Unavailable> for UserInfoFailure {
 
 impl Service {
     /// What the scopes of an access token let its client know of the user.
-    pub async fn user_info(&self, access_token: &str) -> Result<UserInfo, UserInfoFailure> {
+    pub async fn user_info(&self, access_token: &str, shown: &Shown<'_>) -> Result<UserInfo, UserInfoFailure> {
         let scopes = [OPENID.to_owned()];
         let requirement = Requirement::new(&scopes, Match::All, &[])
             .map_err(|error| Unavailable { operation: "ask for a scope", cause: Box::new(error) })?;
-        // Keys are not shown here, so a token that is bound to one does not do.
-        let shown = Shown::default();
-        let (decision, standing) = self.check(access_token, &requirement, &shown).await?;
-        let refusal = self.challenge(&decision, &requirement, standing.active.as_ref(), &shown);
+        let (decision, standing) = self.check(access_token, &requirement, shown).await?;
+        let refusal = self.challenge(&decision, &requirement, standing.active.as_ref(), shown);
         let challenged = |challenge: Challenge<'_>| UserInfoFailure::Challenged {
             status: challenge.http_status(),
             www_authenticate: challenge.to_string(),
         };
-        let bearer = |error| Challenge { error, scheme: Scheme::Bearer, resource_metadata: None };
+        let scheme = if shown.proofs.is_empty() { Scheme::Bearer } else { Scheme::DPoP };
+        let refused = |error| Challenge { error, scheme, resource_metadata: None };
         let (Decision::Allowed, Some(active)) = (&decision, standing.active) else {
-            return Err(challenged(refusal.unwrap_or(bearer(ChallengeError::InvalidToken))));
+            return Err(challenged(refusal.unwrap_or(refused(ChallengeError::InvalidToken))));
         };
         // A resource must not learn with the token that it gets what is meant for the client.
         if !active.variant().resources().is_empty() {
-            return Err(challenged(bearer(ChallengeError::InvalidAudience)));
+            return Err(challenged(refused(ChallengeError::InvalidAudience)));
         }
         let name = active.scopes().contains(PROFILE).then(|| active.facts.username.to_string());
         Ok(UserInfo { sub: active.facts.subject.as_str().to_owned(), preferred_username: name.clone(), name })

@@ -52,6 +52,13 @@ impl Key {
         self.sign(&claims(sidecar, "POST", &format!("http://{}{path}", sidecar.addresses.http)))
     }
 
+    /// A proof for a request with a token to a resource that the server itself is.
+    pub(crate) fn proof_at(&self, sidecar: &Sidecar, method: &str, path: &str, token: &str) -> String {
+        let mut claims = claims(sidecar, method, &format!("http://{}{path}", sidecar.addresses.http));
+        claims["ath"] = encode(Sha256::digest(token)).into();
+        self.sign(&claims)
+    }
+
     /// A proof for a request to a resource.
     fn proof_with(&self, sidecar: &Sidecar, token: &str) -> String {
         let mut claims = claims(sidecar, "GET", ADDRESS);
@@ -161,7 +168,7 @@ async fn x13_i6_a_bound_token_passes_with_a_proof_of_its_key_and_not_otherwise()
             "{}",
             refused.www_authenticate
         );
-        assert!(refused.www_authenticate.contains(r#"algs="ES256 EdDSA RS256 PS256""#));
+        assert!(refused.www_authenticate.contains(r#"algs="ES256 Ed25519 EdDSA RS256 PS256""#));
     }
     let stale = key.proof_with(&sidecar, &tokens.access);
     sidecar.clock.advance(61);

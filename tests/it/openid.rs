@@ -351,20 +351,66 @@ async fn u2_user_info_is_not_for_resources_nor_for_who_shows_no_key() {
     let reply = ask(text(&restricted, "access_token")).await;
     assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
     assert!(reply.header("www-authenticate").unwrap().contains("invalid_token"), "{reply:?}");
-    let code = sidecar.code_for(&request(&sidecar, &[])).await;
+    let bound = sign_in_with(&sidecar, &Key::new()).await;
+    let reply = ask(text(&bound, "access_token")).await;
+    assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
+    assert!(reply.header("www-authenticate").unwrap().starts_with("DPoP "), "{reply:?}");
+}
+
+/// The token response for a new sign-in, bound to a key.
+async fn sign_in_with(sidecar: &Sidecar, key: &Key) -> Value {
+    let code = sidecar.code_for(&request(sidecar, &[])).await;
     let body = [
         ("grant_type", "authorization_code"),
         ("code", code.as_str()),
         ("redirect_uri", REDIRECT_URI),
         ("code_verifier", VERIFIER),
     ];
-    let proof = Key::new().proof(&sidecar, "/token");
-    let bound = post(&sidecar, &sidecar.shop, "/token", &[&proof], &body).await.json();
+    let bound = post(sidecar, &sidecar.shop, "/token", &[&key.proof(sidecar, "/token")], &body).await.json();
     assert_eq!(text(&bound, "token_type"), "DPoP");
     claims(&bound);
-    let reply = ask(text(&bound, "access_token")).await;
-    assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
-    assert!(reply.header("www-authenticate").unwrap().starts_with("DPoP "), "{reply:?}");
+    bound
+}
+
+#[tokio::test]
+async fn x13_user_info_takes_a_bound_token_with_one_proof_of_its_key_for_this_request() {
+    let sidecar = provider("").await;
+    let (key, http) = (Key::new(), sidecar.http());
+    let (bound, free) = (sign_in_with(&sidecar, &key).await, sign_in(&sidecar, &[]).await);
+    let (bound, free) = (text(&bound, "access_token"), text(&free, "access_token"));
+    let ask = async |method: Method, scheme: &str, token: &str, proofs: &[&str]| {
+        let authorization = format!("{scheme} {token}");
+        let proofs = proofs.iter().map(|proof| ("dpop", *proof));
+        let headers: Vec<(&str, &str)> = proofs.chain([("authorization", authorization.as_str())]).collect();
+        http.send(method, "/userinfo", &headers, "").await
+    };
+    for method in [Method::GET, Method::POST] {
+        let proof = key.proof_at(&sidecar, method.as_str(), "/userinfo", bound);
+        let reply = ask(method.clone(), "DPoP", bound, &[&proof]).await;
+        assert_eq!(text(&reply.json(), "preferred_username"), USERNAME);
+        assert_eq!(ask(method, "DPoP", bound, &[&proof]).await.status, StatusCode::UNAUTHORIZED, "it was used");
+    }
+    let proof = |key: &Key, method: &str, path: &str, token: &str| key.proof_at(&sidecar, method, path, token);
+    let good = || proof(&key, "GET", "/userinfo", bound);
+    for (why, scheme, token, proofs, error) in [
+        ("as a bearer token", "Bearer", bound, vec![good()], "invalid_token"),
+        ("no proof", "DPoP", bound, vec![], "invalid_dpop_proof"),
+        ("two proofs", "DPoP", bound, vec![good(), good()], "invalid_dpop_proof"),
+        ("another method", "DPoP", bound, vec![proof(&key, "POST", "/userinfo", bound)], "invalid_dpop_proof"),
+        ("another endpoint", "DPoP", bound, vec![proof(&key, "GET", "/token", bound)], "invalid_dpop_proof"),
+        ("another token", "DPoP", bound, vec![proof(&key, "GET", "/userinfo", free)], "invalid_dpop_proof"),
+        ("another key", "DPoP", bound, vec![proof(&Key::new(), "GET", "/userinfo", bound)], "invalid_token"),
+        ("not bound", "DPoP", free, vec![proof(&key, "GET", "/userinfo", free)], "invalid_token"),
+        ("not bound, no proof", "DPoP", free, vec![], "invalid_token"),
+    ] {
+        let proofs: Vec<&str> = proofs.iter().map(String::as_str).collect();
+        let reply = ask(Method::GET, scheme, token, &proofs).await;
+        assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{why}: {reply:?}");
+        let challenge = reply.header("www-authenticate").unwrap();
+        assert!(challenge.starts_with(&format!(r#"DPoP error="{error}""#)), "{why}: {challenge}");
+    }
+    let in_form = http.post_text("/userinfo", &[("dpop", &good())], &form(&[("access_token", bound)])).await;
+    assert_eq!(in_form.status, StatusCode::UNAUTHORIZED, "a token in the form is a bearer token");
 }
 
 #[tokio::test]
@@ -509,7 +555,7 @@ async fn u1_u6_user_info_tells_what_the_scopes_allow() {
     ];
     let reply = http.send(Method::OPTIONS, "/userinfo", &preflight, "").await;
     assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
-    assert_eq!(reply.header("access-control-allow-headers"), Some("authorization,content-type"));
+    assert_eq!(reply.header("access-control-allow-headers"), Some("authorization,content-type,dpop"));
 }
 
 #[tokio::test]
