@@ -5,12 +5,17 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scopegate::domain::client::{ClientMetadata, GrantType, Introspects};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use scopegate::domain::client::{AuthenticationMethod, ClientMetadata, GrantType, Introspects};
+use scopegate::domain::client_keys::ClientKeys;
 use scopegate::store::ClientChanges;
 use serde_json::{Value, json};
 
 use crate::command_line::start_dev;
-use crate::harness::{ManualClock, PASSWORD, REDIRECT_URI, Registered, Sidecar, USERNAME};
+use crate::harness::{ManualClock, PASSWORD, Proxy, REDIRECT_URI, Registered, Sidecar, Target, USERNAME};
 
 /// A resource that is known, where the scope `a` counts.
 const RESOURCE: &str = "https://api.example/orders";
@@ -58,7 +63,7 @@ pub async fn python_with(program: &str, input: Stdio, given: &Value) -> String {
 /// One flow of a Python program of `tests/python`, against a server of its own.
 #[allow(dead_code)]
 async fn python(program: &str, flow: &str) {
-    let (_sidecar, given) = given("").await;
+    let (_sidecar, given) = given(RESOURCE).await;
     let program = root().join("tests/python").join(program);
     println!("{}", run(python_interpreter(), program, Some(flow), Stdio::null(), &given).await);
 }
@@ -73,7 +78,7 @@ async fn node_with(program: &str, flow: &str, given: &Value) {
 
 /// The same against a server of its own.
 async fn node(program: &str, flow: &str) {
-    let (_sidecar, given) = given("").await;
+    let (_sidecar, given) = given(RESOURCE).await;
     node_with(program, flow, &given).await;
 }
 
@@ -86,17 +91,20 @@ async fn oauth4webapi(flow: &str) {
 }
 
 /// A server with a client for everything, and what a program is told of it.
-async fn given(more: &str) -> (Sidecar, Value) {
-    let resources = format!("[resources.catalogue]\n'{RESOURCE}' = ['a']\n'https://mail.example' = []\n");
-    let sidecar = Sidecar::with(&format!("[registration]\nmode = 'open'\n{resources}{more}")).await;
+async fn given(resource: &str) -> (Sidecar, Value) {
+    let sidecar = Sidecar::with(&format!(
+        "[registration]\nmode = 'open'\n[resources.catalogue]\n'{resource}' = ['a']\n'https://mail.example' = []"
+    ))
+    .await;
     let register = async |public, grant_types: &[GrantType]| {
         let metadata = ClientMetadata { grant_types: grant_types.to_vec(), ..ClientMetadata::default() };
         sidecar.register(public, Introspects::Own, metadata).await
     };
     let machine = register(false, &[GrantType::ClientCredentials]).await;
     let device = register(true, &[GrantType::DeviceCode, GrantType::RefreshToken]).await;
-    let metadata = ClientMetadata { resources: vec![RESOURCE.into()], ..ClientMetadata::default() };
+    let metadata = ClientMetadata { resources: vec![resource.into()], ..ClientMetadata::default() };
     let api = sidecar.register(false, Introspects::Own, metadata).await;
+    let (signer, private_key) = signer(&sidecar).await;
     let exchanging = [GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::TokenExchange];
     sidecar
         .change(&sidecar.shop, ClientMetadata { grant_types: exchanging.to_vec(), ..ClientMetadata::default() })
@@ -114,11 +122,40 @@ async fn given(more: &str) -> (Sidecar, Value) {
         "account": { "username": USERNAME, "password": PASSWORD },
         "redirect_uri": REDIRECT_URI,
         "after_logout": AFTER_LOGOUT,
-        "resource": RESOURCE,
+        "resource": resource,
         "shop": client(&sidecar.shop), "app": client(&sidecar.app), "machine": client(&machine),
         "device": client(&device), "api": client(&api),
+        "signer": { "client_id": signer.id, "private_key": private_key },
     });
     (sidecar, given)
+}
+
+/// A machine that authenticates by a key, and its private key in PEM.
+async fn signer(sidecar: &Sidecar) -> (Registered, String) {
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref()).unwrap();
+    let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+    let [x, y] = [x, y].map(|coordinate| BASE64_URL_SAFE_NO_PAD.encode(coordinate));
+    let keys = json!({ "keys": [{ "kty": "EC", "crv": "P-256", "x": x, "y": y }] });
+    let metadata = ClientMetadata {
+        grant_types: vec![GrantType::ClientCredentials],
+        token_endpoint_auth_method: Some(AuthenticationMethod::PrivateKeyJwt),
+        jwks: Some(ClientKeys::parse(keys).unwrap()),
+        ..ClientMetadata::default()
+    };
+    let encoded = BASE64_STANDARD.encode(pkcs8.as_ref());
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{encoded}\n-----END PRIVATE KEY-----\n");
+    (sidecar.register(false, Introspects::Own, metadata).await, pem)
+}
+
+/// One flow of the MCP SDK, whose server is the resource. Where that is has to be known before it starts, so a proxy is there first.
+async fn mcp(flow: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("resource.sock");
+    let proxy = Proxy::to(Target::Unix(socket.clone())).await;
+    let (_sidecar, mut given) = given(&format!("http://127.0.0.1:{}/mcp", proxy.port)).await;
+    given["socket"] = socket.to_str().unwrap().into();
+    node_with("mcp.js", flow, &given).await;
 }
 
 /// Time goes by, at this many times its pace.
@@ -138,7 +175,7 @@ async fn requests_oauthlib_authlib_and_grpcio_do_the_main_job() {
 
 #[tokio::test]
 async fn openid_client_waits_for_the_user_of_a_device() {
-    let (sidecar, given) = given("").await;
+    let (sidecar, given) = given(RESOURCE).await;
     tokio::select! {
         () = node_with("openid_client.js", "deviceFlow", &given) => {}
         () = time_goes_by(sidecar.clock.clone(), 20) => {}
@@ -278,9 +315,24 @@ async fn oauth4webapi_gets_tokens_for_a_machine_and_exchanges_others() {
 
 #[tokio::test]
 async fn oauth4webapi_waits_for_the_user_of_a_device() {
-    let (sidecar, given) = given("").await;
+    let (sidecar, given) = given(RESOURCE).await;
     tokio::select! {
         () = node_with("oauth4webapi.js", "deviceFlow", &given) => {}
         () = time_goes_by(sidecar.clock.clone(), 20) => {}
     }
+}
+
+#[tokio::test]
+async fn an_mcp_client_finds_registers_and_asks_by_itself_and_calls_a_tool() {
+    mcp("user").await;
+}
+
+#[tokio::test]
+async fn an_mcp_client_refreshes_and_asks_its_user_again_after_a_revocation() {
+    mcp("refreshing").await;
+}
+
+#[tokio::test]
+async fn an_mcp_client_without_a_user_proves_itself_by_a_secret_or_a_key() {
+    mcp("machine").await;
 }
