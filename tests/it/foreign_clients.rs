@@ -61,7 +61,6 @@ pub async fn python_with(program: &str, input: Stdio, given: &Value) -> String {
 }
 
 /// One flow of a Python program of `tests/python`, against a server of its own.
-#[allow(dead_code)]
 async fn python(program: &str, flow: &str) {
     let (_sidecar, given) = given(RESOURCE).await;
     let program = root().join("tests/python").join(program);
@@ -335,4 +334,39 @@ async fn an_mcp_client_refreshes_and_asks_its_user_again_after_a_revocation() {
 #[tokio::test]
 async fn an_mcp_client_without_a_user_proves_itself_by_a_secret_or_a_key() {
     mcp("machine").await;
+}
+
+#[tokio::test]
+async fn authlib_verifies_id_tokens_refreshes_introspects_and_revokes() {
+    python("authlib_client.py", "id_token").await;
+}
+
+#[tokio::test]
+async fn authlib_gets_tokens_for_a_machine() {
+    python("authlib_client.py", "client_credentials").await;
+}
+
+#[tokio::test]
+async fn authlib_authenticates_by_a_key() {
+    python("authlib_client.py", "private_key_jwt").await;
+}
+
+#[tokio::test]
+async fn authlib_polls_for_a_device() {
+    python("authlib_client.py", "device").await;
+}
+
+#[tokio::test]
+async fn requests_oauthlib_refreshes_by_itself() {
+    python("requests_oauthlib_client.py", "code_and_refresh").await;
+}
+
+#[tokio::test]
+async fn requests_oauthlib_gets_tokens_for_a_machine() {
+    python("requests_oauthlib_client.py", "client_credentials").await;
+}
+
+#[tokio::test]
+async fn requests_oauthlib_polls_for_a_device() {
+    python("requests_oauthlib_client.py", "device").await;
 }
