@@ -114,7 +114,7 @@ mod tests {
 
     fn policy(text: &str) -> Result<RegistrationPolicy, ConfigError> {
         let config = Layers::new().text(REQUIRED)?.text(text)?.build()?;
-        Ok(config.registration.policy(&config.scopes))
+        Ok(config.registration.policy(&config.catalogue()))
     }
 
     #[test]
@@ -122,9 +122,11 @@ mod tests {
         const CATALOGUE: &str = "[scopes.catalogue]\na = 'A'\nb = 'B'\n[registration]\n";
         assert!(matches!(policy("").expect("the defaults are good").gate, Gate::Nobody));
         let good = policy(&format!("{CATALOGUE}mode = 'open'")).expect("this is good");
-        assert_eq!((good.scopes.as_str(), good.max_clients), ("a b", 1_000));
-        let narrowed = policy(&format!("{CATALOGUE}mode = 'open'\nscopes = ['b']")).expect("this is good");
-        assert_eq!(narrowed.scopes.as_str(), "b");
+        assert_eq!((good.scopes.as_str(), good.max_clients), ("a b openid profile", 1_000));
+        let plain = policy(&format!("openid.enabled = false\n{CATALOGUE}mode = 'open'")).expect("this is good");
+        assert_eq!(plain.scopes.as_str(), "a b", "without OpenID Connect");
+        let narrowed = policy(&format!("{CATALOGUE}mode = 'open'\nscopes = ['b', 'openid']")).expect("this is good");
+        assert_eq!(narrowed.scopes.as_str(), "b openid");
         for (text, key) in [
             ("mode = 'token'", "initial_access_token"),
             ("mode = 'token'\ninitial_access_token = 'short'", "initial_access_token"),
