@@ -511,7 +511,7 @@ impl Config {
                 "this is no absolute URI without a fragment (RFC 8707 section 2)",
             );
         }
-        self.registration.validate(&self.scopes)?;
+        self.registration.validate(&self.catalogue())?;
         self.token_keys().map(drop)
     }
 
@@ -633,7 +633,7 @@ impl Config {
                     .map(|(resource, scopes)| (resource.clone(), scopes.iter().cloned().collect())),
             ),
             answer_ttl: std::time::Duration::from_millis(self.cache.answer_ttl),
-            registration: self.registration.policy(&self.scopes),
+            registration: self.registration.policy(&self.catalogue()),
             openid: self.openid.enabled.then_some(OpenId { id_token_lifetime: self.openid.id_token_lifetime }),
         }
     }

@@ -24,13 +24,14 @@ pub enum SigningAlgorithm {
     Ps256,
     #[serde(rename = "ES256")]
     Es256,
-    #[serde(rename = "EdDSA")]
+    /// With Ed25519, the one curve for it here; RFC 9864 §2.2 calls it so.
+    #[serde(rename = "EdDSA", alias = "Ed25519")]
     EdDsa,
 }
 
 impl SigningAlgorithm {
     /// Their registered names.
-    pub const NAMES: [&'static str; 4] = ["RS256", "PS256", "ES256", "EdDSA"];
+    pub const NAMES: [&'static str; 5] = ["RS256", "PS256", "ES256", "Ed25519", "EdDSA"];
 }
 
 /// One public key or more, each of a kind that can be used here.
@@ -47,7 +48,7 @@ pub enum InvalidKeys {
     Private,
     #[error("jwks has more than {MAX_KEYS} keys")]
     TooMany,
-    #[error("jwks has no key for a signature by RS256, PS256, ES256 or EdDSA")]
+    #[error("jwks has no key for a signature by RS256, PS256, ES256 or Ed25519")]
     Unusable,
 }
 

@@ -17,8 +17,9 @@ use url::{Position, Url};
 use super::dpop_nonce::NonceKeys;
 use super::timestamp::Timestamp;
 
-/// The signature algorithms that are accepted (RFC 9449 §5.1): asymmetric ones, for keys from 2048 bits on.
-pub const ALGORITHMS: [&str; 4] = ["ES256", "EdDSA", "RS256", "PS256"];
+/// The signature algorithms that are accepted (RFC 9449 §5.1): asymmetric ones, for keys from 2048 bits on. `EdDSA` is what clients
+/// called `Ed25519` before RFC 9864.
+pub const ALGORITHMS: [&str; 5] = ["ES256", "Ed25519", "EdDSA", "RS256", "PS256"];
 /// How far from now a proof may have been made, in seconds: clocks differ.
 pub const WINDOW: u32 = 60;
 /// The longest proof that is read, in bytes.
@@ -253,7 +254,7 @@ impl Jwk {
                 key.verify(message, signature).map_err(|_| wrong)?;
                 Ok(Thumbprint::of(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x_text}","y":"{y_text}"}}"#)))
             }
-            ("EdDSA", "OKP", Some("Ed25519")) => {
+            ("Ed25519" | "EdDSA", "OKP", Some("Ed25519")) => {
                 let (text, x) = member(&self.x).filter(|(_, x)| x.len() == 32).ok_or(malformed)?;
                 UnparsedPublicKey::new(&ED25519, x).verify(message, signature).map_err(|_| wrong)?;
                 Ok(Thumbprint::of(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{text}"}}"#)))
@@ -343,7 +344,7 @@ mod tests {
         for algorithm in ["none", "HS256", "ES384", ""] {
             assert_eq!(with("alg", algorithm.into()), Some(InvalidProof::Algorithm), "{algorithm}");
         }
-        for algorithm in ["EdDSA", "RS256", "PS256"] {
+        for algorithm in ["Ed25519", "EdDSA", "RS256", "PS256"] {
             assert_eq!(with("alg", algorithm.into()), Some(InvalidProof::Malformed), "{algorithm}");
         }
         for private in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
@@ -434,9 +435,9 @@ mod tests {
         for algorithm in ALGORITHMS {
             let text = match algorithm {
                 "ES256" => sign(&p256, &json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": p256_jwk }), &claims()),
-                "EdDSA" => {
+                "Ed25519" | "EdDSA" => {
                     let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(ed25519.public_key().as_ref()) });
-                    let header = json!({ "typ": "dpop+jwt", "alg": "EdDSA", "jwk": jwk });
+                    let header = json!({ "typ": "dpop+jwt", "alg": algorithm, "jwk": jwk });
                     let signed = format!("{}.{}", encode(header.to_string()), encode(claims().to_string()));
                     format!("{signed}.{}", encode(ed25519.sign(signed.as_bytes())))
                 }

@@ -30,16 +30,16 @@ pub struct Metadata<'a> {
     response_modes_supported: [&'static str; 2],
     grant_types_supported: [&'static str; GrantType::ALL.len()],
     token_endpoint_auth_methods_supported: Vec<&'static str>,
-    token_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    token_endpoint_auth_signing_alg_values_supported: [&'static str; SigningAlgorithm::NAMES.len()],
     revocation_endpoint_auth_methods_supported: Vec<&'static str>,
-    revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    revocation_endpoint_auth_signing_alg_values_supported: [&'static str; SigningAlgorithm::NAMES.len()],
     introspection_endpoint_auth_methods_supported: Vec<&'static str>,
-    introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    introspection_endpoint_auth_signing_alg_values_supported: [&'static str; SigningAlgorithm::NAMES.len()],
     code_challenge_methods_supported: [&'static str; 1],
     /// RFC 9207 §3.
     authorization_response_iss_parameter_supported: bool,
     /// RFC 9449 §5.1.
-    dpop_signing_alg_values_supported: [&'static str; 4],
+    dpop_signing_alg_values_supported: [&'static str; ALGORITHMS.len()],
     /// RFC 8705 §3.3.
     tls_client_certificate_bound_access_tokens: bool,
     /// RFC 9728 §4.

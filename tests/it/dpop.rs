@@ -24,7 +24,7 @@ pub(crate) struct Key(Pair);
 
 enum Pair {
     P256(EcdsaKeyPair),
-    Ed25519(Ed25519KeyPair),
+    Ed25519(Ed25519KeyPair, &'static str),
     Rsa(RsaKeyPair, &'static str),
 }
 
@@ -42,7 +42,8 @@ impl Key {
         let rsa = || RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
         Self(match algorithm {
             "ES256" => Pair::P256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap()),
-            "EdDSA" => Pair::Ed25519(Ed25519KeyPair::generate().unwrap()),
+            "Ed25519" => Pair::Ed25519(Ed25519KeyPair::generate().unwrap(), "Ed25519"),
+            "EdDSA" => Pair::Ed25519(Ed25519KeyPair::generate().unwrap(), "EdDSA"),
             "RS256" => Pair::Rsa(rsa(), "RS256"),
             "PS256" => Pair::Rsa(rsa(), "PS256"),
             other => panic!("this client does not know {other}"),
@@ -52,8 +53,7 @@ impl Key {
     fn algorithm(&self) -> &'static str {
         match &self.0 {
             Pair::P256(_) => "ES256",
-            Pair::Ed25519(_) => "EdDSA",
-            Pair::Rsa(_, algorithm) => algorithm,
+            Pair::Ed25519(_, algorithm) | Pair::Rsa(_, algorithm) => algorithm,
         }
     }
 
@@ -63,7 +63,7 @@ impl Key {
                 let point = key.public_key().as_ref();
                 json!({ "crv": "P-256", "kty": "EC", "x": encode(&point[1..33]), "y": encode(&point[33..]) })
             }
-            Pair::Ed25519(key) => json!({ "crv": "Ed25519", "kty": "OKP", "x": encode(key.public_key().as_ref()) }),
+            Pair::Ed25519(key, _) => json!({ "crv": "Ed25519", "kty": "OKP", "x": encode(key.public_key().as_ref()) }),
             Pair::Rsa(key, _) => {
                 let (n, e) = (key.public_key().modulus(), key.public_key().exponent());
                 let (n, e) = (n.big_endian_without_leading_zero(), e.big_endian_without_leading_zero());
@@ -82,7 +82,7 @@ impl Key {
         let signed = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
         let signature = match &self.0 {
             Pair::P256(key) => key.sign(&SystemRandom::new(), signed.as_bytes()).unwrap().as_ref().to_vec(),
-            Pair::Ed25519(key) => key.sign(signed.as_bytes()).as_ref().to_vec(),
+            Pair::Ed25519(key, _) => key.sign(signed.as_bytes()).as_ref().to_vec(),
             Pair::Rsa(key, algorithm) => {
                 let padding: &dyn RsaEncoding = if *algorithm == "RS256" { &RSA_PKCS1_SHA256 } else { &RSA_PSS_SHA256 };
                 let mut signature = vec![0; key.public_modulus_len()];
@@ -207,7 +207,7 @@ async fn x13_i6_a_bound_token_passes_with_a_proof_of_its_key_and_not_otherwise()
             "{}",
             refused.www_authenticate
         );
-        assert!(refused.www_authenticate.contains(r#"algs="ES256 EdDSA RS256 PS256""#));
+        assert!(refused.www_authenticate.contains(r#"algs="ES256 Ed25519 EdDSA RS256 PS256""#));
     }
     let stale = key.proof_with(&sidecar, &tokens.access);
     sidecar.clock.advance(61);

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::device::connect;
 use crate::dpop::{ADDRESS, Key, check, claims, code_for, encode, post, redeem, refresh};
-use crate::harness::{REDIRECT_URI, Reply, Sidecar};
+use crate::harness::{REDIRECT_URI, Reply, Sidecar, form};
 use crate::openid::provider;
 
 const REQUIRED: &str = "[tokens]\ndpop_nonce = 'required'";
@@ -122,11 +122,13 @@ async fn x13_user_info_takes_a_bound_token_with_a_proof_and_not_otherwise() {
     }
     let replayed = with(&key, "GET", &bound);
     assert_eq!(ask("DPoP", &bound, Method::GET, std::slice::from_ref(&replayed)).await.status.as_u16(), 200);
+    let elsewhere = proof(&key, &sidecar, ("GET", &format!("{uri}s")), "", Some(&bound));
     for (scheme, token, proofs, challenge) in [
         ("DPoP", &bound, vec![], r#"DPoP error="invalid_dpop_proof""#),
         ("DPoP", &bound, vec![replayed], r#"DPoP error="invalid_dpop_proof""#),
         ("DPoP", &bound, vec![with(&key, "POST", &bound)], r#"DPoP error="invalid_dpop_proof""#),
         ("DPoP", &bound, vec![with(&key, "GET", &bearer)], r#"DPoP error="invalid_dpop_proof""#),
+        ("DPoP", &bound, vec![elsewhere], r#"DPoP error="invalid_dpop_proof""#),
         (
             "DPoP",
             &bound,
@@ -145,6 +147,9 @@ async fn x13_user_info_takes_a_bound_token_with_a_proof_and_not_otherwise() {
     }
     let reply = ask("Bearer", &bearer, Method::GET, &[with(&key, "GET", &bearer)]).await;
     assert_eq!(reply.status.as_u16(), 200, "with the other scheme, a proof counts for nothing");
+    let proven = with(&key, "POST", &bound);
+    let in_form = http.post_text("/userinfo", &[("dpop", &proven)], &form(&[("access_token", &bound)])).await;
+    assert_eq!(in_form.status.as_u16(), 401, "a token in the form is a bearer token");
 
     let headers = [("origin", "https://app.example")];
     let reply = http.send(Method::GET, "/userinfo", &headers, "").await;
