@@ -6,7 +6,10 @@ use std::{env, error::Error, fs, path::PathBuf};
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler.include_source_info(true).include_imports(true).open_files(["scopegate/v1/token_service.proto"])?;
+    compiler
+        .include_source_info(true)
+        .include_imports(true)
+        .open_files(["scopegate/v1/token_service.proto", "envoy/service/auth/v3/external_auth.proto"])?;
     let descriptors = PathBuf::from(env::var("OUT_DIR")?).join("scopegate.bin");
     fs::write(descriptors, compiler.encode_file_descriptor_set())?;
     tonic_prost_build::configure()
@@ -16,6 +19,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             "scopegate.v1.CheckScopesRequest",
             "scopegate.v1.Proof",
             "scopegate.v1.RevokeRequest",
+            "envoy.service.auth.v3.CheckRequest",
+            "envoy.service.auth.v3.AttributeContext",
+            "envoy.service.auth.v3.AttributeContext.Request",
+            "envoy.service.auth.v3.AttributeContext.HttpRequest",
+            "envoy.service.auth.v3.AttributeContext.Entry",
+            "envoy.config.core.v3.HeaderValue",
+            "envoy.config.core.v3.HeaderMap",
         ])
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())

@@ -11,6 +11,7 @@ mod health;
 mod key;
 mod output;
 mod serve;
+mod target;
 mod token;
 
 use std::io;
@@ -54,7 +55,7 @@ enum Verb {
     /// Bring the database schema up to date
     Migrate(ConfigSource),
     /// Manage clients: third-party apps and resource servers
-    Client(client::Arguments),
+    Client(Box<client::Arguments>),
     /// Manage the accounts of the built-in login
     Account(account::Arguments),
     /// List and revoke what users granted
@@ -163,7 +164,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
             println!("the database schema is up to date");
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Client(arguments) => client::run(arguments).await,
+        Verb::Client(arguments) => client::run(*arguments).await,
         Verb::Account(arguments) => account::run(arguments).await,
         Verb::Grant(arguments) => grant::run(arguments).await,
         Verb::Key(arguments) => key::run(arguments).await,

@@ -2,25 +2,41 @@
 //!
 //! The documentation of each field is the reference; `scopegate config show` prints the effective values.
 
+mod attempts;
+mod callers;
+mod gateway;
+mod jwt;
 mod layers;
 mod listen;
+mod outgoing;
+mod pages;
 mod registration;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr as _;
 
 use http::HeaderName;
+use http::header::FORWARDED;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub use self::attempts::Attempts;
+pub use self::callers::{ConfiguredCaller, LocalCallers};
+pub use self::gateway::{Gateway, RouteConfig};
+pub use self::jwt::Jwt;
 pub use self::layers::{ConfigError, Environment, Layers};
 pub use self::listen::{ListenAddress, ListenAddresses};
+pub use self::outgoing::Outgoing;
+pub use self::pages::Pages;
 pub use self::registration::{Registration, RegistrationMode};
+pub use self::tls::Tls;
 use crate::domain::client::AuthenticationMethod;
 use crate::domain::dpop_nonce::NonceKeys;
 use crate::domain::grant::Lifetimes;
 use crate::domain::jwk::SigningAlgorithm;
+use crate::domain::language::{Languages, ScopeMeaning, Wording};
 use crate::domain::network::Network;
 use crate::domain::resource::{self, ResourceCatalogue};
 use crate::domain::scope::{Implications, Scope};
@@ -29,6 +45,8 @@ use crate::domain::token::{KeyId, TokenKeys};
 use crate::domain::{openid, signing_key};
 use crate::effects::signing::SealingKey;
 use crate::facts::redis::{Endpoint, MalformedEndpoint, SharedKeys};
+use crate::http::Renderer;
+use crate::service::client_address::ClientAddresses;
 use crate::service::possession::ClientCertificates;
 use crate::service::pushed_requests::PushedRequests;
 use crate::service::{OpenId, Settings};
@@ -54,11 +72,18 @@ pub struct Config {
     pub tokens: Tokens,
     pub keys: Keys,
     pub openid: OpenIdConnect,
+    pub jwt: Jwt,
     pub login: Login,
+    pub attempts: Attempts,
     pub scopes: Scopes,
     pub resources: Resources,
     pub par: Par,
     pub registration: Registration,
+    pub gateway: Gateway,
+    /// Rules about requests at proxies, in their order.
+    pub routes: Vec<RouteConfig>,
+    pub outgoing: Outgoing,
+    pub pages: Pages,
     pub telemetry: Telemetry,
 }
 
@@ -68,14 +93,20 @@ pub struct Config {
 pub struct Http {
     /// One address, `ip:port`. Port 0 picks a free one.
     pub listen: ListenAddresses,
-    /// The proxies in front, addresses or networks such as `10.0.0.0/8`: what they say of client certificates is believed.
+    /// The proxies in front, addresses or networks such as `10.0.0.0/8`: what they say of client certificates and of where a request
+    /// comes from is believed.
     pub trusted_proxies: Vec<Network>,
+    /// The header to which each of them adds the address that it has a request from: as of `X-Forwarded-For`, or `Forwarded` (RFC 7239).
+    pub client_address_header: String,
     /// The header in which they pass on the certificate of the client, as of RFC 9440 or as percent-encoded PEM. They have to remove
     /// what clients send under this name. Empty: there are no client certificates.
     pub client_certificate_header: String,
-    /// How client certificates authenticate clients (RFC 8705 §2): `off`; `tls_client_auth`, where the proxies let no certificate through
-    /// that no authority of yours has signed; or `self_signed_tls_client_auth`, where they only see to it that the client has the key.
+    /// How client certificates authenticate clients (RFC 8705 §2): `off`; `tls_client_auth`, where nobody lets a certificate through that no
+    /// authority of yours has signed, neither `http.tls.client_ca_file` nor the proxies; or `self_signed_tls_client_auth`, where the proxies
+    /// only see to it that the client has the key.
     pub client_certificate_authentication: CertificateAuthentication,
+    /// Off: TLS ends in front.
+    pub tls: Tls,
 }
 
 /// How client certificates authenticate clients.
@@ -103,9 +134,15 @@ impl CertificateAuthentication {
 pub struct Grpc {
     /// Addresses, `ip:port` and `unix:/path`, separated by commas or as a list.
     pub listen: ListenAddresses,
-    /// What callers that are neither on a loopback address nor on the Unix socket present as
-    /// `authorization: Bearer …`. Empty: there are no such callers.
+    /// What callers present as `authorization: Bearer …` that see all tokens and may do everything. Empty: there are no such callers.
     pub caller_token: Secret,
+    /// Callers on a loopback address and on the Unix socket: `all`, or `none`, where they have to be known as all others. Who presents a
+    /// token or a known certificate is judged by that.
+    pub local_callers: LocalCallers,
+    /// Callers that see less, or are known by a certificate.
+    pub callers: Vec<ConfiguredCaller>,
+    /// Off: TLS ends in front. The Unix socket has none in any case.
+    pub tls: Tls,
 }
 
 /// Metrics and probes.
@@ -192,7 +229,7 @@ pub struct Keys {
     pub secret: Secret,
     /// The key id that tokens signed with it carry: 0 to 15.
     pub secret_id: u8,
-    /// How ID tokens are signed: `RS256`, `ES256` or `EdDSA`. The keys for it are made, published and replaced by themselves.
+    /// How ID tokens, and whatever else others verify, are signed: `RS256`, `ES256` or `EdDSA`. The keys for it are made, published and replaced by themselves.
     pub signing_algorithm: SigningAlgorithm,
     /// Earlier secrets that still verify, and open the signing keys that were stored under them.
     pub previous: Vec<PreviousKey>,
@@ -202,11 +239,13 @@ pub struct Keys {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OpenIdConnect {
-    /// Whether requests with the scope `openid` get ID tokens, and `/userinfo`, `/jwks` and `/logout` are there. Where not,
-    /// `openid` is a scope like any other.
+    /// Whether requests with the scope `openid` get ID tokens, and `/userinfo` and `/logout` are there. Where not, `openid` is a scope
+    /// like any other.
     pub enabled: bool,
     /// Of an ID token, in seconds; a day at most.
     pub id_token_lifetime: u32,
+    /// Whether clients that registered a `backchannel_logout_uri` are told that users were signed out.
+    pub backchannel_logout: bool,
 }
 
 /// A secret that signed earlier.
@@ -231,8 +270,9 @@ pub struct Login {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Scopes {
-    /// Each scope, and what it means to the user who is asked for it. Empty: any scope, undescribed.
-    pub catalogue: BTreeMap<String, String>,
+    /// Each scope, and what it means to the user who is asked for it: a text, or a table of texts by language that has the first of
+    /// `pages.languages`. Empty: any scope, undescribed.
+    pub catalogue: BTreeMap<String, Wording>,
     /// By which rules one scope implies others.
     pub implications: Implications,
 }
@@ -339,11 +379,17 @@ impl Default for Config {
             tokens: Tokens::default(),
             keys: Keys::default(),
             openid: OpenIdConnect::default(),
+            jwt: Jwt::default(),
             login: Login::default(),
+            attempts: Attempts::default(),
             scopes: Scopes::default(),
             resources: Resources::default(),
             par: Par::default(),
             registration: Registration::default(),
+            gateway: Gateway::default(),
+            routes: Vec::new(),
+            outgoing: Outgoing::default(),
+            pages: Pages::default(),
             telemetry: Telemetry::default(),
         }
     }
@@ -354,7 +400,9 @@ impl Default for Http {
         Self {
             listen: ListenAddresses::tcp([127, 0, 0, 1], 8080),
             trusted_proxies: Vec::new(),
+            client_address_header: "X-Forwarded-For".into(),
             client_certificate_header: String::new(),
+            tls: Tls::default(),
             client_certificate_authentication: CertificateAuthentication::Off,
         }
     }
@@ -362,7 +410,13 @@ impl Default for Http {
 
 impl Default for Grpc {
     fn default() -> Self {
-        Self { listen: ListenAddresses::tcp([127, 0, 0, 1], 50051), caller_token: Secret::default() }
+        Self {
+            listen: ListenAddresses::tcp([127, 0, 0, 1], 50051),
+            caller_token: Secret::default(),
+            local_callers: LocalCallers::All,
+            callers: Vec::new(),
+            tls: Tls::default(),
+        }
     }
 }
 
@@ -405,7 +459,7 @@ impl Default for Tokens {
 
 impl Default for OpenIdConnect {
     fn default() -> Self {
-        Self { enabled: true, id_token_lifetime: 600 }
+        Self { enabled: true, id_token_lifetime: 600, backchannel_logout: true }
     }
 }
 
@@ -483,8 +537,14 @@ impl Config {
                 "this is the name of a header, and needs http.trusted_proxies",
             );
         }
-        if header.is_empty() && self.http.client_certificate_authentication != CertificateAuthentication::Off {
-            return wrong("http.client_certificate_authentication", "this needs http.client_certificate_header");
+        if self.http.client_certificate_authentication != CertificateAuthentication::Off && !self.sees_certificates() {
+            return wrong(
+                "http.client_certificate_authentication",
+                "this needs http.client_certificate_header or http.tls.client_ca_file",
+            );
+        }
+        if HeaderName::from_str(&self.http.client_address_header).is_err() {
+            return wrong("http.client_address_header", "this is the name of a header");
         }
         if !(60..=600).contains(&self.par.lifetime) {
             return wrong("par.lifetime", "this is a number of seconds from 60 to 600");
@@ -511,7 +571,26 @@ impl Config {
                 "this is no absolute URI without a fragment (RFC 8707 section 2)",
             );
         }
+        self.jwt.validate()?;
+        self.attempts.validate()?;
         self.registration.validate(&self.catalogue())?;
+        self.gateway.validate(&self.routes)?;
+        self.outgoing.validate()?;
+        if self.registration.client_id_metadata_documents && !self.outgoing.enabled {
+            return wrong("registration.client_id_metadata_documents", "this needs outgoing.enabled");
+        }
+        self.pages.validate()?;
+        let fallback = self.pages.languages()?.fallback();
+        let silent = |wording: &Wording| wording.text(fallback, fallback).is_none();
+        if let Some((scope, _)) = self.scopes.catalogue.iter().find(|(_, wording)| silent(wording)) {
+            return wrong(
+                &format!("scopes.catalogue.{scope:?}"),
+                &format!("the text in {fallback} is missing, the first of pages.languages"),
+            );
+        }
+        self.http.tls.validate("http.tls")?;
+        self.grpc.tls.validate("grpc.tls")?;
+        self.callers()?;
         self.token_keys().map(drop)
     }
 
@@ -571,6 +650,11 @@ impl Config {
         Ok(MacKey::derive(&self.master_secret()?, "scopegate/v1/hint"))
     }
 
+    /// What makes HTML of the pages of this issuer.
+    pub fn renderer(&self, issuer: &str) -> Result<Renderer, ConfigError> {
+        self.pages.renderer(issuer)
+    }
+
     /// Where the cache that servers share is, if there is one.
     pub fn redis_endpoint(&self) -> Result<Option<Endpoint>, ConfigError> {
         let Redis { url, ca_path, .. } = &self.redis;
@@ -602,11 +686,13 @@ impl Config {
     /// What the use cases need of all this; `http` is the address that was bound.
     pub fn settings(&self, http: std::net::SocketAddr) -> Settings {
         let issuer = if self.issuer.is_empty() {
-            format!("http://{http}")
+            format!("{}://{http}", if self.http.tls.is_on() { "https" } else { "http" })
         } else {
             self.issuer.trim_end_matches('/').to_owned()
         };
         Settings {
+            jwt_access_tokens: self.jwt.access_tokens(&issuer),
+            signs_introspection: self.jwt.introspection_responses,
             issuer,
             lifetimes: Lifetimes {
                 code: self.tokens.code_lifetime,
@@ -617,14 +703,14 @@ impl Config {
             },
             session_lifetime: self.login.session_lifetime,
             catalogue: self.catalogue(),
+            languages: self.pages.languages().unwrap_or_else(|_| Languages::all()),
             implications: self.scopes.implications.clone(),
-            client_certificates: HeaderName::from_str(&self.http.client_certificate_header).ok().map(|header| {
-                ClientCertificates {
-                    header,
-                    proxies: self.http.trusted_proxies.clone(),
-                    method: self.http.client_certificate_authentication.method(),
-                }
-            }),
+            client_certificates: self.client_certificates(),
+            client_addresses: ClientAddresses {
+                header: HeaderName::from_str(&self.http.client_address_header).unwrap_or(FORWARDED),
+                proxies: self.http.trusted_proxies.clone(),
+            },
+            attempts: self.attempts.limits(),
             pushed_requests: PushedRequests { required: self.par.required, lifetime: self.par.lifetime },
             resources: ResourceCatalogue::new(
                 self.resources
@@ -634,16 +720,35 @@ impl Config {
             ),
             answer_ttl: std::time::Duration::from_millis(self.cache.answer_ttl),
             registration: self.registration.policy(&self.catalogue()),
-            openid: self.openid.enabled.then_some(OpenId { id_token_lifetime: self.openid.id_token_lifetime }),
+            gateway: self.gateway.rules(&self.routes),
+            openid: self.openid.enabled.then_some(OpenId {
+                id_token_lifetime: self.openid.id_token_lifetime,
+                backchannel_logout: self.openid.backchannel_logout,
+            }),
         }
     }
 
+    fn client_certificates(&self) -> Option<ClientCertificates> {
+        let header = HeaderName::from_str(&self.http.client_certificate_header).ok();
+        self.sees_certificates().then(|| ClientCertificates {
+            header,
+            proxies: self.http.trusted_proxies.clone(),
+            method: self.http.client_certificate_authentication.method(),
+        })
+    }
+
+    /// Whether the certificates of clients come to the HTTP port.
+    fn sees_certificates(&self) -> bool {
+        !self.http.client_certificate_header.is_empty() || self.http.tls.asks_clients()
+    }
+
     /// With the scopes of OpenID Connect. An empty catalogue knows every scope, so it stays empty.
-    fn catalogue(&self) -> BTreeMap<String, String> {
-        let mut catalogue = self.scopes.catalogue.clone();
+    fn catalogue(&self) -> BTreeMap<String, ScopeMeaning> {
+        let said = |(scope, wording): (&String, &Wording)| (scope.clone(), ScopeMeaning::Said(wording.clone()));
+        let mut catalogue: BTreeMap<String, ScopeMeaning> = self.scopes.catalogue.iter().map(said).collect();
         if self.openid.enabled && !catalogue.is_empty() {
-            for (scope, meaning) in [(openid::OPENID, "Know who you are"), (openid::PROFILE, "See your user name")] {
-                catalogue.entry(scope.into()).or_insert_with(|| meaning.into());
+            for scope in [openid::OPENID, openid::PROFILE] {
+                catalogue.entry(scope.into()).or_insert(ScopeMeaning::Standard);
             }
         }
         catalogue

@@ -4,6 +4,8 @@
 //! exists is valid, because parsing is the only way to get one.
 
 pub mod timestamp;
+pub mod language;
+pub mod colour;
 mod hexadecimal;
 mod json;
 pub mod secret;
@@ -23,16 +25,27 @@ pub mod signing_key;
 pub mod openid;
 pub mod credentials;
 pub mod registration;
+pub mod client_document;
 pub mod bearer;
 pub mod authorization;
 pub mod token;
 pub mod user_code;
 pub mod grant;
+pub mod jwt_access_token;
 pub mod variant_list;
 pub mod revocation;
 pub mod dpop;
 pub mod dpop_nonce;
 pub mod certificate;
 pub mod network;
+pub mod step_up;
+pub mod backchannel_logout;
+pub mod outgoing;
+pub mod forwarded;
+pub mod caller;
 pub mod decision;
 pub mod challenge;
+pub mod presented;
+pub mod request_path;
+pub mod identity_headers;
+pub mod route;

@@ -1,5 +1,7 @@
 //! Time and randomness: the only ambient effects, and the only trait objects. Production has one of each; tests bring their own.
+//! Beside them, requests that go out.
 
+pub mod outgoing;
 pub mod signing;
 
 use std::sync::Arc;

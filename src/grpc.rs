@@ -4,6 +4,8 @@
 //! implementation, which calls one use case and renders what it returns.
 
 mod consistency;
+mod ext_authz;
+mod methods;
 mod redaction;
 mod revocations;
 mod status;
@@ -13,7 +15,6 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use http::{Request, Response};
@@ -25,57 +26,110 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::Service as _;
 
+use self::ext_authz::EnvoyFront;
+use self::methods::{Access, Method, Server};
 pub use self::status::ERROR_DOMAIN;
 use self::tokens::TokenFront;
-use crate::domain::secret::SecretHash;
-use crate::proto::scopegate::v1::token_service_server::{SERVICE_NAME, TokenServiceServer};
-use crate::server::Peer;
+use crate::domain::caller::{CallerId, Callers};
+use crate::proto::envoy::service::auth::v3::authorization_server::AuthorizationServer;
+use crate::proto::scopegate::v1::token_service_server::TokenServiceServer;
 use crate::service::Service;
 
 /// The largest request message. A batch of 1,000 checks takes about half of it.
 const MAX_REQUEST_BYTES: usize = 256 << 10;
+/// The largest message of Envoy, which sends what its clients send it: headers, and the body where it is told to.
+const MAX_ENVOY_REQUEST_BYTES: usize = 4 << 20;
 /// The largest response message.
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
 /// All gRPC services on one connection.
 #[derive(Clone)]
 pub struct GrpcFront {
-    tokens: TokenServiceServer<TokenFront>,
+    callers: Arc<Callers>,
+    /// One for each caller, in their order.
+    tokens: Arc<[TokenServiceServer<TokenFront>]>,
+    /// So, too.
+    envoy: Arc<[AuthorizationServer<EnvoyFront>]>,
     others: Routes,
-    caller_token: Option<SecretHash>,
 }
 
 /// The answer to a call.
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 impl GrpcFront {
-    /// `caller_token` is what callers that are not local present; without it there are none.
-    pub fn new(service: Arc<Service>, health: HealthServer<impl Health>, caller_token: Option<SecretHash>) -> Self {
-        let tokens = TokenServiceServer::new(TokenFront::new(service))
-            .max_decoding_message_size(MAX_REQUEST_BYTES)
-            .max_encoding_message_size(MAX_RESPONSE_BYTES);
+    pub fn new(service: &Arc<Service>, health: HealthServer<impl Health>, callers: Callers) -> Self {
+        let tokens = callers.iter().map(|caller| {
+            TokenServiceServer::new(TokenFront::new(service.clone(), caller.clone()))
+                .max_decoding_message_size(MAX_REQUEST_BYTES)
+                .max_encoding_message_size(MAX_RESPONSE_BYTES)
+        });
+        let tokens = tokens.collect();
+        let envoy = callers.iter().map(|caller| {
+            AuthorizationServer::new(EnvoyFront::new(service.clone(), caller.clone()))
+                .max_decoding_message_size(MAX_ENVOY_REQUEST_BYTES)
+        });
+        let envoy = envoy.collect();
         let mut others = Routes::builder();
         others.add_service(health);
         // Tools speak one version or the other.
         let why = "the descriptors are those that the build made";
         others.add_service(reflection().build_v1().expect(why));
         others.add_service(reflection().build_v1alpha().expect(why));
-        Self { tokens, others: others.routes().prepare(), caller_token }
+        Self { callers: Arc::new(callers), tokens, envoy, others: others.routes().prepare() }
+    }
+
+    /// Who is at the other end of a connection, as far as that says it: by the names in its client certificate, or by being on this
+    /// machine.
+    pub fn connecting(&self, certificate: &[String], is_local: bool) -> Option<CallerId> {
+        self.callers.connecting(certificate, is_local)
     }
 
     /// Answers one call.
-    pub fn answer(&self, request: Request<Incoming>, peer: Peer) -> Answer {
-        if !self.admits(&request, peer) {
-            return refuse(&status::caller_unknown());
+    pub fn answer(&self, request: Request<Incoming>, connected: Option<CallerId>) -> Answer {
+        let method = methods::method(request.uri().path());
+        let answer = self.answer_method(method, request, connected);
+        match method {
+            Some(method) if method.server == Server::Envoy => {
+                Box::pin(async { answer.await.map(ext_authz::fail_closed) })
+            }
+            _ => answer,
         }
-        let Some(own_limit) = token_service_limit(request.uri().path()) else {
+    }
+
+    /// Who presents a token is judged by it alone, others by their connection.
+    fn answer_method(&self, method: Option<Method>, request: Request<Incoming>, connected: Option<CallerId>) -> Answer {
+        if method.is_some_and(|method| method.access == Access::Anybody) {
             return Box::pin(self.others.clone().call(request));
+        }
+        let caller = match request.headers().get(http::header::AUTHORIZATION) {
+            Some(presented) => presented
+                .to_str()
+                .ok()
+                .and_then(|value| value.strip_prefix("Bearer "))
+                .and_then(|token| self.callers.with_token(token)),
+            None => connected,
         };
+        let Some(id) = caller else { return refuse(&status::caller_unknown()) };
+        let Some(method) = method else { return refuse(&status::no_such_method()) };
+        let caller = self.callers.get(id);
+        if !method.access.admits(caller) {
+            tracing::warn!(
+                caller = &*caller.name,
+                method = request.uri().path(),
+                "a caller asked for what it may not do"
+            );
+            return refuse(&status::caller_not_permitted());
+        }
         let limit = match status::requested_timeout(request.headers()) {
-            Ok(requested) => requested.map_or(own_limit, |requested| requested.min(own_limit)),
+            Ok(requested) => method.limit_of(requested),
             Err(status) => return refuse(&status),
         };
-        let answer = timeout(limit, AssertUnwindSafe(self.tokens.clone().call(request)).catch_unwind());
+        let answer = match method.server {
+            Server::Tokens => self.tokens[id.index()].clone().call(request),
+            Server::Envoy => self.envoy[id.index()].clone().call(request),
+            Server::Others => return Box::pin(self.others.clone().call(request)),
+        };
+        let answer = timeout(limit, AssertUnwindSafe(answer).catch_unwind());
         Box::pin(async move {
             Ok(match answer.await {
                 Ok(Ok(Ok(answer))) => answer,
@@ -84,33 +138,10 @@ impl GrpcFront {
             })
         })
     }
-
-    /// Local callers, and those with the caller token. Health is for everybody: probes have no token.
-    fn admits(&self, request: &Request<Incoming>, peer: Peer) -> bool {
-        if peer == Peer::Local || request.uri().path().starts_with("/grpc.health.v1.Health/") {
-            return true;
-        }
-        let presented = request.headers().get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        match (presented.and_then(|value| value.strip_prefix("Bearer ")), &self.caller_token) {
-            (Some(presented), Some(token)) => SecretHash::of(presented) == *token,
-            _ => false,
-        }
-    }
 }
 
 fn refuse(status: &Status) -> Answer {
     Box::pin(std::future::ready(Ok(status.clone().into_http())))
-}
-
-/// How long a method of the token service may take, whatever the caller allows. `None` for other services.
-fn token_service_limit(path: &str) -> Option<Duration> {
-    let method = path.strip_prefix('/')?.strip_prefix(SERVICE_NAME)?.strip_prefix('/')?;
-    Some(match method {
-        "Introspect" | "CheckScopes" => Duration::from_millis(500),
-        // A strict one waits for the leases of other servers, 30 s at most.
-        "Revoke" | "BatchRevoke" => Duration::from_secs(35),
-        _ => Duration::from_secs(2),
-    })
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

@@ -38,7 +38,10 @@ use tower_http::csrf::CsrfLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
 
-pub use self::extract::ClientAddress;
+pub use self::extract::{ClientAddress, ConnectionCertificate};
+use self::pages::Problem;
+pub use self::pages::branding::{Branding, Logo, Template};
+pub use self::pages::renderer::{MalformedTemplate, Renderer};
 use crate::domain::resource::METADATA_PATH;
 use crate::service::Service;
 
@@ -53,18 +56,15 @@ const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 type Context = Arc<Service>;
 
 /// All HTTP endpoints.
-pub fn router(service: Arc<Service>) -> Router {
+pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
+    let renderer = Arc::new(renderer);
+    let (style, logo) = (renderer.clone(), renderer.clone());
     let issuer = &service.settings.issuer;
     let offers_openid = service.settings.openid.is_some();
     let same_origin = CsrfLayer::new()
         .add_trusted_origin(issuer.as_str())
         .expect("the issuer was checked to be an origin")
-        .with_rejection_response(|_| {
-            pages::error(
-                StatusCode::FORBIDDEN,
-                "This form was sent from another site. Go back to the app and start again.",
-            )
-        });
+        .with_rejection_response(|_| pages::error(StatusCode::FORBIDDEN, Problem::ForeignForm));
     // A policy of its own for pages only: the OAuth endpoints are there to be called from elsewhere.
     let forms = Router::new()
         .route("/login", get(login::show).post(login::sign_in))
@@ -89,14 +89,17 @@ pub fn router(service: Arc<Service>) -> Router {
         .route(METADATA_PATH, get(protected_resource::metadata))
         .route(&format!("{METADATA_PATH}/{{*path}}"), get(protected_resource::metadata))
         .merge(if offers_openid { openid(&service) } else { Router::new() })
+        .merge(if service.settings.signs() { keys() } else { Router::new() })
         .merge(metadata())
-        .route("/assets/scopegate.css", get(pages::style_sheet))
+        .route("/assets/scopegate.css", get(async move || style.style_sheet()))
+        .route("/assets/logo", get(async move || logo.logo()))
         .merge(forms)
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(middleware::from_fn(refuse_long_queries))
+        .layer(middleware::from_fn_with_state(renderer, pages::renderer::render))
         .layer(SetResponseHeaderLayer::overriding(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
-        .layer(SetResponseHeaderLayer::overriding(REFERRER_POLICY, HeaderValue::from_static("no-referrer")))
+        .layer(SetResponseHeaderLayer::if_not_present(REFERRER_POLICY, HeaderValue::from_static("no-referrer")))
         .layer(SetResponseHeaderLayer::overriding(
             HeaderName::from_static("permissions-policy"),
             HeaderValue::from_static("camera=(), geolocation=(), microphone=()"),
@@ -119,11 +122,15 @@ fn metadata() -> Router<Context> {
         .layer(CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]))
 }
 
+/// The keys of all that is signed.
+fn keys() -> Router<Context> {
+    Router::new().route("/jwks", get(jwks::keys)).layer(CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]))
+}
+
 /// The endpoints of OpenID Connect that are no pages, and signing out, which other sites may ask for.
 fn openid(service: &Context) -> Router<Context> {
     Router::new()
         .route("/.well-known/openid-configuration", get(discovery::metadata))
-        .route("/jwks", get(jwks::keys))
         // Browsers ask before they send the header; the layer answers.
         .route(
             "/userinfo",
@@ -158,7 +165,12 @@ async fn give_nonce(State(service): State<Context>, request: Request, next: Next
 
 async fn refuse_long_queries(request: Request, next: Next) -> Response {
     if request.uri().query().is_some_and(|query| query.len() > MAX_QUERY_BYTES) {
-        return error::plain(request.headers(), StatusCode::URI_TOO_LONG, "The address is too long.");
+        return error::plain(
+            request.headers(),
+            StatusCode::URI_TOO_LONG,
+            Problem::AddressTooLong,
+            "The address is too long.",
+        );
     }
     next.run(request).await
 }

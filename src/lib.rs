@@ -12,7 +12,7 @@
 //! | [`http`], [`grpc`] | the fronts: extract → one use case → render |
 //! | [`service`] | the use cases; the only place where store, facts, revocation, clock and randomness meet |
 //! | [`store`], [`facts`], [`revocation`] | SQL truth · cached facts · what ended since they were read |
-//! | [`effects`] | clock and randomness, and the private keys that need it |
+//! | [`effects`] | clock and randomness, the private keys that need it, and requests that go out |
 //! | [`domain`] | what OAuth is, as pure values and functions |
 //!
 //! Beside them: [`config`] (every default, in one place), [`proto`] (generated code), [`telemetry`] (logs and metrics).
@@ -25,8 +25,12 @@
 //! 3. The facts about its grant come from the cache of this process (`facts::local`) or, once for all who ask at the same
 //!    time (`facts::flight`), from Redis (`facts::redis`) or the database (`store::grants`), on the background runtime.
 //! 4. The revocation index says whether the grant ended since the facts were read (`revocation::index`).
-//! 5. Where the token is bound to a key, `service::possession` asks for a proof of it, which passes once (`domain::dpop`).
-//! 6. `domain::decision` decides about scopes and audience, anew on every call, and `domain::challenge` words the refusal.
+//! 5. What the caller may not see is inactive to it (`domain::caller`).
+//! 6. Where the token is bound to a key, `service::possession` asks for a proof of it, which passes once (`domain::dpop`).
+//! 7. `domain::decision` decides about scopes and audience, anew on every call, and `domain::challenge` words the refusal.
+//!
+//! One that is a JSON Web Token (RFC 9068) has the same pointer in a claim: where step 2 finds no opaque token,
+//! `service::jwt_access_tokens` opens that, verifies the signature, and all goes on as before.
 //!
 //! # `POST /token`, with a refresh token
 //!
@@ -43,6 +47,18 @@
 //! `client_credentials` reads one row and writes nothing: every token of a machine points to the grant that its first one made
 //! (`service::client_credentials`). A device's code points to the grant that its user will make, on a page of ours
 //! (`service::device`). Token exchange adds a narrower variant to the same grant (`service::token_exchange`).
+//!
+//! # A request at a proxy
+//!
+//! `grpc::ext_authz` reads what Envoy tells of a request and calls `service::gateway`, which finds what its route needs (the route of
+//! the proxy says it, or `domain::route` by a path that `domain::request_path` takes for unambiguous), takes the one token out of it
+//! (`domain::presented`), and asks as `CheckScopes` does. `domain::identity_headers` is what the application is told. Whatever fails is a
+//! denial in a good answer (`grpc::ext_authz::fail_closed`).
+//!
+//! # Signing out
+//!
+//! Whatever ends a browser session (`service::logout`, `store::revocations`) notes in the same transaction which clients have to be told
+//! (`store::logout_notices`). Every server looks for such notes, and one tells a client (`service::backchannel_logout`).
 //!
 //! # A revocation
 //!

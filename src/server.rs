@@ -7,6 +7,7 @@
 mod bind;
 mod connections;
 mod ops;
+mod tls;
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle, available_parallelism};
@@ -19,12 +20,12 @@ use tonic_health::server::HealthReporter;
 
 pub use self::bind::BindError;
 use self::bind::CoreListener;
-pub use self::connections::Peer;
-use self::connections::{ConnectionLimit, Front};
+use self::connections::{ConnectionLimit, Front, Port};
+use self::tls::Tls;
 use crate::config::{Config, ConfigError, ListenAddress, ListenAddresses};
 use crate::domain::error::Unavailable;
-use crate::domain::secret::SecretHash;
 use crate::effects::Effects;
+use crate::effects::outgoing::Outgoing;
 use crate::facts::redis::SharedCache;
 use crate::facts::{Facts, LocalCache};
 use crate::grpc::GrpcFront;
@@ -35,6 +36,10 @@ use crate::service::signing_keys::SigningKeys;
 use crate::service::{Parts, Service};
 use crate::store::{SchemaError, Store};
 use crate::telemetry::Metrics;
+
+/// What the ports speak, by its names in TLS (RFC 7301).
+const HTTP_PROTOCOLS: &[&[u8]] = &[b"http/1.1"];
+const GRPC_PROTOCOLS: &[&[u8]] = &[b"h2"];
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +83,10 @@ impl Backend {
             }
             None => None,
         };
-        let store = Store::open(config.database.url.expose(), metrics.store_operations.clone()).await?;
+        let mut store = Store::open(config.database.url.expose(), metrics.store_operations.clone()).await?;
+        if config.openid.enabled && config.openid.backchannel_logout {
+            store = store.announcing_logouts();
+        }
         if config.database.migrates_itself() {
             store.migrate().await?;
         }
@@ -108,9 +116,12 @@ impl Backend {
                 store.clone(),
                 effects.clone(),
             ),
+            outgoing: Outgoing::new(config.outgoing.policy()?),
             form_key: config.form_key()?,
             nonce_keys: config.nonce_keys()?,
             pruning: metrics.pruning.clone(),
+            logouts: metrics.logouts.clone(),
+            refused_attempts: metrics.refused_attempts.clone(),
             effects,
         });
         Ok(Self { service: Arc::new(service), store, shared, follower, metrics: Arc::new(metrics) })
@@ -164,23 +175,27 @@ impl Server {
 
         let (health, health_server) = tonic_health::server::health_reporter();
         health.set_serving::<TokenServiceServer<()>>().await;
-        let caller_token =
-            Some(config.grpc.caller_token.expose()).filter(|token| !token.is_empty()).map(SecretHash::of);
-        let grpc = GrpcFront::new(backend.service.clone(), health_server, caller_token);
-        let http = http::router(backend.service.clone());
+        let grpc = GrpcFront::new(&backend.service, health_server, config.callers()?);
+        let renderer = config.renderer(&backend.service.settings.issuer)?;
+        let http = http::router(backend.service.clone(), renderer);
+        let tls = &backend.metrics.tls;
+        let (http_tls, http_reloader) = Tls::load("http.tls", &config.http.tls, HTTP_PROTOCOLS, tls)?.unzip();
+        let (grpc_tls, grpc_reloader) = Tls::load("grpc.tls", &config.grpc.tls, GRPC_PROTOCOLS, tls)?.unzip();
+        let http = Port { front: Front::Http(http), tls: http_tls };
+        let grpc = Port { front: Front::Grpc(grpc), tls: grpc_tls };
 
         let (drain, draining) = watch::channel(false);
         let limit = ConnectionLimit::default();
         let mut threads = Vec::with_capacity(cores);
         for core in 0..cores {
-            let mut fronts = Vec::new();
-            fronts.extend(http_listeners.next_core().map(|listener| (listener, Front::Http(http.clone()))));
-            fronts.extend(grpc_listeners.next_core().map(|listener| (listener, Front::Grpc(grpc.clone()))));
+            let mut ports = Vec::new();
+            ports.extend(http_listeners.next_core().map(|listener| (listener, http.clone())));
+            ports.extend(grpc_listeners.next_core().map(|listener| (listener, grpc.clone())));
             let (draining, limit) = (draining.clone(), limit.clone());
             threads.push(
                 thread::Builder::new()
                     .name(format!("core-{core}"))
-                    .spawn(move || run_core(fronts, &limit, &draining))?,
+                    .spawn(move || run_core(ports, &limit, &draining))?,
             );
         }
         let mut background = JoinSet::new();
@@ -190,16 +205,23 @@ impl Server {
         background.spawn(async move { follower.listen().await });
         let service = backend.service.clone();
         background.spawn(async move { service.prune_for_ever().await });
-        if backend.service.settings.openid.is_some() {
+        if backend.service.settings.signs() {
             let service = backend.service.clone();
             background.spawn(async move { service.signing_keys.renew_for_ever().await });
+        }
+        if backend.service.settings.openid.as_ref().is_some_and(|openid| openid.backchannel_logout) {
+            background.spawn(backend.service.clone().deliver_logouts_for_ever());
         }
         if let Some(shared) = backend.shared.clone() {
             background.spawn(async move { shared.run().await });
         }
-        let ops = ops::router(backend.metrics.clone(), backend.store.clone());
+        for reloader in [http_reloader, grpc_reloader].into_iter().flatten() {
+            background.spawn(reloader.run());
+        }
+        let ops = Front::Http(ops::router(backend.metrics.clone(), backend.store.clone()));
+        let ops = Port { front: ops, tls: None };
         for listener in ops_listeners.next_core() {
-            background.spawn(connections::accept(listener, Front::Http(ops.clone()), limit.clone(), draining.clone()));
+            background.spawn(connections::accept(listener, ops.clone(), limit.clone(), draining.clone()));
         }
         Ok(Self { addresses, backend, drain, health, cores: threads, background })
     }
@@ -227,15 +249,15 @@ impl Server {
 }
 
 /// One core: accepts until told to drain, then waits for its connections within the limit.
-fn run_core(fronts: Vec<(CoreListener, Front)>, limit: &ConnectionLimit, draining: &watch::Receiver<bool>) {
+fn run_core(ports: Vec<(CoreListener, Port)>, limit: &ConnectionLimit, draining: &watch::Receiver<bool>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime needs an epoll and an event file, which a process that got this far has");
     runtime.block_on(async {
         let mut accepting = JoinSet::new();
-        for (listener, front) in fronts {
-            accepting.spawn(connections::accept(listener, front, limit.clone(), draining.clone()));
+        for (listener, port) in ports {
+            accepting.spawn(connections::accept(listener, port, limit.clone(), draining.clone()));
         }
         accepting.join_all().await;
     });

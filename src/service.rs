@@ -3,13 +3,20 @@
 //! A front calls one method here and renders what it returns. `now` is read once per call.
 
 pub mod accounts;
+pub mod attempts;
 pub mod authorization;
-mod client_authentication;
+pub mod backchannel_logout;
+pub mod client_address;
+pub mod client_authentication;
+mod client_documents;
 mod client_credentials;
 pub mod clients;
 pub mod device;
 pub mod discovery;
+pub mod gateway;
 pub mod introspection;
+pub mod jwt_access_tokens;
+pub mod known_browser;
 pub mod logout;
 pub mod openid;
 pub mod passwords;
@@ -18,9 +25,11 @@ pub mod protected_resources;
 pub mod pruning;
 pub mod pushed_requests;
 pub mod registration;
+mod remote_keys;
 mod registration_rate;
 pub mod revocation;
 pub mod sign_in;
+mod signed_introspection;
 pub mod signing_keys;
 pub mod token_endpoint;
 mod token_exchange;
@@ -33,21 +42,30 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::attempts::{AttemptLimits, Attempts, RefusedAttempts};
+use self::backchannel_logout::LogoutMetrics;
+use self::client_address::ClientAddresses;
+use self::client_documents::ClientDocuments;
+use self::gateway::Gateway;
+use self::jwt_access_tokens::JwtAccessTokens;
 use self::passwords::Passwords;
 use self::possession::ClientCertificates;
 use self::pruning::PruningMetrics;
 use self::pushed_requests::PushedRequests;
 use self::registration_rate::RegistrationRate;
+use self::remote_keys::RemoteKeys;
 use self::signing_keys::SigningKeys;
 use crate::domain::dpop_nonce::NonceKeys;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::Lifetimes;
+use crate::domain::language::{Languages, ScopeMeaning};
 use crate::domain::registration::RegistrationPolicy;
 use crate::domain::resource::ResourceCatalogue;
 use crate::domain::scope::Implications;
 use crate::domain::secret::MacKey;
 use crate::domain::token::{Token, TokenKeys};
 use crate::effects::Effects;
+use crate::effects::outgoing::Outgoing;
 use crate::facts::Facts;
 use crate::revocation::{Follower, RevocationIndex, Revoker};
 use crate::store::Store;
@@ -61,18 +79,30 @@ pub struct Settings {
     /// How long a browser stays signed in, in seconds.
     pub session_lifetime: u32,
     /// What each scope means, for people to read.
-    pub catalogue: BTreeMap<String, String>,
+    pub catalogue: BTreeMap<String, ScopeMeaning>,
+    /// What the pages speak.
+    pub languages: Languages,
     pub implications: Implications,
     /// Where tokens may be good.
     pub resources: ResourceCatalogue,
     pub pushed_requests: PushedRequests,
     /// Where client certificates come from, if they do.
     pub client_certificates: Option<ClientCertificates>,
+    /// Who says where requests come from.
+    pub client_addresses: ClientAddresses,
+    /// How often passwords and client secrets may be guessed.
+    pub attempts: AttemptLimits,
     /// How long a caller may keep a permission.
     pub answer_ttl: Duration,
     pub registration: RegistrationPolicy,
+    /// How requests at proxies are judged.
+    pub gateway: Gateway,
     /// `None`: OpenID Connect is not offered, and `openid` is a scope like any other.
     pub openid: Option<OpenId>,
+    /// `None`: every access token is opaque.
+    pub jwt_access_tokens: Option<JwtAccessTokens>,
+    /// Whether introspection answers are signed for those who ask for it (RFC 9701).
+    pub signs_introspection: bool,
 }
 
 /// How OpenID Connect is offered.
@@ -80,12 +110,19 @@ pub struct Settings {
 pub struct OpenId {
     /// Of ID tokens, in seconds.
     pub id_token_lifetime: u32,
+    /// Whether clients are told that users were signed out.
+    pub backchannel_logout: bool,
 }
 
 impl Settings {
     /// Cookies are `Secure` and `__Host-` exactly when people come over https.
     pub fn is_https(&self) -> bool {
         self.issuer.starts_with("https://")
+    }
+
+    /// Whether anything is signed that others verify.
+    pub fn signs(&self) -> bool {
+        self.openid.is_some() || self.jwt_access_tokens.is_some() || self.signs_introspection
     }
 }
 
@@ -99,13 +136,19 @@ pub struct Service {
     revoker: Revoker,
     token_keys: TokenKeys,
     pub signing_keys: SigningKeys,
+    /// Requests to URLs that clients named.
+    pub outgoing: Outgoing,
     /// Seals the forms that users are shown.
     form_key: MacKey,
     /// Where DPoP proofs need a nonce.
     nonce_keys: Option<NonceKeys>,
     passwords: Passwords,
+    attempts: Attempts,
     pruning: PruningMetrics,
+    logouts: LogoutMetrics,
     registrations: RegistrationRate,
+    remote_keys: RemoteKeys,
+    client_documents: ClientDocuments,
     effects: Effects,
     stopping: watch::Sender<bool>,
 }
@@ -120,9 +163,12 @@ pub struct Parts {
     pub revoker: Revoker,
     pub token_keys: TokenKeys,
     pub signing_keys: SigningKeys,
+    pub outgoing: Outgoing,
     pub form_key: MacKey,
     pub nonce_keys: Option<NonceKeys>,
     pub pruning: PruningMetrics,
+    pub logouts: LogoutMetrics,
+    pub refused_attempts: RefusedAttempts,
     pub effects: Effects,
 }
 
@@ -138,12 +184,16 @@ impl Service {
             revoker,
             token_keys,
             signing_keys,
+            outgoing,
             form_key,
             nonce_keys,
             pruning,
+            logouts,
+            refused_attempts,
             effects,
         } = parts;
         Self {
+            attempts: Attempts::new(settings.attempts, refused_attempts),
             settings,
             store,
             facts,
@@ -152,10 +202,14 @@ impl Service {
             revoker,
             token_keys,
             signing_keys,
+            remote_keys: RemoteKeys::new(outgoing.clone()),
+            client_documents: ClientDocuments::new(),
+            outgoing,
             form_key,
             nonce_keys,
             passwords: Passwords::new(),
             pruning,
+            logouts,
             registrations: RegistrationRate::new(),
             effects,
             stopping: watch::Sender::new(false),

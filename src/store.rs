@@ -5,7 +5,8 @@
 //! wait on a connection themselves. An operation that takes too long is reported as [`Unavailable`] and goes on to its end.
 //!
 //! The SQL is the subset that SQLite and PostgreSQL share. Each write is one conditional statement, or a
-//! transaction whose first statement is the claiming write.
+//! transaction whose first statement is the claiming write. A statement that writes and returns rows on its own is read to its end
+//! (`fetch_all`): the row comes before the commit, which can still fail.
 
 mod engine;
 mod accounts;
@@ -16,6 +17,7 @@ mod grants;
 mod machines;
 mod revocations;
 mod log;
+mod logout_notices;
 mod proofs;
 mod pushed_requests;
 mod leases;
@@ -36,12 +38,14 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use tokio::runtime::Handle;
 
-pub use self::accounts::{Account, Session};
+pub use self::accounts::{Account, NewSession, Session};
 pub use self::clients::ClientChanges;
 pub use self::devices::{DeviceApproval, DeviceRequest, DeviceState, NewDeviceRequest};
 use self::engine::{Engine, Pool, on_engine};
 pub use self::grants::{NewGrant, Redemption, Refresh, Times};
 pub use self::leases::LiveLeases;
+use self::logout_notices::Announcer;
+pub use self::logout_notices::{ClaimedNotices, LogoutNotice};
 pub use self::machines::NewMachineGrant;
 pub use self::pruning::Prunable;
 pub use self::pushed_requests::PushedRequest;
@@ -76,14 +80,23 @@ pub struct Store {
     /// SQLite: the one connection that writes, since there is one writer at a time, and waiting in this queue is fair.
     writer: Pool,
     operations: OperationCounter,
+    /// Whether clients have to be told of ended sessions.
+    announcer: Announcer,
 }
 
 impl Store {
     /// Opens the database at `url` (`sqlite:PATH` or `postgres://…`), on the runtime that calls. A missing SQLite file is made.
     pub async fn open(url: &str, operations: OperationCounter) -> Result<Self, Unavailable> {
-        let opened = if url.starts_with("sqlite:") { open_sqlite(url).await } else { open_postgres(url).await };
+        let opened = if url.starts_with("sqlite:") {
+            open_sqlite(url).await
+        } else {
+            // A task of its own: the client panics over some of what is no PostgreSQL.
+            let url = url.to_owned();
+            let opening = tokio::spawn(async move { open_postgres(&url).await });
+            opening.await.map_err(failed("open the database"))?
+        };
         let (reader, writer) = opened.map_err(failed("open the database"))?;
-        Ok(Self { background: Handle::current(), reader, writer, operations })
+        Ok(Self { background: Handle::current(), reader, writer, operations, announcer: Announcer::default() })
     }
 
     /// Whether other servers may work on this database, too. SQLite is for one.

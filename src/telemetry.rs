@@ -4,6 +4,7 @@ use std::io::{IsTerminal as _, stderr};
 use std::sync::Arc;
 
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
@@ -11,6 +12,8 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{ConfigError, LogFormat, Telemetry};
 use crate::facts::redis::RedisMetrics;
 use crate::facts::{LocalCache, TierCounter};
+use crate::service::attempts::RefusedAttempts;
+use crate::service::backchannel_logout::LogoutMetrics;
 use crate::service::pruning::PruningMetrics;
 use crate::store::OperationCounter;
 
@@ -33,12 +36,23 @@ pub fn start_logging(telemetry: &Telemetry) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// What is counted about TLS on our ports.
+#[derive(Clone, Debug, Default)]
+pub struct TlsMetrics {
+    pub reloads: Counter,
+    pub reload_failures: Counter,
+    pub handshake_failures: Counter,
+}
+
 /// What `/metrics` says. No label ever holds a token, a client or a user.
 pub struct Metrics {
     registry: Registry,
     pub store_operations: OperationCounter,
     pub pruning: PruningMetrics,
+    pub logouts: LogoutMetrics,
+    pub refused_attempts: RefusedAttempts,
     pub facts: TierCounter,
+    pub tls: TlsMetrics,
     cache_entries: Gauge,
     cache_bytes: Gauge,
     cache: Arc<LocalCache>,
@@ -48,8 +62,10 @@ impl Metrics {
     pub fn new(cache: Arc<LocalCache>) -> Self {
         let mut registry = Registry::with_prefix("scopegate");
         let store_operations = OperationCounter::default();
-        let pruning = PruningMetrics::default();
+        let (pruning, logouts) = (PruningMetrics::default(), LogoutMetrics::default());
+        let refused_attempts = RefusedAttempts::default();
         let facts = TierCounter::default();
+        let tls = TlsMetrics::default();
         let (cache_entries, cache_bytes) = (Gauge::default(), Gauge::default());
         registry.register("store_operations", "Operations on the database, by name", store_operations.clone());
         registry.register("facts", "Facts about grants, by where they came from", facts.clone());
@@ -65,7 +81,39 @@ impl Metrics {
             "For how long the grant that waits longest could have been pruned",
             pruning.oldest_expired_age.clone(),
         );
-        Self { registry, store_operations, pruning, facts, cache_entries, cache_bytes, cache }
+        registry.register(
+            "logout_tokens",
+            "Attempts to tell a client that a user was signed out, by outcome",
+            logouts.tokens.clone(),
+        );
+        registry.register(
+            "refused_attempts",
+            "Passwords and client secrets that were not looked at, because too many had been wrong",
+            refused_attempts.clone(),
+        );
+        registry.register("tls_reloads", "Changed certificates that were read again", tls.reloads.clone());
+        registry.register(
+            "tls_reload_failures",
+            "Changed certificates that are of no use, so that the old ones stay",
+            tls.reload_failures.clone(),
+        );
+        registry.register(
+            "tls_handshake_failures",
+            "Connections without a good handshake",
+            tls.handshake_failures.clone(),
+        );
+        Self {
+            registry,
+            store_operations,
+            pruning,
+            logouts,
+            refused_attempts,
+            facts,
+            tls,
+            cache_entries,
+            cache_bytes,
+            cache,
+        }
     }
 
     /// What is counted about Redis, where there is one.

@@ -32,7 +32,7 @@ if ! sha256sum --check --status $stamp 2>/dev/null; then
     sha256sum $requirements >$stamp # last, so that an install that broke off is done again
 fi
 
-step "Install the JavaScript clients, if they changed"
+step "Install the JavaScript clients and the driver of Chromium, if they changed"
 # They need the fetch and crypto of Node.js 20, which the package of an older distribution may not have.
 node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' ||
     { echo "Node.js 20 or newer is missing: apt-get install nodejs npm, or https://nodejs.org" >&2 && exit 1; }
@@ -47,6 +47,10 @@ ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null || install postgresql
 step "Install Redis, and openssl for its certificates, if they are missing"
 command -v redis-server || install redis-server
 command -v openssl || install openssl
+
+step "Install Chromium, if it is missing"
+# On Ubuntu the package of this name installs a snap, which runs nothing in most containers; Debian has the browser itself.
+command -v chromium || command -v chromium-browser || install chromium
 
 step "Generate the Python gRPC stubs"
 mkdir -p $tools/stubs

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::client_flags::{Cleared, Flags, Settled};
+use super::client_flags::{Flags, Removals, Settled};
 use super::{CliError, ConfigSource, Output, OutputFormat, output};
 use crate::domain::certificate_subject::CertificateSubject;
-use crate::domain::client::{Client, ClientId, GrantType, Introspects, Registrar};
+use crate::domain::client::{Client, ClientId, GrantType, Introspects};
+use crate::domain::outgoing::OutgoingUrl;
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::secret::RandomSecret;
 use crate::domain::timestamp::Timestamp;
@@ -38,7 +39,7 @@ enum Verb {
         #[arg(long)]
         name: String,
         /// It cannot keep a secret: an app on a phone or in a browser
-        #[arg(long, conflicts_with_all = ["resource", "resource_server", "jwks", "Certificate"])]
+        #[arg(long, conflicts_with_all = ["resource", "resource_server", "jwks", "jwks_uri", "Certificate"])]
         public: bool,
         #[command(flatten)]
         flags: Box<Flags>,
@@ -63,9 +64,8 @@ enum Verb {
         name: Option<String>,
         #[command(flatten)]
         flags: Box<Flags>,
-        /// Empties a list; may be given several times
-        #[arg(long, value_name = "LIST")]
-        clear: Vec<Cleared>,
+        #[command(flatten)]
+        removals: Removals,
         /// Refuse it everything and revoke its grants
         #[arg(long, conflicts_with = "enable")]
         disable: bool,
@@ -94,7 +94,7 @@ enum Verb {
 
 /// A client under the names of RFC 7591 §2 and §3.2.1.
 #[derive(Serialize)]
-#[expect(clippy::struct_excessive_bools, reason = "so many members are yes or no")]
+#[expect(clippy::struct_excessive_bools, reason = "its members are those of the standards")]
 struct ClientDocument<'a> {
     client_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,6 +115,11 @@ struct ClientDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token_absolute_lifetime: Option<u32>,
     refresh_token_rotation: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backchannel_logout_uri: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    backchannel_logout_session_required: bool,
+    access_token_format: &'static str,
     token_endpoint_auth_method: &'static str,
     #[serde(flatten)]
     certificate_subject: Option<&'a CertificateSubject>,
@@ -125,7 +130,9 @@ struct ClientDocument<'a> {
     resource_server: bool,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     resources: &'a [Box<str>],
-    /// It registered itself (RFC 7591).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwks_uri: Option<&'a str>,
+    /// It registered itself (RFC 7591), or is what a document at its id says.
     self_registered: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_used_at: Option<i64>,
@@ -147,6 +154,9 @@ impl<'a> ClientDocument<'a> {
             refresh_token_idle_lifetime: client.metadata.refresh_token_idle_lifetime,
             refresh_token_absolute_lifetime: client.metadata.refresh_token_absolute_lifetime,
             refresh_token_rotation: client.rotation().as_str(),
+            backchannel_logout_uri: client.metadata.backchannel_logout_uri.as_ref().map(OutgoingUrl::as_str),
+            backchannel_logout_session_required: client.metadata.backchannel_logout_session_required,
+            access_token_format: client.metadata.access_token_format.as_str(),
             token_endpoint_auth_method: client.authentication_method().as_str(),
             certificate_subject: client.metadata.certificate_subject.as_ref(),
             require_pushed_authorization_requests: client.metadata.require_pushed_authorization_requests,
@@ -155,7 +165,8 @@ impl<'a> ClientDocument<'a> {
             disabled: client.disabled_at.is_some(),
             resource_server: client.introspects == Introspects::Any,
             resources: &client.metadata.resources,
-            self_registered: matches!(client.registrar, Registrar::Itself { .. }),
+            jwks_uri: client.metadata.jwks_uri.as_ref().map(OutgoingUrl::as_str),
+            self_registered: !client.is_verified(),
             last_used_at: client.last_used_at.map(Timestamp::as_unix),
         }
     }
@@ -175,6 +186,8 @@ impl<'a> ClientDocument<'a> {
             ("refresh_token_idle_lifetime", &lifetime(self.refresh_token_idle_lifetime)),
             ("refresh_token_absolute_lifetime", &lifetime(self.refresh_token_absolute_lifetime)),
             ("refresh_token_rotation", &self.refresh_token_rotation),
+            ("backchannel_logout_uri", &self.backchannel_logout_uri.unwrap_or_default()),
+            ("access_token_format", &self.access_token_format),
             ("token_endpoint_auth_method", &self.token_endpoint_auth_method),
             ("certificate_subject", &self.certificate_subject.map(ToString::to_string).unwrap_or_default()),
             ("require_pushed_authorization_requests", &self.require_pushed_authorization_requests),
@@ -183,6 +196,7 @@ impl<'a> ClientDocument<'a> {
             ("disabled", &self.disabled),
             ("resource_server", &self.resource_server),
             ("resources", &self.resources.join(" ")),
+            ("jwks_uri", &self.jwks_uri.unwrap_or_default()),
             ("self_registered", &self.self_registered),
         ]);
         Ok(())
@@ -197,7 +211,7 @@ fn lifetime(seconds: Option<u32>) -> String {
 pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliError> {
     match verb {
         Verb::Create { name, public, flags, common } => {
-            let Settled { changes, post_logout_redirect_uris } = flags.over(None, &[])?;
+            let Settled { changes, post_logout_redirect_uris } = flags.over(None, &Removals::default())?;
             let service = common.source.open().await?.service;
             let new = NewClient {
                 name,
@@ -216,10 +230,10 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
             let client = common.source.open().await?.service.client(client_id).await?;
             ClientDocument::new(&client, None).print(&common.format)?;
         }
-        Verb::Update { client_id, name, flags, clear, disable, enable, common } => {
+        Verb::Update { client_id, name, flags, removals, disable, enable, common } => {
             let service = common.source.open().await?.service;
             let present = service.client(client_id.clone()).await?;
-            let Settled { changes, post_logout_redirect_uris } = flags.over(Some(present), &clear)?;
+            let Settled { changes, post_logout_redirect_uris } = flags.over(Some(present), &removals)?;
             let client = update(&service, client_id, ClientChanges { name, ..changes }, disable, enable).await?;
             set_post_logout(&service, &client.id, post_logout_redirect_uris).await?;
             ClientDocument::new(&client, None).print(&common.format)?;

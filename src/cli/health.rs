@@ -7,7 +7,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::token::Target;
+use super::target::Target;
 use super::{CliError, StatusError};
 
 #[derive(Args)]

@@ -1,8 +1,9 @@
 //! `scopegate key`.
 //!
 //! There are two kinds. The keys that sign access tokens, refresh tokens and codes derive from `keys.secret` in the configuration,
-//! which the operator replaces, and are numbered: `revoke` is about them. The keys that sign ID tokens are made and replaced by the
-//! servers and live in the database: `list` and `rotate` are about those.
+//! which the operator replaces, and are numbered: `revoke` is about them. The keys that sign ID tokens, and whatever else others verify,
+//! are made and replaced by the servers and live in the database: `list` and `rotate` are about those. An access token that is a JSON
+//! Web Token is of one of each, and ends with either.
 
 use std::process::ExitCode;
 
@@ -22,7 +23,7 @@ pub(super) struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// List the keys that sign ID tokens, oldest first
+    /// List the keys that sign ID tokens and other JSON Web Tokens, oldest first
     ///
     /// They are made and replaced by themselves: each signs for 90 days, is published a day before, and stays published for a day
     /// after.
@@ -32,7 +33,7 @@ enum Verb {
         #[command(flatten)]
         format: OutputFormat,
     },
-    /// Replace the key that signs ID tokens before it is time: the new one is published now and signs in a day
+    /// Replace the key that signs ID tokens and other JSON Web Tokens before it is time: the new one is published now and signs in a day
     Rotate {
         /// The keys were given away: the new one signs now, and all others are forgotten. Servers that run learn of it within a
         /// minute, clients when they read /jwks again
@@ -54,7 +55,7 @@ enum Verb {
     },
 }
 
-/// A key that signs ID tokens.
+/// A key that signs ID tokens and other JSON Web Tokens.
 #[derive(Serialize)]
 struct KeyDocument {
     kid: String,

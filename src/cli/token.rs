@@ -1,15 +1,20 @@
 //! `scopegate token`: a gRPC client of a running server.
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
 
+use super::target::{self, Target};
 use super::{CliError, Output, OutputFormat, StatusError, output};
+use crate::domain::jwt::MAX_LENGTH;
 use crate::proto::scopegate::v1 as api;
 use crate::proto::scopegate::v1::token_service_client::TokenServiceClient;
 
@@ -20,18 +25,14 @@ pub(super) struct Arguments {
 }
 
 #[derive(Args)]
-pub(super) struct Target {
-    /// The server: `http://host:port`, `host:port` or `unix:/path`
-    #[arg(long, default_value = "http://127.0.0.1:50051")]
-    endpoint: String,
-}
-
-#[derive(Args)]
 struct Common {
     /// The token, or - to read it from standard input, which keeps it out of the process list
     token: String,
     #[command(flatten)]
     target: Target,
+    /// A file with the caller token to present
+    #[arg(long, value_name = "FILE")]
+    caller_token_file: Option<PathBuf>,
     #[command(flatten)]
     format: OutputFormat,
 }
@@ -40,10 +41,13 @@ struct Common {
 enum Verb {
     /// Say what a token is; status 1 when it is not active
     Introspect {
+        /// The resource that asks: a token that is not meant for it is not active
+        #[arg(long, value_name = "URI")]
+        resource: Option<String>,
         #[command(flatten)]
         common: Common,
     },
-    /// Say whether an access token has scopes; status 1 when it has not
+    /// Say whether an access token may do a thing; status 1 when it may not
     Check {
         /// A scope that is required; may be given several times
         #[arg(long)]
@@ -51,6 +55,12 @@ enum Verb {
         /// One of them is enough
         #[arg(long)]
         any: bool,
+        /// An authentication context class: the user must have signed in as one of these says; may be given several times
+        #[arg(long, value_name = "CLASS")]
+        acr: Vec<String>,
+        /// The user must have signed in so many seconds ago at most
+        #[arg(long, value_name = "SECONDS")]
+        max_age: Option<u32>,
         #[command(flatten)]
         common: Common,
     },
@@ -61,26 +71,51 @@ enum Verb {
     },
 }
 
+/// Presents the caller token, if there is one.
+#[derive(Clone)]
+struct CallerToken(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for CallerToken {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
+
 pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliError> {
     match verb {
-        Verb::Introspect { common } => introspect(&common).await,
-        Verb::Check { scope, any, common } => check(&common, scope, any).await,
+        Verb::Introspect { resource, common } => introspect(&common, resource).await,
+        Verb::Check { scope, any, acr, max_age, common } => {
+            let request = api::CheckScopesRequest {
+                token: common.token()?,
+                required_scopes: scope,
+                r#match: if any { api::Match::Any } else { api::Match::All }.into(),
+                acr_values: acr,
+                max_age,
+                ..Default::default()
+            };
+            check(&common, request).await
+        }
         Verb::Revoke { common } => {
             let request = api::RevokeRequest { token: common.token()?, ..Default::default() };
-            common.target.tokens().await?.revoke(request).await.map_err(StatusError)?;
+            common.tokens().await?.revoke(request).await.map_err(StatusError)?;
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-async fn introspect(common: &Common) -> Result<ExitCode, CliError> {
-    let request = api::IntrospectRequest { token: common.token()?, ..Default::default() };
-    let answer = common.target.tokens().await?.introspect(request).await.map_err(StatusError)?.into_inner();
+async fn introspect(common: &Common, resource: Option<String>) -> Result<ExitCode, CliError> {
+    let resource = resource.unwrap_or_default();
+    let request = api::IntrospectRequest { token: common.token()?, resource, ..Default::default() };
+    let answer = common.tokens().await?.introspect(request).await.map_err(StatusError)?.into_inner();
     match common.format.output {
         Output::Json if answer.active => output::json(&json!({
             "active": true, "scope": answer.scope, "client_id": answer.client_id, "username": answer.username,
             "token_type": answer.token_type, "exp": answer.exp, "iat": answer.iat, "nbf": answer.nbf,
             "sub": answer.sub, "iss": answer.iss, "jti": answer.jti, "grant_id": answer.grant_id,
+            "auth_time": answer.auth_time, "acr": answer.acr,
         }))?,
         Output::Json => output::json(&json!({ "active": false }))?,
         Output::Text => output::pairs(&[
@@ -92,19 +127,15 @@ async fn introspect(common: &Common) -> Result<ExitCode, CliError> {
             ("token_type", &answer.token_type),
             ("exp", &if answer.active { answer.exp.to_string() } else { String::new() }),
             ("grant_id", &answer.grant_id),
+            ("auth_time", &if answer.auth_time == 0 { String::new() } else { answer.auth_time.to_string() }),
+            ("acr", &answer.acr),
         ]),
     }
     Ok(if answer.active { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn check(common: &Common, scopes: Vec<String>, any: bool) -> Result<ExitCode, CliError> {
-    let request = api::CheckScopesRequest {
-        token: common.token()?,
-        required_scopes: scopes,
-        r#match: if any { api::Match::Any } else { api::Match::All }.into(),
-        ..Default::default()
-    };
-    let answer = common.target.tokens().await?.check_scopes(request).await.map_err(StatusError)?.into_inner();
+async fn check(common: &Common, request: api::CheckScopesRequest) -> Result<ExitCode, CliError> {
+    let answer = common.tokens().await?.check_scopes(request).await.map_err(StatusError)?.into_inner();
     let decision = answer.decision().as_str_name().trim_start_matches("DECISION_");
     match common.format.output {
         Output::Json => output::json(&json!({
@@ -122,38 +153,28 @@ async fn check(common: &Common, scopes: Vec<String>, any: bool) -> Result<ExitCo
 }
 
 impl Common {
+    async fn tokens(&self) -> Result<TokenServiceClient<InterceptedService<Channel, CallerToken>>, CliError> {
+        let token = self.caller_token()?;
+        Ok(TokenServiceClient::with_interceptor(self.target.connect().await?, token))
+    }
+
+    fn caller_token(&self) -> Result<CallerToken, CliError> {
+        let Some(path) = &self.caller_token_file else { return Ok(CallerToken(None)) };
+        let value = format!("Bearer {}", target::read(path)?.trim());
+        let mut value: MetadataValue<Ascii> = value.parse().map_err(|_| CliError::File {
+            path: path.clone(),
+            cause: io::Error::other("a caller token is made of printable ASCII characters"),
+        })?;
+        value.set_sensitive(true);
+        Ok(CallerToken(Some(value)))
+    }
+
     fn token(&self) -> Result<String, CliError> {
         if self.token != "-" {
             return Ok(self.token.clone());
         }
         let mut text = String::new();
-        std::io::stdin().take(4_096).read_to_string(&mut text)?;
+        std::io::stdin().take(2 * MAX_LENGTH as u64).read_to_string(&mut text)?;
         Ok(text.trim().to_owned())
-    }
-}
-
-impl Target {
-    async fn tokens(&self) -> Result<TokenServiceClient<Channel>, CliError> {
-        Ok(TokenServiceClient::new(self.connect().await?))
-    }
-
-    /// A connection to the server.
-    pub(super) async fn connect(&self) -> Result<Channel, CliError> {
-        let failed = |error: tonic::transport::Error| {
-            let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-            CliError::Endpoint { endpoint: self.endpoint.clone(), cause }
-        };
-        if let Some(path) = self.endpoint.strip_prefix("unix:") {
-            let path = path.to_owned();
-            let connector = tower::service_fn(move |_| {
-                let path = path.clone();
-                async move { UnixStream::connect(path).await.map(TokioIo::new) }
-            });
-            // The URI only names the authority of the requests.
-            return Endpoint::from_static("http://localhost").connect_with_connector(connector).await.map_err(failed);
-        }
-        let url =
-            if self.endpoint.contains("://") { self.endpoint.clone() } else { format!("http://{}", self.endpoint) };
-        Endpoint::from_shared(url).map_err(failed)?.connect().await.map_err(failed)
     }
 }

@@ -10,7 +10,8 @@ use super::Config;
 
 const PREFIX: &str = "SCOPEGATE_";
 /// Tables whose keys are the operator's own.
-const FREE_FORM: [&str; 3] = ["resources.catalogue", "scopes.catalogue", "scopes.implications.explicit"];
+const FREE_FORM: [&str; 4] =
+    ["gateway.policies", "resources.catalogue", "scopes.catalogue", "scopes.implications.explicit"];
 
 /// A configuration that the server cannot work with. The process ends with status 78.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -216,7 +217,7 @@ mod tests {
         assert_eq!(config.grpc.listen.to_string(), "127.0.0.1:0,unix:/tmp/s");
         assert!(!config.database.migrates_itself());
         assert_eq!(config.grpc.caller_token.expose(), "12345");
-        assert_eq!(config.scopes.catalogue["a:b"], "A");
+        assert_eq!(config.scopes.catalogue["a:b"], "A".into());
     }
 
     #[test]

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use url::Host;
 
 use super::{ConfigError, Secret};
+use crate::domain::client_document::DocumentPolicy;
+use crate::domain::language::ScopeMeaning;
 use crate::domain::registration::{Gate, RegistrationPolicy};
 use crate::domain::scope::{Scope, ScopeSet};
 use crate::domain::secret::SecretHash;
@@ -22,12 +25,22 @@ pub struct Registration {
     pub initial_access_token: Secret,
     /// What they may ask for. Empty: all of `scopes.catalogue`, with those of OpenID Connect.
     pub scopes: Vec<String>,
-    /// With `open`, how many may be registered from one address in an hour, by each server. Behind a proxy, all come from its address.
+    /// With `open`, how many may be registered from one address in an hour, by each server.
     pub per_hour: u32,
     /// How many there may be.
     pub max_clients: u32,
     /// One that gets no token for so long after its registration is deleted, in seconds.
     pub unused_lifetime: u32,
+    /// Take clients whose `client_id` is the https URL of a document that says what they are (Client ID Metadata Documents). They are
+    /// counted and limited apart from those that register themselves, and forgotten when they have no grant.
+    pub client_id_metadata_documents: bool,
+    /// The hosts of such URLs that are taken. Empty: any.
+    pub client_id_hosts: Vec<String>,
+    /// How many documents are read for requests from one address in an hour, by each server; for all addresses five times as many.
+    /// Behind a proxy, all come from its address.
+    pub documents_per_hour: u32,
+    /// Whether they may say that their access tokens are JSON Web Tokens (`access_token_format`). Operators may in any case.
+    pub jwt_access_tokens: bool,
 }
 
 /// Who may register a client.
@@ -48,13 +61,17 @@ impl Default for Registration {
             per_hour: 20,
             max_clients: 1_000,
             unused_lifetime: 86_400,
+            client_id_metadata_documents: false,
+            client_id_hosts: Vec::new(),
+            documents_per_hour: 120,
+            jwt_access_tokens: false,
         }
     }
 }
 
 impl Registration {
     /// The catalogue has the scopes of OpenID Connect, as `scopes_supported` says it.
-    pub(super) fn validate(&self, catalogue: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    pub(super) fn validate(&self, catalogue: &BTreeMap<String, ScopeMeaning>) -> Result<(), ConfigError> {
         let wrong = |key: &str, why: &str| Err(ConfigError::new(&format!("registration.{key}"), why));
         if self.mode == RegistrationMode::Token && self.initial_access_token.expose().len() < MIN_TOKEN_LENGTH {
             return wrong(
@@ -68,7 +85,8 @@ impl Registration {
         {
             return wrong("scopes", "these are scopes of scopes.catalogue");
         }
-        if self.mode != RegistrationMode::Off && self.scopes.is_empty() && catalogue.is_empty() {
+        let takes_any = self.mode != RegistrationMode::Off || self.client_id_metadata_documents;
+        if takes_any && self.scopes.is_empty() && catalogue.is_empty() {
             return wrong(
                 "scopes",
                 "what clients may ask for that register themselves has to be said, here or in scopes.catalogue",
@@ -76,6 +94,7 @@ impl Registration {
         }
         for (key, number, most) in [
             ("per_hour", self.per_hour, 3_600),
+            ("documents_per_hour", self.documents_per_hour, 3_600),
             ("max_clients", self.max_clients, 1_000_000),
             ("unused_lifetime", self.unused_lifetime, 86_400 * 365),
         ] {
@@ -83,10 +102,13 @@ impl Registration {
                 return wrong(key, &format!("this is a number from 1 to {most}"));
             }
         }
+        if self.client_id_hosts.iter().any(|host| Host::parse(host).map(|host| host.to_string()).as_ref() != Ok(host)) {
+            return wrong("client_id_hosts", "these are host names in small letters, without a port");
+        }
         Ok(())
     }
 
-    pub(super) fn policy(&self, catalogue: &BTreeMap<String, String>) -> RegistrationPolicy {
+    pub(super) fn policy(&self, catalogue: &BTreeMap<String, ScopeMeaning>) -> RegistrationPolicy {
         let names: Vec<&str> = if self.scopes.is_empty() {
             catalogue.keys().map(String::as_str).collect()
         } else {
@@ -101,6 +123,10 @@ impl Registration {
             scopes: names.join(" ").parse::<ScopeSet>().unwrap_or_default(),
             max_clients: self.max_clients,
             unused_lifetime: self.unused_lifetime,
+            documents: self
+                .client_id_metadata_documents
+                .then(|| DocumentPolicy { hosts: self.client_id_hosts.clone(), per_hour: self.documents_per_hour }),
+            jwt_access_tokens: self.jwt_access_tokens,
         }
     }
 }
@@ -135,11 +161,17 @@ mod tests {
             ("mode = 'open'\nmax_clients = 0", "max_clients"),
             ("mode = 'open'\nper_hour = 0", "per_hour"),
             ("mode = 'everybody'", "mode"),
+            ("client_id_hosts = ['App.example']", "client_id_hosts"),
+            ("client_id_hosts = ['app.example:443']", "client_id_hosts"),
+            ("client_id_hosts = ['https://app.example']", "client_id_hosts"),
+            ("documents_per_hour = 0", "documents_per_hour"),
         ] {
             let error = policy(&format!("{CATALOGUE}{text}")).expect_err(text).to_string();
             assert!(error.contains(&format!("registration.{key}")), "{text}: {error}");
         }
-        let undescribed = policy("[registration]\nmode = 'open'").expect_err("any scope").to_string();
-        assert!(undescribed.contains("registration.scopes"), "{undescribed}");
+        for text in ["mode = 'open'", "client_id_metadata_documents = true"] {
+            let undescribed = policy(&format!("[registration]\n{text}")).expect_err("any scope").to_string();
+            assert!(undescribed.contains("registration.scopes"), "{undescribed}");
+        }
     }
 }

@@ -56,13 +56,17 @@ pub enum AuthorizationResponse {
     FormPost { action: String, fields: Vec<(&'static str, String)> },
 }
 
-/// An error that must not redirect (RFC 6749 §4.1.2.1). `Display` tells the user.
+/// An error that must not redirect (RFC 6749 §4.1.2.1). A page tells the user, in the user's language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fatal {
     #[error("The app did not say which app it is.")]
     ClientMissing,
     #[error("This app is not registered here, or it was removed.")]
     ClientUnknown,
+    #[error(
+        "What this app says about itself, at the address that is its name, could not be read or makes it no app that may come here."
+    )]
+    ClientDocument,
     #[error("The app did not say where to return to.")]
     RedirectUriMissing,
     #[error("The app asked to return to an address that is not registered for it.")]

@@ -1,8 +1,11 @@
-//! Client certificates, as a proxy that ends TLS passes them on (RFC 8705 §2 and §3.1).
+//! Client certificates, of a connection or as a proxy that ends TLS passes them on (RFC 8705 §2 and §3.1).
+
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-
+use rustls_pki_types::CertificateDer;
+use webpki::EndEntityCert;
 use x509_cert::Certificate;
 use x509_cert::der::asn1::{ObjectIdentifier, UintRef};
 use x509_cert::der::{Decode as _, Reader as _, SliceReader};
@@ -14,10 +17,12 @@ use super::timestamp::Timestamp;
 
 /// The longest header that is read, in bytes.
 const MAX_LENGTH: usize = 32 << 10;
+/// The most names of a certificate that count.
+const MAX_NAMES: usize = 64;
 
-/// A certificate whose key the client has proven to the proxy. To bind a token to it, what it says does not matter.
+/// A certificate whose key the client has proven, to us or to the proxy. To bind a token to it, what it says does not matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientCertificate(Vec<u8>);
+pub struct ClientCertificate(Arc<[u8]>);
 
 impl ClientCertificate {
     /// From a header: `:base64 of DER:` (RFC 9440 §2.1), or percent-encoded PEM, as nginx writes it. `None` for anything else.
@@ -28,7 +33,20 @@ impl ClientCertificate {
             None => from_pem(text)?,
         };
         // A DER sequence: an empty value or a piece of something else is no certificate.
-        (der.len() > 2 && der[0] == 0x30).then_some(Self(der))
+        (der.len() > 2 && der[0] == 0x30).then(|| Self(der.into()))
+    }
+
+    /// That of a connection, in DER.
+    pub fn of_connection(der: &[u8]) -> Self {
+        Self(der.into())
+    }
+
+    /// The names that it is for: its URIs, such as SPIFFE IDs, and its hosts (RFC 5280 §4.2.1.6). Whether it is to be trusted, the
+    /// handshake has said.
+    pub fn names(&self) -> Vec<String> {
+        let der = CertificateDer::from(&*self.0);
+        let Ok(certificate) = EndEntityCert::try_from(&der) else { return Vec::new() };
+        certificate.valid_uri_names().chain(certificate.valid_dns_names()).take(MAX_NAMES).map(str::to_owned).collect()
     }
 
     /// Its `x5t#S256` (RFC 8705 §3.1).

@@ -1,8 +1,9 @@
-//! `WWW-Authenticate` values for resource servers (RFC 6750 §3, RFC 9449 §7.1, RFC 9728 §5.1).
+//! `WWW-Authenticate` values for resource servers (RFC 6750 §3, RFC 9449 §7.1, RFC 9470 §3, RFC 9728 §5.1).
 
 use std::fmt;
 
 use super::dpop::{ALGORITHMS, InvalidProof};
+use super::step_up::AuthenticationRequirement;
 
 /// What to answer to a request whose token does not do. `Display` is the header value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,12 @@ pub enum ChallengeError<'a> {
         required: &'a [String],
     },
     InvalidAudience,
+    /// The user has to authenticate as this requires.
+    InsufficientUserAuthentication {
+        required: AuthenticationRequirement<'a>,
+        /// What the request needs, where the token lacks some of it.
+        scopes: &'a [String],
+    },
     /// The token is bound to a key, and the request does not show it; or the other way round.
     InvalidProof(InvalidProof),
 }
@@ -37,16 +44,20 @@ impl Challenge<'_> {
     /// The status that goes with it (RFC 6750 §3.1).
     pub fn http_status(&self) -> u16 {
         match self.error {
-            ChallengeError::InvalidToken | ChallengeError::InvalidAudience | ChallengeError::InvalidProof(_) => 401,
+            ChallengeError::InvalidToken
+            | ChallengeError::InvalidAudience
+            | ChallengeError::InsufficientUserAuthentication { .. }
+            | ChallengeError::InvalidProof(_) => 401,
             ChallengeError::InsufficientScope { .. } => 403,
         }
     }
 }
 
 impl ChallengeError<'_> {
-    const fn code(self) -> &'static str {
+    pub const fn code(self) -> &'static str {
         match self {
             Self::InsufficientScope { .. } => "insufficient_scope",
+            Self::InsufficientUserAuthentication { .. } => "insufficient_user_authentication",
             Self::InvalidProof(cause) if !cause.concerns_token() => cause.code(),
             Self::InvalidToken | Self::InvalidAudience | Self::InvalidProof(_) => "invalid_token",
         }
@@ -60,6 +71,9 @@ impl fmt::Display for ChallengeError<'_> {
             Self::InvalidToken => f.write_str("The access token is expired, revoked or malformed"),
             Self::InvalidAudience => f.write_str("The access token is for another audience"),
             Self::InsufficientScope { .. } => f.write_str("The access token lacks a required scope"),
+            Self::InsufficientUserAuthentication { .. } => {
+                f.write_str("The user has to authenticate again, or in another way")
+            }
             Self::InvalidProof(cause) => cause.fmt(f),
         }
     }
@@ -75,12 +89,25 @@ impl fmt::Display for Challenge<'_> {
         if self.scheme == Scheme::DPoP {
             write!(f, r#", algs="{}""#, ALGORITHMS.join(" "))?;
         }
-        // Neither these URLs nor scope tokens can hold `"` or `\`, so nothing needs quoting.
+        // Neither these URLs nor scope tokens nor names of authentication context classes can hold `"` or `\`, so nothing needs quoting.
         if let Some(url) = &self.resource_metadata {
             write!(f, r#", resource_metadata="{url}""#)?;
         }
-        if let ChallengeError::InsufficientScope { required } = self.error {
-            write!(f, r#", scope="{}""#, required.join(" "))?;
+        let scopes = match self.error {
+            ChallengeError::InsufficientScope { required } => required,
+            ChallengeError::InsufficientUserAuthentication { required, scopes } => {
+                if !required.acr_values().is_empty() {
+                    write!(f, r#", acr_values="{}""#, required.acr_values().join(" "))?;
+                }
+                if let Some(max_age) = required.max_age() {
+                    write!(f, r#", max_age="{max_age}""#)?;
+                }
+                scopes
+            }
+            ChallengeError::InvalidToken | ChallengeError::InvalidAudience | ChallengeError::InvalidProof(_) => &[],
+        };
+        if !scopes.is_empty() {
+            write!(f, r#", scope="{}""#, scopes.join(" "))?;
         }
         Ok(())
     }
@@ -102,6 +129,22 @@ mod tests {
         assert_eq!(insufficient.http_status(), 403);
         assert_eq!(bearer(ChallengeError::InvalidToken).http_status(), 401);
         assert!(bearer(ChallengeError::InvalidToken).to_string().starts_with(r#"Bearer error="invalid_token""#));
+    }
+
+    #[test]
+    fn the_header_values_of_rfc_9470_section_3() {
+        let (acr_values, scopes) = (["2".to_owned(), "urn:x".to_owned()], ["a".to_owned()]);
+        let prefix = r#"Bearer error="insufficient_user_authentication", error_description="The user has to authenticate again, or in another way""#;
+        for (acr_values, max_age, scopes, expected) in [
+            (&acr_values[..], None, &[][..], r#", acr_values="2 urn:x""#),
+            (&[], Some(0), &[], r#", max_age="0""#),
+            (&acr_values, Some(5), &scopes, r#", acr_values="2 urn:x", max_age="5", scope="a""#),
+        ] {
+            let required = AuthenticationRequirement::new(acr_values, max_age).expect("well-formed classes");
+            let error = ChallengeError::InsufficientUserAuthentication { required, scopes };
+            let challenge = Challenge { error, scheme: Scheme::Bearer, resource_metadata: None };
+            assert_eq!((challenge.to_string(), challenge.http_status()), (format!("{prefix}{expected}"), 401));
+        }
     }
 
     #[test]

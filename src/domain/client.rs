@@ -8,18 +8,22 @@ use serde::{Deserialize, Serialize};
 use super::certificate_subject::CertificateSubject;
 use super::client_keys::ClientKeys;
 use super::grant::Lifetimes;
+use super::jwk::SigningAlgorithm;
+use super::jwt_access_token::AccessTokenFormat;
+use super::outgoing::OutgoingUrl;
 use super::redirect_uri::RedirectUri;
 use super::scope::ScopeSet;
 use super::secret::SecretHash;
+use super::signing_key::AFTERLIFE;
 use super::timestamp::Timestamp;
 
-/// The identifier of a client: 1 to 128 printable ASCII characters other than space, `"` and `\`.
+/// The identifier of a client: 1 to 256 printable ASCII characters other than space, `"` and `\`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId(Box<str>);
 
 /// Text that is no client id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a client id has 1 to 128 printable ASCII characters")]
+#[error("a client id has 1 to 256 printable ASCII characters")]
 pub struct MalformedClientId;
 
 impl ClientId {
@@ -33,7 +37,7 @@ impl FromStr for ClientId {
 
     fn from_str(text: &str) -> Result<Self, MalformedClientId> {
         let allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
-        if (1..=128).contains(&text.len()) && text.bytes().all(allowed) {
+        if (1..=256).contains(&text.len()) && text.bytes().all(allowed) {
             Ok(Self(text.into()))
         } else {
             Err(MalformedClientId)
@@ -54,7 +58,8 @@ pub enum ClientType {
     Public,
     /// It has a secret.
     Confidential { secret: SecretHash, previous: Option<PreviousSecret> },
-    /// It signs assertions with a key of its own (RFC 7523 §2.2); [`ClientMetadata::jwks`] has the public half.
+    /// It signs assertions with a key of its own (RFC 7523 §2.2); [`ClientMetadata::jwks`] has the public half, or
+    /// [`ClientMetadata::jwks_uri`] says where it is.
     Signing,
     /// Its certificate proves it to the proxy that ends TLS (RFC 8705 §2); the metadata say which.
     Certified,
@@ -119,6 +124,13 @@ pub enum Registrar {
         access_token: SecretHash,
         /// It is deleted then, unless it gets tokens before.
         unused_until: Option<Timestamp>,
+    },
+    /// Nobody: its id is the URL of a document that says what it is.
+    Document {
+        /// When the document was read.
+        read_at: Timestamp,
+        /// Until when that is good enough.
+        fresh_until: Timestamp,
     },
 }
 
@@ -223,6 +235,7 @@ impl FromStr for RefreshTokenRotation {
 /// has a default, so that what was written earlier can be read later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "its members are those of the standards")]
 pub struct ClientMetadata {
     pub grant_types: Vec<GrantType>,
     /// The resources that it is (RFC 8707): it may introspect the access tokens that are meant for them. For operators to say, never
@@ -263,6 +276,15 @@ pub struct ClientMetadata {
     /// Whom its certificate names, with `tls_client_auth`.
     #[serde(flatten)]
     pub certificate_subject: Option<CertificateSubject>,
+    /// Where its keys are, when they are not in `jwks`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<OutgoingUrl>,
+    /// Where it is told that a user was signed out (OpenID Connect Back-Channel Logout §2.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backchannel_logout_uri: Option<OutgoingUrl>,
+    /// It has to be told which session has ended, not only whose.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub backchannel_logout_session_required: bool,
     /// Lifetimes in seconds; `None`: as configured for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_token_lifetime: Option<u32>,
@@ -272,6 +294,12 @@ pub struct ClientMetadata {
     pub refresh_token_absolute_lifetime: Option<u32>,
     #[serde(skip_serializing_if = "RefreshTokenRotation::is_usual")]
     pub refresh_token_rotation: RefreshTokenRotation,
+    /// For operators to say, and for the client itself where they let it.
+    #[serde(skip_serializing_if = "AccessTokenFormat::is_usual")]
+    pub access_token_format: AccessTokenFormat,
+    /// How introspection answers to it are signed if it asks for that (RFC 9701 §6). `None`: as everything is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub introspection_signed_response_alg: Option<SigningAlgorithm>,
 }
 
 impl Default for ClientMetadata {
@@ -293,10 +321,15 @@ impl Default for ClientMetadata {
             software_version: None,
             jwks: None,
             certificate_subject: None,
+            jwks_uri: None,
+            backchannel_logout_uri: None,
+            backchannel_logout_session_required: false,
             access_token_lifetime: None,
             refresh_token_idle_lifetime: None,
             refresh_token_absolute_lifetime: None,
             refresh_token_rotation: RefreshTokenRotation::Rotate,
+            access_token_format: AccessTokenFormat::Opaque,
+            introspection_signed_response_alg: None,
         }
     }
 }
@@ -325,6 +358,11 @@ impl Client {
         !matches!(self.client_type, ClientType::Public)
     }
 
+    /// Whether an operator vouches for it.
+    pub fn is_verified(&self) -> bool {
+        matches!(self.registrar, Registrar::Operator)
+    }
+
     /// How it authenticates; for one that may send its secret either way, the better one.
     pub fn authentication_method(&self) -> AuthenticationMethod {
         match self.client_type {
@@ -344,13 +382,17 @@ impl Client {
         self.metadata.grant_types.contains(&grant_type)
     }
 
-    /// How long its tokens live, where it has lifetimes of its own.
+    /// How long its tokens live, where it has lifetimes of its own. What is signed lives no longer than its key stays published.
     pub fn lifetimes(&self, configured: &Lifetimes) -> Lifetimes {
         let ClientMetadata {
             access_token_lifetime, refresh_token_idle_lifetime, refresh_token_absolute_lifetime, ..
         } = self.metadata;
+        let access_token = access_token_lifetime.unwrap_or(configured.access_token);
         Lifetimes {
-            access_token: access_token_lifetime.unwrap_or(configured.access_token),
+            access_token: match self.metadata.access_token_format {
+                AccessTokenFormat::Opaque => access_token,
+                AccessTokenFormat::Jwt => access_token.min(AFTERLIFE),
+            },
             refresh_token_idle: refresh_token_idle_lifetime.unwrap_or(configured.refresh_token_idle),
             refresh_token_absolute: refresh_token_absolute_lifetime.unwrap_or(configured.refresh_token_absolute),
             ..*configured

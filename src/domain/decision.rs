@@ -1,11 +1,16 @@
 //! Decisions: whether what a token stands for satisfies a requirement. Evaluated on every call, never cached.
 
+use serde::{Deserialize, Serialize};
+
 use super::challenge::ChallengeError;
 use super::dpop::InvalidProof;
 use super::scope::{Implications, MalformedScope, Scope, ScopeSet};
+use super::step_up::{AuthenticationRequirement, UserAuthentication};
+use super::timestamp::Timestamp;
 
 /// Whether all or any of the required scopes must be granted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Match {
     All,
     Any,
@@ -18,15 +23,31 @@ pub struct Requirement<'a> {
     matching: Match,
     /// The names of the resource that asks; none means that any token will do.
     audiences: &'a [String],
+    authentication: AuthenticationRequirement<'a>,
+}
+
+/// What an active access token stands for, as far as it is decided about.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'t> {
+    pub scopes: &'t ScopeSet,
+    pub audiences: &'t [Box<str>],
+    /// How its user authenticated, if that is known.
+    pub authentication: Option<&'t UserAuthentication>,
 }
 
 impl<'a> Requirement<'a> {
     pub fn new(scopes: &'a [String], matching: Match, audiences: &'a [String]) -> Result<Self, MalformedScope> {
         if scopes.iter().all(|scope| Scope::is_well_formed(scope)) {
-            Ok(Self { scopes, matching, audiences })
+            Ok(Self { scopes, matching, audiences, authentication: AuthenticationRequirement::default() })
         } else {
             Err(MalformedScope)
         }
+    }
+
+    /// The same, with what is required of how the user authenticated.
+    #[must_use]
+    pub fn with_authentication(self, authentication: AuthenticationRequirement<'a>) -> Self {
+        Self { authentication, ..self }
     }
 
     pub fn scopes(&self) -> &'a [String] {
@@ -37,24 +58,28 @@ impl<'a> Requirement<'a> {
         self.audiences
     }
 
-    /// Decides for an active access token with these scopes and audiences.
-    pub fn decide(&self, granted: &ScopeSet, audiences: &[Box<str>], rules: &Implications) -> Decision<'a> {
+    /// Decides for an active access token that stands for this. A user who has to authenticate anew is told so before scopes are:
+    /// both can then be asked for at once (RFC 9470 §3).
+    pub fn decide(&self, held: &Held<'_>, rules: &Implications, now: Timestamp) -> Decision<'a> {
         if !self.audiences.is_empty()
-            && !self.audiences.iter().any(|wanted| audiences.iter().any(|aud| **aud == **wanted))
+            && !self.audiences.iter().any(|wanted| held.audiences.iter().any(|aud| **aud == **wanted))
         {
             return Decision::InvalidAudience;
         }
-        let satisfied = |scope: &&str| rules.satisfy(granted, scope);
+        let authenticated = self.authentication.is_met_by(held.authentication, now);
+        let satisfied = |scope: &&str| rules.satisfy(held.scopes, scope);
         let mut scopes = self.scopes.iter().map(String::as_str);
         let enough = match self.matching {
             Match::All => scopes.all(|scope| satisfied(&scope)),
             Match::Any => self.scopes.is_empty() || scopes.any(|scope| satisfied(&scope)),
         };
-        if enough {
-            return Decision::Allowed;
+        let missing = || self.scopes.iter().map(String::as_str).filter(|scope| !satisfied(scope)).collect();
+        match (authenticated, enough) {
+            (true, true) => Decision::Allowed,
+            (true, false) => Decision::InsufficientScope { missing: missing() },
+            (false, true) => Decision::InsufficientUserAuthentication { missing: Vec::new() },
+            (false, false) => Decision::InsufficientUserAuthentication { missing: missing() },
         }
-        let missing = self.scopes.iter().map(String::as_str).filter(|scope| !satisfied(scope)).collect();
-        Decision::InsufficientScope { missing }
     }
 }
 
@@ -69,6 +94,11 @@ pub enum Decision<'a> {
         missing: Vec<&'a str>,
     },
     InvalidAudience,
+    /// The user has not authenticated as is required, or it is not known (RFC 9470 §3).
+    InsufficientUserAuthentication {
+        /// The required scopes that the token lacks besides, in the order of the requirement.
+        missing: Vec<&'a str>,
+    },
     /// The request does not prove that it may use the token, or the token is not bound to the key that it proves.
     InvalidProof(InvalidProof),
 }
@@ -81,6 +111,10 @@ impl Decision<'_> {
             Self::InactiveToken => Some(ChallengeError::InvalidToken),
             Self::InsufficientScope { .. } => Some(ChallengeError::InsufficientScope { required: requirement.scopes }),
             Self::InvalidAudience => Some(ChallengeError::InvalidAudience),
+            Self::InsufficientUserAuthentication { missing } => Some(ChallengeError::InsufficientUserAuthentication {
+                required: requirement.authentication,
+                scopes: if missing.is_empty() { &[] } else { requirement.scopes },
+            }),
             Self::InvalidProof(cause) => Some(ChallengeError::InvalidProof(*cause)),
         }
     }
@@ -112,10 +146,37 @@ mod tests {
             let required: Vec<String> = required.iter().map(|&scope| scope.into()).collect();
             let audiences: Vec<String> = audiences.iter().map(|&name| name.into()).collect();
             let requirement = Requirement::new(&required, matching, &audiences).expect("well-formed scopes");
-            let decision =
-                requirement.decide(&granted.parse().expect("scopes"), &["https://r".into()], &Implications::default());
+            let granted_scopes = granted.parse().expect("scopes");
+            let held = Held { scopes: &granted_scopes, audiences: &["https://r".into()], authentication: None };
+            let decision = requirement.decide(&held, &Implications::default(), Timestamp::from_unix(0));
             assert_eq!(decision, expected, "{granted} for {required:?} {matching:?} at {audiences:?}");
         }
+    }
+
+    #[test]
+    fn a_user_who_has_to_authenticate_anew_is_told_all_that_is_missing() {
+        let scopes = ["a".to_owned(), "c".to_owned()];
+        let authentication = AuthenticationRequirement::new(&[], Some(5)).expect("no classes");
+        let granted: ScopeSet = "a b".parse().expect("scopes");
+        let known = UserAuthentication { auth_time: Timestamp::from_unix(10), acr: None };
+        let held = Held { scopes: &granted, audiences: &[], authentication: Some(&known) };
+        let decide = |scopes, held: &Held<'_>, now| {
+            let requirement = Requirement::new(scopes, Match::All, &[]).expect("well-formed scopes");
+            let requirement = requirement.with_authentication(authentication);
+            let decision = requirement.decide(held, &Implications::default(), Timestamp::from_unix(now));
+            (decision.challenge(&requirement), decision)
+        };
+        assert_eq!(decide(&scopes[..1], &held, 15).1, Decision::Allowed);
+        assert_eq!(decide(&scopes, &held, 15).1, Decision::InsufficientScope { missing: vec!["c"] });
+        let refused = |scopes| ChallengeError::InsufficientUserAuthentication { required: authentication, scopes };
+        let (challenge, decision) = decide(&scopes[..1], &held, 16);
+        assert_eq!(decision, Decision::InsufficientUserAuthentication { missing: vec![] });
+        assert_eq!(challenge, Some(refused(&[])));
+        let (challenge, decision) = decide(&scopes, &held, 16);
+        assert_eq!(decision, Decision::InsufficientUserAuthentication { missing: vec!["c"] });
+        assert_eq!(challenge, Some(refused(&scopes)));
+        let unknown = Held { authentication: None, ..held };
+        assert_eq!(decide(&[], &unknown, 10).1, Decision::InsufficientUserAuthentication { missing: vec![] });
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub enum OAuthError {
     LoginRequired,
     #[error("the user has to be asked")]
     ConsentRequired,
+    #[error("nobody can sign in here in one of the ways that acr_values names")]
+    UnmetAuthenticationRequirements,
 }
 
 impl OAuthError {
@@ -76,6 +78,7 @@ impl OAuthError {
             Self::RegistrationNotSupported => "registration_not_supported",
             Self::LoginRequired => "login_required",
             Self::ConsentRequired => "consent_required",
+            Self::UnmetAuthenticationRequirements => "unmet_authentication_requirements",
         }
     }
 }
@@ -149,7 +152,17 @@ pub enum InvalidClient {
     #[error("the client is unknown or its authentication is wrong")]
     Failed,
     #[error(transparent)]
+    TooManyAttempts(#[from] TooManyAttempts),
+    #[error(transparent)]
     Assertion(#[from] InvalidAssertion),
+}
+
+/// A guess that is not looked at, because there were too many: what it would have been, nobody says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there were too many failed attempts from here: try again in {retry_after} seconds")]
+pub struct TooManyAttempts {
+    /// Seconds.
+    pub retry_after: u32,
 }
 
 /// Why a code or a refresh token is refused.
@@ -184,6 +197,8 @@ pub enum InvalidScope {
     NotGranted,
     #[error("the grant has tokens for too many different scopes, resources and keys at the same time: try again later")]
     TooManyVariants,
+    #[error("the scopes and resources do not fit into a token: ask for fewer")]
+    TooLong,
 }
 
 /// Why there is no grant.

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::Serialize;
+
 use super::client::ClientId;
 use super::hexadecimal::hexadecimal_name;
 use super::openid::Authentication;
 use super::scope::ScopeSet;
 use super::secret::SecretHash;
+use super::step_up::UserAuthentication;
 use super::timestamp::Timestamp;
 use super::token::{GrantId, Token, TokenKind};
 use super::variant_list::{Meaning, VariantList};
@@ -26,7 +29,7 @@ impl SubjectId {
     }
 }
 
-/// The public name of a browser session: the first half of its cookie's hash, so it tells nothing about the cookie.
+/// The public name of a browser session: the first half of the hash of its first cookie, so it tells nothing about the cookie.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId([u8; 16]);
 
@@ -55,12 +58,14 @@ pub struct Restriction {
     pub confirmation: Option<Confirmation>,
 }
 
-/// The key that a token is bound to (RFC 7800 §3.1).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// The key that a token is bound to; as JSON, the claim `cnf` (RFC 7800 §3.1).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Confirmation {
     /// The thumbprint of a DPoP key (RFC 9449 §6.1).
+    #[serde(rename = "jkt")]
     Jkt(Box<str>),
     /// The thumbprint of a client certificate, `x5t#S256` (RFC 8705 §3.1).
+    #[serde(rename = "x5t#S256")]
     X5tS256(Box<str>),
 }
 
@@ -200,7 +205,7 @@ pub struct Grant {
     /// Access tokens of an earlier generation are dead.
     pub generation: u32,
     pub created_at: Timestamp,
-    /// How the user signed in, where the grant is for OpenID Connect.
+    /// How the user signed in; `None` where there is none, and in grants from before this was kept.
     pub authentication: Option<Authentication>,
 }
 
@@ -324,6 +329,8 @@ pub struct GrantFacts {
     pub username: Box<str>,
     /// The browser session in which it was authorized, if that is known.
     pub session: Option<SessionId>,
+    /// How the user authenticated, if that is known.
+    pub authentication: Option<UserAuthentication>,
     /// What a token stands for in it never changes: one whose variant it does not know makes these facts stale.
     pub variants: VariantList,
     /// Access tokens of an earlier generation are dead; [`GrantFacts::REVOKED`] kills all.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256, Sha512};
 
-/// How ID tokens are signed (RFC 7518 §3.1, RFC 8037 §3.1).
+/// How ID tokens, and whatever else others verify, are signed (RFC 7518 §3.1, RFC 8037 §3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SigningAlgorithm {
     /// What every client can verify (OpenID Connect Core §15.1).

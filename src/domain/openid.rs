@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::error::InvalidRequest;
+use super::error::{InvalidRequest, OAuthError};
 use super::grant::{SessionId, SubjectId};
 use super::parameters::Parameters;
+use super::step_up::UserAuthentication;
 use super::timestamp::Timestamp;
 
 /// The scope that makes a request one of OpenID Connect.
@@ -28,15 +29,11 @@ pub struct SignInRequest {
     pub nonce: Option<String>,
     /// Who the client thinks is there: something to fill into the form.
     pub login_hint: Option<String>,
+    /// Which languages the user reads, the best first.
+    pub ui_locales: Option<String>,
     /// Who the client thinks is there: an ID token.
     pub id_token_hint: Option<String>,
-    /// Whether the client asks for an authentication context class.
-    pub acr: Option<AcrValues>,
 }
-
-/// The client asks for authentication context classes. Which ones does not matter: there is one, and it is only told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AcrValues;
 
 /// What the user has to be shown. That consent is asked for in any case, and another account offered, makes `consent` and
 /// `select_account` nothing special.
@@ -53,19 +50,24 @@ pub enum Prompt {
 }
 
 impl SignInRequest {
-    pub fn parse(parameters: &Parameters) -> Result<Self, InvalidRequest> {
+    /// Who asks for authentication context classes that nobody can have here is told so: to sign in would change nothing
+    /// (RFC 9470 §5, OpenID Connect Core Error Code `unmet_authentication_requirements` §1).
+    pub fn parse(parameters: &Parameters) -> Result<Self, OAuthError> {
         let max_age = parameters.get("max_age").map(|age| age.parse().map_err(|_| InvalidRequest::MaxAge));
         let text = |name: &str| parameters.get(name).map(str::to_owned);
         if parameters.get("nonce").is_some_and(|nonce| nonce.len() > MAX_NONCE_LENGTH) {
-            return Err(InvalidRequest::Nonce);
+            return Err(InvalidRequest::Nonce.into());
+        }
+        if parameters.get("acr_values").is_some_and(|values| !values.split(' ').any(|acr| acr == ACR)) {
+            return Err(OAuthError::UnmetAuthenticationRequirements);
         }
         Ok(Self {
             prompt: Prompt::parse(parameters.get("prompt").unwrap_or_default())?,
             max_age: max_age.transpose()?,
             nonce: text("nonce"),
             login_hint: text("login_hint"),
+            ui_locales: text("ui_locales"),
             id_token_hint: text("id_token_hint"),
-            acr: parameters.get("acr_values").map(|_| AcrValues),
         })
     }
 }
@@ -90,7 +92,7 @@ impl Prompt {
     }
 }
 
-/// How the user signed in, as far as ID tokens tell it. Kept with the grant.
+/// How the user signed in, as ID tokens and introspection tell it. Kept with the grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authentication {
     pub auth_time: i64,
@@ -102,11 +104,12 @@ pub struct Authentication {
 
 impl Authentication {
     pub fn new(request: &SignInRequest, signed_in_at: Timestamp) -> Self {
-        Self {
-            auth_time: signed_in_at.as_unix(),
-            nonce: request.nonce.clone(),
-            acr: request.acr.map(|AcrValues| ACR.to_owned()),
-        }
+        Self { auth_time: signed_in_at.as_unix(), nonce: request.nonce.clone(), acr: Some(ACR.to_owned()) }
+    }
+
+    /// What access tokens of the grant stand for.
+    pub fn of_user(&self) -> UserAuthentication {
+        UserAuthentication { auth_time: Timestamp::from_unix(self.auth_time), acr: self.acr.as_deref().map(Into::into) }
     }
 
     /// What an ID token of a refresh says: all but the nonce (OpenID Connect Core §12.2).
@@ -184,13 +187,23 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_client_asked_for_is_told() {
+    fn a_sign_in_is_told_with_the_nonce_of_its_request() {
         let parameters = Parameters::parse(b"nonce=n&acr_values=2+1&max_age=0").expect("few parameters");
         let request = SignInRequest::parse(&parameters).expect("a good request");
         assert_eq!(request.max_age, Some(0));
         let told = Authentication::new(&request, Timestamp::from_unix(7));
         assert_eq!(serde_json::to_string(&told).expect("JSON"), r#"{"auth_time":7,"nonce":"n","acr":"1"}"#);
         let told = Authentication::new(&SignInRequest::default(), Timestamp::from_unix(7));
-        assert_eq!(serde_json::to_string(&told).expect("JSON"), r#"{"auth_time":7}"#);
+        assert_eq!(serde_json::to_string(&told).expect("JSON"), r#"{"auth_time":7,"acr":"1"}"#);
+    }
+
+    #[test]
+    fn a_class_that_nobody_can_have_is_refused() {
+        for (query, expected) in [("acr_values=2", false), ("acr_values=11+2", false), ("acr_values=2+1", true)] {
+            let parameters = Parameters::parse(query.as_bytes()).expect("few parameters");
+            let parsed = SignInRequest::parse(&parameters).map(drop);
+            assert_eq!(parsed.is_ok(), expected, "{query}");
+            assert!(expected || parsed == Err(OAuthError::UnmetAuthenticationRequirements));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Dynamic registration (RFC 7591, RFC 7592): what an app may say about itself, and who may register.
 //!
-//! Nothing that is written here is ever fetched, and nothing that an app says about itself makes it more than a client whose
+//! Of what is written here, `jwks_uri` alone is ever fetched, and nothing that an app says about itself makes it more than a client whose
 //! users decide: it gets no grant type that works without them.
 
 use serde::Deserialize;
@@ -9,8 +9,12 @@ use url::Url;
 
 use super::certificate_subject::CertificateSubject;
 use super::client::{ApplicationType, AuthenticationMethod, ClientMetadata, GrantType};
+use super::client_document::DocumentPolicy;
 use super::client_keys::{ClientKeys, InvalidKeys};
 use super::json::object;
+use super::jwk::SigningAlgorithm;
+use super::jwt_access_token::AccessTokenFormat;
+use super::outgoing::OutgoingUrl;
 use super::redirect_uri::{InvalidRedirectUri, MAX_REDIRECT_URI_LENGTH, RedirectUri};
 use super::scope::ScopeSet;
 use super::secret::SecretHash;
@@ -30,6 +34,10 @@ pub struct RegistrationPolicy {
     pub max_clients: u32,
     /// One that gets no token for so long after its registration is deleted, in seconds.
     pub unused_lifetime: u32,
+    /// Whether clients are taken for whom a document says that they are; `None`: they are not.
+    pub documents: Option<DocumentPolicy>,
+    /// Whether they may say that their access tokens are JSON Web Tokens.
+    pub jwt_access_tokens: bool,
 }
 
 /// Who may register a client.
@@ -103,12 +111,18 @@ pub enum InvalidClientMetadata {
     Scope,
     #[error(transparent)]
     Keys(#[from] InvalidKeys),
-    #[error("private_key_jwt and self_signed_tls_client_auth require jwks")]
+    #[error("private_key_jwt requires jwks or jwks_uri, and self_signed_tls_client_auth jwks")]
     KeysMissing,
     #[error("tls_client_auth requires one of the tls_client_auth members of RFC 8705 section 2.1.2")]
     CertificateSubject,
+    #[error("access_token_format is opaque")]
+    AccessTokenFormat,
+    #[error("introspection_signed_response_alg is the algorithm in introspection_signing_alg_values_supported")]
+    IntrospectionAlgorithm,
     #[error("jwks_uri is not fetched here: send the keys as jwks")]
     JwksUri,
+    #[error("keys come as jwks or from jwks_uri, not both (RFC 7591 section 2)")]
+    KeysTwice,
     #[error("client_id is that of the client, and client_secret, if it is sent, its secret (RFC 7592 section 2.2)")]
     Identity,
     #[error("what the server issued is not sent back, other than client_id and client_secret (RFC 7592 section 2.2)")]
@@ -122,6 +136,10 @@ pub struct Registration {
     pub redirect_uris: Vec<RedirectUri>,
     pub scopes: ScopeSet,
     pub method: AuthenticationMethod,
+    /// How its access tokens shall be written, if it says so. Whether it may is for [`RegistrationPolicy`] to say.
+    pub access_token_format: Option<AccessTokenFormat>,
+    /// Which algorithm it wants introspection answers signed by (RFC 9701 §6).
+    pub introspection_signed_response_alg: Option<SigningAlgorithm>,
     metadata: ClientMetadata,
 }
 
@@ -133,7 +151,7 @@ pub struct RegistrationChange {
     pub registration: Registration,
 }
 
-/// The members of RFC 7591 §2, RFC 9126 §6, RFC 9449 §5.2 and RFC 8705 §2.1.2 and §3.4 that mean something here; others are ignored, and so are a `client_id` that an app would like to have
+/// The members of RFC 7591 §2, RFC 9126 §6, RFC 9449 §5.2, RFC 8705 §2.1.2 and §3.4 and RFC 9701 §6 that mean something here; others are ignored, and so are a `client_id` that an app would like to have
 /// and a software statement, which nobody here could verify.
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -151,17 +169,21 @@ struct Document {
     scope: Option<String>,
     contacts: Option<Vec<String>>,
     jwks: Option<Value>,
-    jwks_uri: Option<Value>,
+    jwks_uri: Option<String>,
     software_id: Option<String>,
     software_version: Option<String>,
     require_pushed_authorization_requests: Option<bool>,
     dpop_bound_access_tokens: Option<bool>,
+    backchannel_logout_uri: Option<String>,
+    backchannel_logout_session_required: Option<bool>,
     tls_client_certificate_bound_access_tokens: Option<bool>,
     tls_client_auth_subject_dn: Option<String>,
     tls_client_auth_san_dns: Option<String>,
     tls_client_auth_san_uri: Option<String>,
     tls_client_auth_san_ip: Option<String>,
     tls_client_auth_san_email: Option<String>,
+    access_token_format: Option<String>,
+    introspection_signed_response_alg: Option<String>,
 }
 
 impl Document {
@@ -202,6 +224,11 @@ struct Identity {
 }
 
 impl Registration {
+    /// Whether its keys would have to be fetched.
+    pub fn names_keys(&self) -> bool {
+        self.metadata.jwks_uri.is_some()
+    }
+
     /// Reads a client registration request (RFC 7591 §3.1). `allowed` are the scopes that clients may register.
     pub fn parse(body: &[u8], allowed: &ScopeSet) -> Result<Self, RegistrationError> {
         Self::validate(json(body)?, allowed)
@@ -222,9 +249,14 @@ impl Registration {
         present.software_version = said.software_version;
         present.jwks = said.jwks;
         present.certificate_subject = said.certificate_subject;
+        present.jwks_uri = said.jwks_uri;
         present.require_pushed_authorization_requests = said.require_pushed_authorization_requests;
         present.dpop_bound_access_tokens = said.dpop_bound_access_tokens;
+        present.backchannel_logout_uri = said.backchannel_logout_uri;
+        present.backchannel_logout_session_required = said.backchannel_logout_session_required;
         present.tls_client_certificate_bound_access_tokens = said.tls_client_certificate_bound_access_tokens;
+        present.introspection_signed_response_alg = self.introspection_signed_response_alg;
+        present.access_token_format = self.access_token_format.unwrap_or(present.access_token_format);
         present
     }
 
@@ -250,15 +282,21 @@ impl Registration {
                 .filter(|scopes| !scopes.is_empty() && scopes.iter().all(|scope| allowed.contains(scope)))
                 .ok_or(InvalidClientMetadata::Scope)?,
         };
-        if document.jwks_uri.is_some() {
-            return Err(InvalidClientMetadata::JwksUri.into());
+        if document.jwks.is_some() && document.jwks_uri.is_some() {
+            return Err(InvalidClientMetadata::KeysTwice.into());
         }
+        let jwks_uri = document.jwks_uri.map(|text| keys_url(&text)).transpose()?;
         let jwks = document.jwks.map(ClientKeys::parse).transpose().map_err(InvalidClientMetadata::from)?;
-        let needs_keys =
-            matches!(method, AuthenticationMethod::PrivateKeyJwt | AuthenticationMethod::SelfSignedTlsClientAuth);
-        if needs_keys && jwks.is_none() {
+        let has_keys = match method {
+            AuthenticationMethod::PrivateKeyJwt => jwks.is_some() || jwks_uri.is_some(),
+            AuthenticationMethod::SelfSignedTlsClientAuth => jwks.is_some(),
+            _ => true,
+        };
+        if !has_keys {
             return Err(InvalidClientMetadata::KeysMissing.into());
         }
+        let format = document.access_token_format.map(|format| format.parse());
+        let algorithm = document.introspection_signed_response_alg.map(|name| serde_json::from_value(name.into()));
         let contacts = document.contacts.unwrap_or_default();
         if contacts.len() > MAX_CONTACTS {
             return Err(InvalidClientMetadata::Contacts.into());
@@ -271,6 +309,10 @@ impl Registration {
             redirect_uris,
             scopes,
             method,
+            access_token_format: format.transpose().map_err(|_| InvalidClientMetadata::AccessTokenFormat)?,
+            introspection_signed_response_alg: algorithm
+                .transpose()
+                .map_err(|_| InvalidClientMetadata::IntrospectionAlgorithm)?,
             metadata: ClientMetadata {
                 grant_types,
                 token_endpoint_auth_method: Some(method),
@@ -284,9 +326,12 @@ impl Registration {
                 software_version: text("software_version", document.software_version)?,
                 jwks,
                 certificate_subject,
+                jwks_uri,
                 // RFC 9126 §6, RFC 9449 §5.2, RFC 8705 §3.4.
                 require_pushed_authorization_requests: document.require_pushed_authorization_requests.unwrap_or(false),
                 dpop_bound_access_tokens: document.dpop_bound_access_tokens.unwrap_or(false),
+                backchannel_logout_uri: backchannel_logout_uri(document.backchannel_logout_uri)?,
+                backchannel_logout_session_required: document.backchannel_logout_session_required.unwrap_or(false),
                 tls_client_certificate_bound_access_tokens: document
                     .tls_client_certificate_bound_access_tokens
                     .unwrap_or(false),
@@ -294,6 +339,11 @@ impl Registration {
             },
         })
     }
+}
+
+/// The only URL of a client that the server calls.
+fn keys_url(text: &str) -> Result<OutgoingUrl, InvalidClientMetadata> {
+    text.parse().ok().filter(OutgoingUrl::is_https).ok_or(InvalidClientMetadata::Url("jwks_uri"))
 }
 
 impl RegistrationChange {
@@ -378,6 +428,13 @@ fn text(member: &'static str, text: Option<String>) -> Result<Option<String>, In
     }
 }
 
+/// OpenID Connect Back-Channel Logout §2.2.
+fn backchannel_logout_uri(text: Option<String>) -> Result<Option<OutgoingUrl>, InvalidClientMetadata> {
+    let malformed = InvalidClientMetadata::Url("backchannel_logout_uri");
+    let uri: Option<OutgoingUrl> = text.map(|text| text.parse()).transpose().map_err(|_| malformed)?;
+    if uri.as_ref().is_none_or(OutgoingUrl::is_https) { Ok(uri) } else { Err(malformed) }
+}
+
 fn https(member: &'static str, text: Option<String>) -> Result<Option<String>, InvalidClientMetadata> {
     let is_good = |text: &str| {
         text.len() <= MAX_REDIRECT_URI_LENGTH
@@ -435,6 +492,9 @@ mod tests {
             (json!({ "client_uri": "http://c" }), Because::Url("client_uri")),
             (json!({ "logo_uri": "javascript:alert(1)" }), Because::Url("logo_uri")),
             (json!({ "tos_uri": "https://u:p@c" }), Because::Url("tos_uri")),
+            (json!({ "backchannel_logout_uri": "http://c/" }), Because::Url("backchannel_logout_uri")),
+            (json!({ "backchannel_logout_uri": "https://c/#f" }), Because::Url("backchannel_logout_uri")),
+            (json!({ "backchannel_logout_uri": "https://u@c/" }), Because::Url("backchannel_logout_uri")),
             (json!({ "contacts": vec!["x"; 11] }), Because::Contacts),
             (json!({ "contacts": ["\u{7}"] }), Because::Text("contacts")),
             (json!({ "token_endpoint_auth_method": "client_secret_jwt" }), Because::AuthenticationMethod),
@@ -464,7 +524,10 @@ mod tests {
             (json!({ "response_types": [] }), Because::ResponseTypes),
             (json!({ "scope": "a c" }), Because::Scope),
             (json!({ "scope": "" }), Because::Scope),
-            (json!({ "jwks_uri": "https://169.254.169.254/" }), Because::JwksUri),
+            (json!({ "jwks_uri": "http://c/jwks" }), Because::Url("jwks_uri")),
+            (json!({ "jwks_uri": "https://u@c/jwks" }), Because::Url("jwks_uri")),
+            (json!({ "jwks_uri": "https://c/jwks#x" }), Because::Url("jwks_uri")),
+            (json!({ "jwks_uri": "https://c/jwks", "jwks": { "keys": [] } }), Because::KeysTwice),
             (json!({ "jwks": {} }), Because::Keys(InvalidKeys::Malformed)),
         ] {
             assert_eq!(parse(&other), Err(because.into()), "{other}");

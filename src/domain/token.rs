@@ -14,6 +14,9 @@
 //! | 31 | 4 | lifetime | seconds; 0 means that it does not expire |
 //! | 35 | 20 | tag | HMAC-SHA-256 over prefix ‖ bytes 0 to 34, its first 160 bits |
 //!
+//! An access token that is a JSON Web Token (`jwt_access_token`) has the same in a claim, behind `sg_jt_`, which is good for nothing
+//! outside of it.
+//!
 //! So garbage costs one MAC and no lookup, and guessing one succeeds with probability 2⁻¹⁶⁰ (RFC 6749 §10.10).
 //! The encoding is canonical: no two texts are the same token.
 
@@ -32,6 +35,8 @@ const VERSION: u8 = 1;
 const BODY: usize = 35;
 const TAG: usize = 20;
 const PREFIX: usize = 6;
+/// Stands before what a JSON Web Token has in place of a token.
+const POINTER: &str = "sg_jt_";
 /// The length of every token, in bytes of text.
 pub const TOKEN_LENGTH: usize = PREFIX + ((BODY + TAG) * 8).div_ceil(6);
 
@@ -137,6 +142,12 @@ impl TokenText {
     }
 }
 
+impl From<String> for TokenText {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
 impl fmt::Debug for TokenText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TokenText(***)")
@@ -227,12 +238,21 @@ impl TokenKeys {
     }
 
     pub fn seal(&self, token: &Token) -> TokenText {
+        self.seal_behind(token.kind.prefix(), token)
+    }
+
+    /// What a JSON Web Token has in place of this access token. By itself, it is no token.
+    pub fn seal_pointer(&self, token: &Token) -> TokenText {
+        self.seal_behind(POINTER, token)
+    }
+
+    fn seal_behind(&self, prefix: &str, token: &Token) -> TokenText {
         let body = token.to_body(self.signing);
         let key =
             self.keys[usize::from(self.signing.0)].as_ref().expect("the constructor puts the signing key in its place");
-        let tag: [u8; TAG] = key.tag(&[token.kind.prefix().as_bytes(), &body]);
+        let tag: [u8; TAG] = key.tag(&[prefix.as_bytes(), &body]);
         let mut text = String::with_capacity(TOKEN_LENGTH);
-        text.push_str(token.kind.prefix());
+        text.push_str(prefix);
         let mut bytes = [0; BODY + TAG];
         bytes[..BODY].copy_from_slice(&body);
         bytes[BODY..].copy_from_slice(&tag);
@@ -248,6 +268,18 @@ impl TokenKeys {
         }
         let (prefix, encoded) = text.split_at_checked(PREFIX)?;
         let kind = TokenKind::ALL.into_iter().find(|kind| kind.prefix() == prefix)?;
+        self.open_behind(prefix, kind, encoded)
+    }
+
+    /// The access token that a JSON Web Token stands for.
+    pub fn open_pointer(&self, text: &str) -> Option<Signed> {
+        if text.len() != TOKEN_LENGTH {
+            return None;
+        }
+        self.open_behind(POINTER, TokenKind::AccessToken, text.strip_prefix(POINTER)?)
+    }
+
+    fn open_behind(&self, prefix: &str, kind: TokenKind, encoded: &str) -> Option<Signed> {
         let mut bytes = [0; BODY + TAG];
         let length = BASE64_URL_SAFE_NO_PAD.decode_slice(encoded, &mut bytes).ok()?;
         if length != BODY + TAG || bytes[0] >> 4 != VERSION {
@@ -365,6 +397,26 @@ mod tests {
                 let disguised = sealed.expose().replacen(kind.prefix(), other.prefix(), 1);
                 assert_eq!(keys.open(&disguised), None);
             }
+        }
+    }
+
+    /// The vector was computed as those above.
+    #[test]
+    fn d6_a_pointer_is_no_token_and_a_token_no_pointer() {
+        let keys = keys();
+        let token = token(TokenKind::AccessToken);
+        let pointer = keys.seal_pointer(&token);
+        assert_eq!(
+            pointer.expose(),
+            "sg_jt_EwIwMTIzNDU2Nzg5YWJjZGVmAAAABQAAAAkAZVPxAAAAAlh8zdOLisxCkKlCoThWgsUx2xk2sA"
+        );
+        assert_eq!(keys.open_pointer(pointer.expose()), Some(Signed { token, key: KeyId(3) }));
+        assert_eq!(keys.open(pointer.expose()), None);
+        for kind in TokenKind::ALL {
+            let sealed = keys.seal(&Token { kind, ..token });
+            assert_eq!(keys.open_pointer(sealed.expose()), None);
+            assert_eq!(keys.open_pointer(&sealed.expose().replacen(kind.prefix(), POINTER, 1)), None);
+            assert_eq!(keys.open(&pointer.expose().replacen(POINTER, kind.prefix(), 1)), None);
         }
     }
 

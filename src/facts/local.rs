@@ -19,7 +19,8 @@ struct Bytes;
 
 impl Weighter<GrantId, Arc<GrantFacts>> for Bytes {
     fn weight(&self, _: &GrantId, facts: &Arc<GrantFacts>) -> u64 {
-        let strings = facts.client.as_str().len() + facts.subject.as_str().len() + facts.username.len();
+        let acr = facts.authentication.as_ref().and_then(|known| known.acr.as_ref()).map_or(0, |acr| acr.len());
+        let strings = facts.client.as_str().len() + facts.subject.as_str().len() + facts.username.len() + acr;
         (ENTRY_OVERHEAD + facts.variants.heap_size() + strings) as u64
     }
 }
@@ -67,6 +68,7 @@ mod tests {
                 subject: SubjectId::new(format!("subject {n}")),
                 username: "x".repeat(100).into(),
                 session: None,
+                authentication: None,
                 variants: "a b".parse().expect("a list"),
                 generation: 0,
                 created_seq: 0,

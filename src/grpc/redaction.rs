@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::proto::envoy::config::core::v3::{HeaderMap, HeaderValue};
+use crate::proto::envoy::service::auth::v3::{AttributeContext, CheckRequest, attribute_context};
 use crate::proto::scopegate::v1::{CheckScopesRequest, IntrospectRequest, Proof, RevokeRequest};
 
 impl fmt::Debug for IntrospectRequest {
@@ -28,5 +30,47 @@ impl fmt::Debug for Proof {
 impl fmt::Debug for RevokeRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RevokeRequest").field("token", &"***").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for CheckRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckRequest").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for AttributeContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AttributeContext").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for attribute_context::Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for attribute_context::HttpRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpRequest").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for attribute_context::Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for HeaderMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeaderMap").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for HeaderValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeaderValue").finish_non_exhaustive()
     }
 }

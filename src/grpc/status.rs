@@ -11,6 +11,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::domain::error::Unavailable;
 use crate::domain::scope::MalformedScope;
+use crate::domain::step_up::MalformedAcrValues;
 use crate::proto::google::rpc;
 
 /// `ErrorInfo.domain`.
@@ -34,12 +35,24 @@ pub(super) fn malformed_scope(error: MalformedScope) -> Status {
     invalid("SCOPE_MALFORMED", &format!("required_scopes has one scope per element: {error}"))
 }
 
+pub(super) fn malformed_acr(error: MalformedAcrValues) -> Status {
+    invalid("ACR_MALFORMED", &format!("acr_values cannot be read: {error}"))
+}
+
 pub(super) fn caller_unknown() -> Status {
     with_info(
         Code::Unauthenticated,
         "CALLER_UNKNOWN",
-        "the caller is not local: it has to present the caller token as `authorization: Bearer …`",
+        "the caller is not known: it has to present a caller token as `authorization: Bearer …`, or a client certificate",
     )
+}
+
+pub(super) fn caller_not_permitted() -> Status {
+    with_info(Code::PermissionDenied, "CALLER_NOT_PERMITTED", "the configuration does not let this caller do this")
+}
+
+pub(super) fn no_such_method() -> Status {
+    with_info(Code::Unimplemented, "NO_SUCH_METHOD", "there is no such method")
 }
 
 pub(super) fn deadline_exceeded() -> Status {

@@ -9,9 +9,11 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::revocations::time;
 use super::{consistency, revocations, status};
+use crate::domain::caller::{Caller, Permission};
 use crate::domain::challenge::Challenge;
 use crate::domain::decision::{Decision, Match, Requirement};
 use crate::domain::grant::Confirmation;
+use crate::domain::step_up::AuthenticationRequirement;
 use crate::domain::timestamp::Timestamp;
 use crate::facts::Source;
 use crate::proto::scopegate::v1 as api;
@@ -29,11 +31,13 @@ const MAX_BATCH: usize = 1_000;
 #[derive(Clone)]
 pub(super) struct TokenFront {
     service: Arc<Service>,
+    /// Who asks.
+    caller: Caller,
 }
 
 impl TokenFront {
-    pub(super) fn new(service: Arc<Service>) -> Self {
-        Self { service }
+    pub(super) fn new(service: Arc<Service>, caller: Caller) -> Self {
+        Self { service, caller }
     }
 
     async fn introspect_one(&self, request: &api::IntrospectRequest) -> Result<api::IntrospectResponse, Status> {
@@ -41,7 +45,12 @@ impl TokenFront {
         if request.token.is_empty() {
             return Err(status::token_missing());
         }
-        let standing = self.service.introspect(&request.token).await.map_err(status::unavailable)?;
+        let (token, sight) = (&request.token, &self.caller.sight);
+        let standing = match request.resource.as_str() {
+            "" => self.service.introspect(token, sight).await,
+            resource => Box::pin(self.service.introspect_at(token, sight, resource)).await,
+        };
+        let standing = standing.map_err(status::unavailable)?;
         let consistency_token = self.consistency_token();
         Ok(match &standing.active {
             Some(active) => self.describe(active, standing.source, consistency_token),
@@ -58,10 +67,16 @@ impl TokenFront {
         if request.token.is_empty() {
             return Err(status::token_missing());
         }
+        if request.include_introspection && !self.caller.may(Permission::Introspect) {
+            return Err(status::caller_not_permitted());
+        }
         let requirement = requirement(request)?;
         let shown = request.proof.as_ref().map(shown).unwrap_or_default();
-        let (decision, standing) =
-            self.service.check(&request.token, &requirement, &shown).await.map_err(status::unavailable)?;
+        let (decision, standing) = self
+            .service
+            .check(&request.token, &self.caller.sight, &requirement, &shown)
+            .await
+            .map_err(status::unavailable)?;
         let challenge = self.service.challenge(&decision, &requirement, standing.active.as_ref(), &shown);
         let answer = self.answer(request, challenge, &decision, &standing);
         let dpop_nonce = self.service.resource_nonce(standing.active.as_ref(), &shown).unwrap_or_default();
@@ -84,23 +99,26 @@ impl TokenFront {
                 Decision::InactiveToken => api::Decision::InactiveToken,
                 Decision::InsufficientScope { .. } => api::Decision::InsufficientScope,
                 Decision::InvalidAudience => api::Decision::InvalidAudience,
+                Decision::InsufficientUserAuthentication { .. } => api::Decision::InsufficientUserAuthentication,
                 Decision::InvalidProof(_) => api::Decision::InvalidProof,
             }
             .into(),
             missing_scopes: match decision {
-                Decision::InsufficientScope { missing } => missing.iter().map(|&scope| scope.to_owned()).collect(),
+                Decision::InsufficientScope { missing } | Decision::InsufficientUserAuthentication { missing } => {
+                    missing.iter().map(|&scope| scope.to_owned()).collect()
+                }
                 _ => Vec::new(),
             },
             introspection: described.map(|active| self.describe(active, standing.source, self.consistency_token())),
             cache_status: cache_status(standing.source).into(),
-            cache_ttl: self.cache_ttl(decision, standing),
+            cache_ttl: self.cache_ttl(request, decision, standing),
             consistency_token: self.consistency_token(),
             dpop_nonce: String::new(),
         }
     }
 
     fn describe(&self, active: &ActiveToken, source: Source, consistency_token: String) -> api::IntrospectResponse {
-        let scopes = active.scopes();
+        let (scopes, known) = (active.scopes(), active.facts.authentication.as_ref());
         api::IntrospectResponse {
             active: true,
             scope: scopes.to_string(),
@@ -120,18 +138,29 @@ impl TokenFront {
             cache_status: cache_status(source).into(),
             consistency_token,
             session_id: active.facts.session.map(|session| session.to_string()).unwrap_or_default(),
+            auth_time: known.map_or(0, |known| known.auth_time.as_unix()),
+            acr: known.and_then(|known| known.acr.as_deref()).unwrap_or_default().to_owned(),
         }
     }
 
     /// How long a caller may keep an answer.
-    fn cache_ttl(&self, decision: &Decision<'_>, standing: &Standing) -> Option<prost_types::Duration> {
+    fn cache_ttl(
+        &self,
+        request: &api::CheckScopesRequest,
+        decision: &Decision<'_>,
+        standing: &Standing,
+    ) -> Option<prost_types::Duration> {
         let bound = standing.active.as_ref().is_some_and(|active| active.variant().confirmation().is_some());
         let ttl = match decision {
             // A proof is for one request.
             Decision::InvalidProof(_) => Duration::ZERO,
-            Decision::Allowed if bound => Duration::ZERO,
+            // What was recent enough is not so for long.
+            Decision::Allowed if bound || request.max_age.is_some() => Duration::ZERO,
             Decision::Allowed => self.service.settings.answer_ttl,
-            Decision::InactiveToken | Decision::InsufficientScope { .. } | Decision::InvalidAudience => REFUSAL_TTL,
+            Decision::InactiveToken
+            | Decision::InsufficientScope { .. }
+            | Decision::InsufficientUserAuthentication { .. }
+            | Decision::InvalidAudience => REFUSAL_TTL,
         };
         Some(ttl).filter(|ttl| !ttl.is_zero()).and_then(|ttl| ttl.try_into().ok())
     }
@@ -156,7 +185,11 @@ fn requirement(request: &api::CheckScopesRequest) -> Result<Requirement<'_>, Sta
         api::Match::Unspecified | api::Match::All => Match::All,
         api::Match::Any => Match::Any,
     };
-    Requirement::new(&request.required_scopes, matching, &request.required_audiences).map_err(status::malformed_scope)
+    let authentication =
+        AuthenticationRequirement::new(&request.acr_values, request.max_age).map_err(status::malformed_acr)?;
+    Requirement::new(&request.required_scopes, matching, &request.required_audiences)
+        .map(|requirement| requirement.with_authentication(authentication))
+        .map_err(status::malformed_scope)
 }
 
 fn shown(proof: &api::Proof) -> Shown<'_> {
@@ -264,8 +297,8 @@ impl TokenService for TokenFront {
         if request.token.is_empty() {
             return Err(status::token_missing());
         }
-        let effective =
-            self.service.revoke_by_token(&request.token, reach(request.mode())).await.map_err(status::unavailable)?;
+        let revoked = self.service.revoke_by_token(&request.token, &self.caller, reach(request.mode())).await;
+        let effective = revoked.map_err(status::unavailable)?;
         Ok(Response::new(api::RevokeResponse {
             consistency_token: self.consistency_token(),
             effective_time: Some(time(effective)),

@@ -1,35 +1,43 @@
 //! `GET|POST /authorize` (RFC 6749 §3.1) and `POST /consent`: the user's decision.
 
+use std::net::IpAddr;
+
 use axum::extract::State;
 use axum::response::Response;
 use http::{StatusCode, Uri};
 
 use super::Context;
 use super::error::unavailable_page;
-use super::extract::{FormText, PageForm, SessionCookie};
-use super::pages;
+use super::extract::{FormText, Origin, PageForm, SessionCookie};
+use super::pages::{self, Problem};
 use crate::domain::authorization::Fatal;
 use crate::service::authorization::{AuthorizationFailure, AuthorizationStep, DecisionFailure};
 
-pub(super) async fn from_query(State(service): State<Context>, cookie: SessionCookie, uri: Uri) -> Response {
-    authorize(&service, uri.query().unwrap_or_default(), &cookie).await
+pub(super) async fn from_query(
+    State(service): State<Context>,
+    cookie: SessionCookie,
+    Origin(address): Origin,
+    uri: Uri,
+) -> Response {
+    authorize(&service, uri.query().unwrap_or_default(), &cookie, address).await
 }
 
 /// As the query; both at once are refused, because it would not be clear which one counts.
 pub(super) async fn from_form(
     State(service): State<Context>,
     cookie: SessionCookie,
+    Origin(address): Origin,
     uri: Uri,
     FormText(form): FormText,
 ) -> Response {
     match uri.query() {
-        None | Some("") => authorize(&service, &form, &cookie).await,
+        None | Some("") => pages::in_language_of(&form, authorize(&service, &form, &cookie, address).await),
         Some(_) => failed(AuthorizationFailure::Page(Fatal::Malformed)),
     }
 }
 
-async fn authorize(service: &Context, query: &str, cookie: &SessionCookie) -> Response {
-    match service.authorize(query, cookie.value()).await {
+async fn authorize(service: &Context, query: &str, cookie: &SessionCookie, address: Option<IpAddr>) -> Response {
+    match service.authorize(query, cookie.value(), address).await {
         Ok(AuthorizationStep::SignIn) => pages::redirect(&pages::with_request("/login", query)),
         Ok(AuthorizationStep::Consent(consent)) => pages::consent(&consent, query),
         Ok(AuthorizationStep::Answer(answer)) => pages::answer(&answer),
@@ -42,29 +50,20 @@ pub(super) async fn decide(
     cookie: SessionCookie,
     PageForm(form): PageForm,
 ) -> Response {
-    match service.decide(&form, cookie.value()).await {
+    let response = match service.decide(&form, cookie.value()).await {
         Ok(answer) => pages::answer(&answer),
         Err(failure) => not_decided(failure),
-    }
+    };
+    pages::in_language_of(form.get("request").unwrap_or_default(), response)
 }
 
 /// What a form gets that does not decide anything.
 pub(super) fn not_decided(failure: DecisionFailure) -> Response {
     match failure {
-        DecisionFailure::Forged => pages::error(
-            StatusCode::FORBIDDEN,
-            "This page was not made for you, or you signed in again since. Go back to the app and start again.",
-        ),
-        DecisionFailure::SignedOut => {
-            pages::error(StatusCode::FORBIDDEN, "You are not signed in any more. Go back to the app and start again.")
-        }
-        DecisionFailure::Expired => {
-            pages::error(StatusCode::GONE, "This page was open for too long. Go back to the app and start again.")
-        }
-        DecisionFailure::Used => pages::error(
-            StatusCode::CONFLICT,
-            "You have answered this already. If the app did not open, go back to it and start again.",
-        ),
+        DecisionFailure::Forged => pages::error(StatusCode::FORBIDDEN, Problem::Forged),
+        DecisionFailure::SignedOut => pages::error(StatusCode::FORBIDDEN, Problem::SignedOut),
+        DecisionFailure::Expired => pages::error(StatusCode::GONE, Problem::Expired),
+        DecisionFailure::Used => pages::error(StatusCode::CONFLICT, Problem::Used),
         DecisionFailure::Authorization(failure) => failed(failure),
     }
 }
@@ -72,7 +71,7 @@ pub(super) fn not_decided(failure: DecisionFailure) -> Response {
 /// What an authorization request that cannot go on gets.
 pub(super) fn failed(failure: AuthorizationFailure) -> Response {
     match failure {
-        AuthorizationFailure::Page(fatal) => pages::error(StatusCode::BAD_REQUEST, &fatal.to_string()),
+        AuthorizationFailure::Page(fatal) => pages::error(StatusCode::BAD_REQUEST, fatal),
         AuthorizationFailure::Answer(answer) => pages::answer(&answer),
         AuthorizationFailure::Return { client_name, location } => pages::return_to(&client_name, &location),
         AuthorizationFailure::Unavailable(error) => unavailable_page(&error),

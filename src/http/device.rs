@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::error::{OAuthFailure, no_store, unavailable_page};
 use super::extract::{AuthorizationHeaders, Form, Keys, PageForm, SessionCookie};
-use super::{Context, authorize, pages};
+use super::pages::{self, DeviceAlert, Notice};
+use super::{Context, authorize};
 use crate::domain::parameters::Parameters;
 use crate::service::device::{DeviceDecision, DeviceStep};
 
@@ -18,7 +19,7 @@ pub(super) async fn authorize(
     Keys(shown): Keys,
     Form(form): Form,
 ) -> Result<Response, OAuthFailure> {
-    let answer = service.authorize_device(&authorization.values(), &shown, &form).await?;
+    let answer = service.authorize_device(&authorization.caller(&shown), &shown.proofs, &form).await?;
     let body = json!({
         "device_code": answer.device_code.expose(),
         "user_code": answer.user_code.to_string(),
@@ -36,14 +37,8 @@ pub(super) async fn show(State(service): State<Context>, cookie: SessionCookie, 
     match service.device_step(parameters.get("user_code"), cookie.value()).await {
         Ok(DeviceStep::SignIn) => pages::redirect(&pages::with_request("/login", &format!("{PATH}{query}"))),
         Ok(DeviceStep::EnterCode) => pages::device(StatusCode::OK, None),
-        Ok(DeviceStep::UnknownCode) => pages::device(
-            StatusCode::NOT_FOUND,
-            Some("No device waits with this code. Check it, or have your device show a new one."),
-        ),
-        Ok(DeviceStep::TooManyCodes) => pages::device(
-            StatusCode::TOO_MANY_REQUESTS,
-            Some("These were too many wrong codes. Please wait ten minutes and try again."),
-        ),
+        Ok(DeviceStep::UnknownCode) => pages::device(StatusCode::NOT_FOUND, Some(DeviceAlert::Unknown)),
+        Ok(DeviceStep::TooManyCodes) => pages::device(StatusCode::TOO_MANY_REQUESTS, Some(DeviceAlert::TooMany)),
         Ok(DeviceStep::Confirm(consent)) => pages::device_consent(&consent),
         Err(error) => unavailable_page(&error),
     }
@@ -55,10 +50,8 @@ pub(super) async fn decide(
     PageForm(form): PageForm,
 ) -> Response {
     match service.decide_device(&form, cookie.value()).await {
-        Ok(DeviceDecision::Connected) => {
-            pages::notice("Your device is connected", "You can close this page and go on there.")
-        }
-        Ok(DeviceDecision::Denied) => pages::notice("Your device is not connected", "You can close this page."),
+        Ok(DeviceDecision::Connected) => pages::notice(Notice::DeviceConnected),
+        Ok(DeviceDecision::Denied) => pages::notice(Notice::DeviceDenied),
         Err(failure) => authorize::not_decided(failure),
     }
 }

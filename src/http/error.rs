@@ -7,8 +7,8 @@ use http::header::{ACCEPT, CACHE_CONTROL, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE}
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use super::pages;
-use crate::domain::error::{Failure, InvalidRequest, OAuthError, Unavailable};
+use super::pages::{self, Problem};
+use crate::domain::error::{Failure, InvalidClient, InvalidRequest, OAuthError, Unavailable};
 
 /// When to ask again, in seconds.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -41,6 +41,7 @@ impl IntoResponse for OAuthFailure {
 fn refused(error: &OAuthError) -> Response {
     tracing::info!(error = error.code(), cause = %error, "a request was refused");
     let status = match error {
+        OAuthError::InvalidClient(InvalidClient::TooManyAttempts(_)) => StatusCode::TOO_MANY_REQUESTS,
         OAuthError::InvalidClient(_) => StatusCode::UNAUTHORIZED,
         OAuthError::InvalidRequest(error) => invalid_request_status(*error),
         OAuthError::InvalidGrant(_)
@@ -58,9 +59,13 @@ fn refused(error: &OAuthError) -> Response {
         | OAuthError::RequestUriNotSupported
         | OAuthError::RegistrationNotSupported
         | OAuthError::LoginRequired
-        | OAuthError::ConsentRequired => StatusCode::BAD_REQUEST,
+        | OAuthError::ConsentRequired
+        | OAuthError::UnmetAuthenticationRequirements => StatusCode::BAD_REQUEST,
     };
     let mut response = (status, json(error.code(), &error.to_string())).into_response();
+    if let OAuthError::InvalidClient(InvalidClient::TooManyAttempts(too_many)) = error {
+        response.headers_mut().insert(RETRY_AFTER, too_many.retry_after.into());
+    }
     if status == StatusCode::UNAUTHORIZED {
         response
             .headers_mut()
@@ -79,15 +84,14 @@ fn unavailable(error: &Unavailable) -> Response {
 /// The same on a page.
 pub(super) fn unavailable_page(error: &Unavailable) -> Response {
     log(error);
-    let page =
-        pages::error(StatusCode::SERVICE_UNAVAILABLE, "This did not work just now. Please try again in a moment.");
+    let page = pages::error(StatusCode::SERVICE_UNAVAILABLE, Problem::Unavailable);
     ([(RETRY_AFTER, RETRY_AFTER_SECONDS)], page).into_response()
 }
 
 /// A form of a browser that cannot be read.
 pub(super) fn unreadable_page(error: &InvalidRequest) -> Response {
     tracing::info!(cause = %error, "a form was refused");
-    pages::error(invalid_request_status(*error), "This form could not be read. Go back to the app and start again.")
+    pages::error(invalid_request_status(*error), Problem::Unreadable)
 }
 
 fn invalid_request_status(error: InvalidRequest) -> StatusCode {
@@ -108,12 +112,13 @@ pub(super) fn no_store() -> [(http::HeaderName, HeaderValue); 2] {
 }
 
 pub(super) async fn not_found(request: Request) -> Response {
-    plain(request.headers(), StatusCode::NOT_FOUND, "There is nothing at this address.")
+    plain(request.headers(), StatusCode::NOT_FOUND, Problem::NotFound, "There is nothing at this address.")
 }
 
 /// The router adds `Allow`.
 pub(super) async fn method_not_allowed(request: Request) -> Response {
-    plain(request.headers(), StatusCode::METHOD_NOT_ALLOWED, "This address does not take requests of this kind.")
+    let why = "This address does not take requests of this kind.";
+    plain(request.headers(), StatusCode::METHOD_NOT_ALLOWED, Problem::MethodNotAllowed, why)
 }
 
 /// After a panic, which the log tells about.
@@ -122,8 +127,8 @@ pub(super) fn internal() -> Response {
 }
 
 /// What concerns HTTP alone: a page for browsers, JSON for others.
-pub(super) fn plain(headers: &HeaderMap, status: StatusCode, message: &str) -> Response {
+pub(super) fn plain(headers: &HeaderMap, status: StatusCode, problem: Problem, message: &str) -> Response {
     let wants_page =
         headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"));
-    if wants_page { pages::error(status, message) } else { (status, json("invalid_request", message)).into_response() }
+    if wants_page { pages::error(status, problem) } else { (status, json("invalid_request", message)).into_response() }
 }

@@ -13,9 +13,12 @@ use std::convert::Infallible;
 
 use super::error::{OAuthFailure, unreadable_page};
 use super::{Context, DPOP};
+use crate::domain::certificate::ClientCertificate;
 use crate::domain::error::InvalidRequest;
 use crate::domain::parameters::Parameters;
 use crate::service::Settings;
+use crate::service::client_authentication::Caller;
+use crate::service::known_browser;
 use crate::service::possession::ShownKeys;
 use crate::service::sign_in::SignedIn;
 
@@ -27,6 +30,10 @@ const FORM_PATIENCE: Duration = Duration::from_secs(10);
 /// The address that a connection comes from: that of the proxy in front, if there is one.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAddress(pub IpAddr);
+
+/// The certificate of the client at the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct ConnectionCertificate(pub ClientCertificate);
 
 /// The body of a browser's request, as it came: `application/x-www-form-urlencoded`.
 pub(super) struct FormText(pub(super) String);
@@ -100,20 +107,42 @@ impl FromRequest<Context> for Form {
     }
 }
 
+/// Where a request comes from: the peer, or whoever the proxies in front name. `None` where one of them does not say.
+#[derive(Clone, Copy)]
+pub(super) struct Origin(pub(super) Option<IpAddr>);
+
+impl FromRequestParts<Context> for Origin {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Context) -> Result<Self, Infallible> {
+        let peer: Option<&ClientAddress> = parts.extensions.get();
+        Ok(Self(peer.and_then(|ClientAddress(peer)| service.settings.client_addresses.of(&parts.headers, *peer))))
+    }
+}
+
 /// Every `Authorization` header: there should be one at most, and whoever reads them has to see when there are more.
-pub(super) struct AuthorizationHeaders(Vec<Vec<u8>>);
+pub(super) struct AuthorizationHeaders {
+    values: Vec<Vec<u8>>,
+    origin: Origin,
+}
 
 impl AuthorizationHeaders {
     pub(super) fn values(&self) -> Vec<&[u8]> {
-        self.0.iter().map(Vec::as_slice).collect()
+        self.values.iter().map(Vec::as_slice).collect()
+    }
+
+    /// Who sends them, with these keys.
+    pub(super) fn caller<'a>(&'a self, shown: &'a ShownKeys) -> Caller<'a> {
+        Caller { authorization: self.values(), address: self.origin.0, certificate: shown.certificate.as_ref() }
     }
 }
 
 impl FromRequestParts<Context> for AuthorizationHeaders {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Context) -> Result<Self, Infallible> {
-        Ok(Self(parts.headers.get_all(AUTHORIZATION).iter().map(|value| value.as_bytes().to_vec()).collect()))
+    async fn from_request_parts(parts: &mut Parts, service: &Context) -> Result<Self, Infallible> {
+        let values = parts.headers.get_all(AUTHORIZATION).iter().map(|value| value.as_bytes().to_vec()).collect();
+        Ok(Self { values, origin: Origin::from_request_parts(parts, service).await? })
     }
 }
 
@@ -126,7 +155,10 @@ impl FromRequestParts<Context> for Keys {
     async fn from_request_parts(parts: &mut Parts, service: &Context) -> Result<Self, Infallible> {
         let proofs = parts.headers.get_all(DPOP).iter().map(|value| value.as_bytes().to_vec()).collect();
         let certificate = match (&service.settings.client_certificates, parts.extensions.get()) {
-            (Some(certificates), Some(ClientAddress(peer))) => certificates.of(&parts.headers, *peer),
+            (Some(certificates), Some(ClientAddress(peer))) => {
+                let connection = parts.extensions.get().map(|ConnectionCertificate(certificate)| certificate);
+                certificates.of(&parts.headers, *peer, connection)
+            }
             _ => None,
         };
         Ok(Self(ShownKeys { proofs, certificate }))
@@ -157,24 +189,57 @@ impl SessionCookie {
     }
 
     fn set(settings: &Settings, value: &str, max_age: u32) -> String {
-        let secure = if settings.is_https() { "; Secure" } else { "" };
-        format!("{}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}", Self::name(settings))
+        set_cookie(settings, Self::name(settings), value, max_age)
     }
+}
+
+/// The cookie by which a browser is known in which somebody signed in before.
+pub(super) struct KnownBrowserCookie(Option<String>);
+
+impl KnownBrowserCookie {
+    pub(super) fn value(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+
+    fn name(settings: &Settings) -> &'static str {
+        if settings.is_https() { "__Host-scopegate_signed_in_before" } else { "scopegate_signed_in_before" }
+    }
+
+    /// What gives it to a browser.
+    pub(super) fn of(settings: &Settings, value: &str) -> String {
+        set_cookie(settings, Self::name(settings), value, known_browser::LIFETIME)
+    }
+}
+
+impl FromRequestParts<Context> for KnownBrowserCookie {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Context) -> Result<Self, Infallible> {
+        Ok(Self(cookie(parts, Self::name(&service.settings))))
+    }
+}
+
+fn set_cookie(settings: &Settings, name: &str, value: &str, max_age: u32) -> String {
+    let secure = if settings.is_https() { "; Secure" } else { "" };
+    format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}")
+}
+
+/// The first cookie of this name.
+fn cookie(parts: &Parts, name: &str) -> Option<String> {
+    parts
+        .headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find_map(|(key, value)| (key == name).then(|| value.to_owned()))
 }
 
 impl FromRequestParts<Context> for SessionCookie {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, service: &Context) -> Result<Self, Infallible> {
-        let name = Self::name(&service.settings);
-        let value = parts
-            .headers
-            .get_all(COOKIE)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='))
-            .find_map(|(key, value)| (key == name).then(|| value.to_owned()));
-        Ok(Self(value))
+        Ok(Self(cookie(parts, Self::name(&service.settings))))
     }
 }

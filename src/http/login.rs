@@ -2,33 +2,55 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use http::header::SET_COOKIE;
-use http::{StatusCode, Uri};
+use http::header::{RETRY_AFTER, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use super::Context;
 use super::error::unavailable_page;
-use super::extract::{PageForm, SessionCookie};
-use super::{authorize, device, pages};
+use super::extract::{KnownBrowserCookie, Origin, PageForm, SessionCookie};
+use super::pages::{self, LastSignIn, Problem};
+use super::{authorize, device};
 use crate::domain::parameters::Parameters;
 use crate::service::Service;
+use crate::service::sign_in::{SignIn, SignInFailure};
 
 pub(super) async fn show(State(service): State<Context>, uri: Uri) -> Response {
     let parameters = Parameters::parse(uri.query().unwrap_or_default().as_bytes()).unwrap_or_default();
-    login_page(&service, parameters.get("request"), None).await
+    login_page(&service, parameters.get("request"), LastSignIn::None).await
 }
 
-pub(super) async fn sign_in(State(service): State<Context>, PageForm(form): PageForm) -> Response {
+pub(super) async fn sign_in(
+    State(service): State<Context>,
+    cookie: SessionCookie,
+    Origin(address): Origin,
+    known_browser: KnownBrowserCookie,
+    PageForm(form): PageForm,
+) -> Response {
     let (username, password) = (form.get("username").unwrap_or_default(), form.get("password").unwrap_or_default());
-    match service.sign_in(username, password).await {
-        Ok(Some(signed_in)) => {
+    let known_browser = known_browser.value();
+    match service.sign_in(SignIn { username, password, present: cookie.value(), address, known_browser }).await {
+        Ok(signed_in) => {
             let request = form.get("request").unwrap_or_default();
-            let cookie = SessionCookie::of(&service.settings, &signed_in);
+            let session = SessionCookie::of(&service.settings, &signed_in);
+            let known =
+                signed_in.known_browser.as_deref().map(|value| KnownBrowserCookie::of(&service.settings, value));
+            let cookies: HeaderMap = std::iter::once(session)
+                .chain(known)
+                .filter_map(|cookie| Some((SET_COOKIE, HeaderValue::try_from(cookie).ok()?)))
+                .collect();
             let next = device::continuation(request)
                 .unwrap_or_else(|| format!("/authorize?{}", service.after_sign_in(&signed_in, request)));
-            ([(SET_COOKIE, cookie)], pages::redirect(&next)).into_response()
+            (cookies, pages::redirect(&next)).into_response()
         }
-        Ok(None) => login_page(&service, form.get("request"), Some(username)).await,
-        Err(error) => unavailable_page(&error),
+        Err(SignInFailure::Refused) => {
+            login_page(&service, form.get("request"), LastSignIn::Refused { username }).await
+        }
+        Err(SignInFailure::TooMany(too_many)) => {
+            let seconds = too_many.retry_after;
+            let page = login_page(&service, form.get("request"), LastSignIn::TooMany { username, seconds }).await;
+            ([(RETRY_AFTER, HeaderValue::from(seconds))], page).into_response()
+        }
+        Err(SignInFailure::Unavailable(error)) => unavailable_page(&error),
     }
 }
 
@@ -44,26 +66,16 @@ pub(super) async fn switch(
     }
 }
 
-/// The page, with the user name again where it was refused.
-async fn login_page(service: &Service, request: Option<&str>, refused: Option<&str>) -> Response {
+/// The page, with the user name again where it did not work.
+async fn login_page(service: &Service, request: Option<&str>, last: LastSignIn<'_>) -> Response {
     let Some(request) = request else {
-        return pages::error(
-            StatusCode::BAD_REQUEST,
-            "There is nothing to sign in to. Go back to the app and start again.",
-        );
+        return pages::error(StatusCode::BAD_REQUEST, Problem::NothingToSignInTo);
     };
-    // Which app it is, nobody is told who has not signed in.
     if device::continuation(request).is_some() {
-        return pages::login("your device", None, None, request, refused);
+        return pages::login_to_device(request, last);
     }
     match service.login_prompt(request).await {
-        Ok(prompt) => pages::login(
-            &prompt.client.name,
-            Some(&prompt.redirect_uri),
-            prompt.login_hint.as_deref(),
-            request,
-            refused,
-        ),
-        Err(failure) => authorize::failed(failure),
+        Ok(prompt) => pages::login_to_app(&prompt, request, last),
+        Err(failure) => pages::in_language_of(request, authorize::failed(failure)),
     }
 }

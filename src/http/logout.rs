@@ -8,7 +8,7 @@ use http::{StatusCode, Uri};
 use super::Context;
 use super::error::unavailable_page;
 use super::extract::{Form, FormText, SessionCookie};
-use super::pages;
+use super::pages::{self, Notice, Problem};
 use crate::service::logout::{Agreement, LogoutFailure, LogoutStep};
 
 pub(super) async fn from_query(State(service): State<Context>, cookie: SessionCookie, uri: Uri) -> Response {
@@ -34,7 +34,7 @@ async fn log_out(service: &Context, request: &str, cookie: &SessionCookie, agree
         Ok(LogoutStep::SignedOut(location)) => {
             let page = match location {
                 Some(location) => pages::redirect(&location),
-                None => pages::signed_out(),
+                None => pages::in_language_of(request, pages::notice(Notice::SignedOut)),
             };
             match cookie.value() {
                 Some(_) => ([(SET_COOKIE, SessionCookie::ended(&service.settings))], page).into_response(),
@@ -47,10 +47,7 @@ async fn log_out(service: &Context, request: &str, cookie: &SessionCookie, agree
 
 fn failed(failure: LogoutFailure) -> Response {
     match failure {
-        LogoutFailure::Malformed => pages::error(
-            StatusCode::BAD_REQUEST,
-            "The app sent something that makes no sense, or wants to send you to an address that is not registered for it.",
-        ),
+        LogoutFailure::Malformed => pages::error(StatusCode::BAD_REQUEST, Problem::MalformedLogout),
         LogoutFailure::Unavailable(error) => unavailable_page(&error),
     }
 }

@@ -1,62 +1,132 @@
-//! Pages for people: templates, their headers, and redirects. Nothing from elsewhere, and no script but the one line that sends a form
-//! on, which works without it.
+//! Pages for people: what is on them, their headers, and redirects. Nothing from elsewhere, and no script but the one line that sends a
+//! form on, which works without it.
+//!
+//! A handler returns an answer that has a page but no body yet. `renderer` puts it into words, in the language of who reads it.
+
+pub(super) mod branding;
+pub(super) mod problem;
+pub(super) mod renderer;
+mod samples;
+mod texts;
 
 use std::sync::LazyLock;
 
-use axum::response::{Html, IntoResponse as _, Response};
+use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, X_FRAME_OPTIONS};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, REFERRER_POLICY, X_FRAME_OPTIONS};
 use http::{HeaderValue, StatusCode};
-use minijinja::{Environment, Value, context};
+use minijinja::{Value, context};
 use sha2::{Digest as _, Sha256};
-use url::Url;
+use url::{Position, Url};
 
+pub(super) use self::problem::Problem;
+use self::renderer::Meaning;
 use crate::domain::authorization::AuthorizationResponse;
-use crate::domain::client::Registrar;
-use crate::service::authorization::{Consent, DescribedScope};
+use crate::domain::client::{Client, Registrar};
+use crate::domain::client_document::DocumentUrl;
+use crate::domain::language::ScopeMeaning;
+use crate::service::authorization::{Consent, DescribedScope, LoginPrompt};
 use crate::service::device::DeviceConsent;
 use crate::service::logout::Confirmation;
-
-static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
-    let mut templates = Environment::new();
-    for (name, source) in [
-        ("layout.html", include_str!("templates/layout.html")),
-        ("login.html", include_str!("templates/login.html")),
-        ("consent.html", include_str!("templates/consent.html")),
-        ("device.html", include_str!("templates/device.html")),
-        ("device_consent.html", include_str!("templates/device_consent.html")),
-        ("notice.html", include_str!("templates/notice.html")),
-        ("form_post.html", include_str!("templates/form_post.html")),
-        ("logout.html", include_str!("templates/logout.html")),
-        ("signed_out.html", include_str!("templates/signed_out.html")),
-        ("error.html", include_str!("templates/error.html")),
-        ("return.html", include_str!("templates/return.html")),
-    ] {
-        templates.add_template(name, source).expect("the templates are part of the program, and the tests render each");
-    }
-    templates
-});
 
 /// The script that sends a form on, and its name in the policy.
 const SUBMIT: &str = "document.forms[0].submit()";
 static SUBMIT_SOURCE: LazyLock<String> =
     LazyLock::new(|| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(SUBMIT))));
 
-/// The login page: who asks, where that leads unless it is here, who is expected, and with `refused` set that the last try failed.
-pub(super) fn login(
-    client_name: &str,
+/// What came of the last try to sign in, if there was one.
+#[derive(Clone, Copy)]
+pub(super) enum LastSignIn<'a> {
+    None,
+    Refused {
+        username: &'a str,
+    },
+    /// Nobody looked, nor will before so many seconds.
+    TooMany {
+        username: &'a str,
+        seconds: u32,
+    },
+}
+
+/// A page that is not in words yet. It travels with the answer.
+#[derive(Clone)]
+struct Page {
+    template: &'static str,
+    values: Value,
+}
+
+/// The languages that a client asked for. They travel with the answer, too.
+#[derive(Clone)]
+struct UiLocales(String);
+
+/// Who asks whom for what.
+struct Asked<'a> {
+    client_name: &'a str,
+    username: &'a str,
+    ticket: &'a str,
+    scopes: &'a [DescribedScope],
+    resources: &'a [Box<str>],
+}
+
+/// Who says what an app is.
+#[derive(PartialEq, Eq)]
+enum Trust {
+    /// The operator.
+    Verified,
+    /// The app.
+    Itself,
+    /// Whoever has this host.
+    Document(String),
+}
+
+/// Why a code did not do.
+#[derive(Clone, Copy)]
+pub(super) enum DeviceAlert {
+    Unknown,
+    TooMany,
+}
+
+/// What came of it.
+#[derive(Clone, Copy)]
+pub(super) enum Notice {
+    DeviceConnected,
+    DeviceDenied,
+    SignedOut,
+}
+
+/// The login page for an app.
+pub(super) fn login_to_app(prompt: &LoginPrompt, request: &str, last: LastSignIn<'_>) -> Response {
+    let page =
+        login(Some(&prompt.client.name), Some(&prompt.redirect_uri), prompt.login_hint.as_deref(), request, last);
+    in_language(prompt.ui_locales.as_deref(), page)
+}
+
+/// The login page for a device. Which app runs on it, nobody is told who has not signed in.
+pub(super) fn login_to_device(request: &str, last: LastSignIn<'_>) -> Response {
+    login(None, None, None, request, last)
+}
+
+fn login(
+    client_name: Option<&str>,
     leads_to: Option<&str>,
     login_hint: Option<&str>,
     request: &str,
-    refused: Option<&str>,
+    last: LastSignIn<'_>,
 ) -> Response {
-    let status = if refused.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
+    let (status, username, minutes) = match last {
+        LastSignIn::None => (StatusCode::OK, None, None),
+        LastSignIn::Refused { username } => (StatusCode::FORBIDDEN, Some(username), None),
+        LastSignIn::TooMany { username, seconds } => {
+            (StatusCode::TOO_MANY_REQUESTS, Some(username), Some(seconds.div_ceil(60)))
+        }
+    };
     let values = context! {
         client_name,
         request,
-        refused => refused.is_some(),
-        username => refused.or(login_hint).unwrap_or_default(),
+        refused => status != StatusCode::OK,
+        minutes,
+        username => username.or(login_hint).unwrap_or_default(),
     };
     page(status, "login.html", values, leads_to)
 }
@@ -85,65 +155,124 @@ fn form_post(action: &str, fields: &[(&'static str, String)]) -> Response {
 
 /// The page that asks whether to sign out.
 pub(super) fn log_out(confirmation: &Confirmation, request: &str) -> Response {
-    let values = context! { username => &confirmation.username, client_name => &confirmation.client_name, request };
-    page(StatusCode::OK, "logout.html", values, confirmation.redirect_uri.as_deref())
+    let Confirmation { username, client_name, redirect_uri } = confirmation;
+    in_language_of(request, log_out_page(username, client_name.as_deref(), redirect_uri.as_deref(), request))
 }
 
-pub(super) fn signed_out() -> Response {
-    page(StatusCode::OK, "signed_out.html", context! {}, None)
+fn log_out_page(username: &str, client_name: Option<&str>, leads_to: Option<&str>, request: &str) -> Response {
+    page(StatusCode::OK, "logout.html", context! { username, client_name, request }, leads_to)
 }
 
 /// The consent page: who asks whom for what, and where the answer goes.
 pub(super) fn consent(consent: &Consent, request: &str) -> Response {
-    let scopes = described(&consent.scopes);
-    let values = context! {
-        client_name => &consent.client.name,
-        username => &consent.username,
-        destination => destination(&consent.redirect_uri),
-        ticket => &consent.ticket,
-        unverified => matches!(consent.client.registrar, Registrar::Itself { .. }),
-        scopes,
-        request,
+    let asked = Asked {
+        client_name: &consent.client.name,
+        username: &consent.username,
+        ticket: &consent.ticket,
+        scopes: &consent.scopes,
+        resources: &consent.resources,
     };
-    page(StatusCode::OK, "consent.html", values, Some(&consent.redirect_uri))
+    let trust = match document_host(&consent.client) {
+        Some(host) => Trust::Document(host),
+        None if consent.client.is_verified() => Trust::Verified,
+        None => Trust::Itself,
+    };
+    in_language(consent.ui_locales.as_deref(), consent_page(&asked, &consent.redirect_uri, &trust, request))
+}
+
+fn consent_page(asked: &Asked<'_>, redirect_uri: &str, trust: &Trust, request: &str) -> Response {
+    let document = if let Trust::Document(host) = trust { Some(host) } else { None };
+    let unverified = *trust != Trust::Verified;
+    let values = context! { destination => destination(redirect_uri), unverified, document, request, ..asked.values() };
+    page(StatusCode::OK, "consent.html", values, Some(redirect_uri))
 }
 
 /// The page that asks for the code of a device.
-pub(super) fn device(status: StatusCode, alert: Option<&str>) -> Response {
+pub(super) fn device(status: StatusCode, alert: Option<DeviceAlert>) -> Response {
+    let alert = alert.map(|alert| match alert {
+        DeviceAlert::Unknown => "device_unknown",
+        DeviceAlert::TooMany => "device_too_many",
+    });
     page(status, "device.html", context! { alert }, None)
 }
 
 /// The consent page for a device: which app, which code, and what for.
 pub(super) fn device_consent(consent: &DeviceConsent) -> Response {
-    let scopes = described(&consent.scopes);
-    let values = context! {
-        client_name => &consent.client.name,
-        username => &consent.username,
-        user_code => consent.user_code.to_string(),
-        ticket => &consent.ticket,
-        scopes,
+    let asked = Asked {
+        client_name: &consent.client.name,
+        username: &consent.username,
+        ticket: &consent.ticket,
+        scopes: &consent.scopes,
+        resources: &consent.resources,
     };
+    device_consent_page(&asked, &consent.user_code.to_string())
+}
+
+fn device_consent_page(asked: &Asked<'_>, user_code: &str) -> Response {
+    let values = context! { user_code, request => format!("/device?user_code={user_code}"), ..asked.values() };
     page(StatusCode::OK, "device_consent.html", values, None)
 }
 
-fn described(scopes: &[DescribedScope]) -> Vec<Value> {
-    scopes.iter().map(|scope| context! { name => &scope.name, description => &scope.description }).collect()
+/// Who a client is that is what a document says: whoever has that host.
+fn document_host(client: &Client) -> Option<String> {
+    match client.registrar {
+        Registrar::Document { .. } => client.id.as_str().parse().ok().map(|url: DocumentUrl| url.host()),
+        Registrar::Operator | Registrar::Itself { .. } => None,
+    }
+}
+
+impl Asked<'_> {
+    /// With the scopes in two groups: who the user is, and what is theirs.
+    fn values(&self) -> Value {
+        let group = |standard: bool| -> Vec<Value> {
+            let scopes = self.scopes.iter().filter(|scope| matches!(scope.meaning, ScopeMeaning::Standard) == standard);
+            let scope = |scope: &DescribedScope| {
+                context! { name => &scope.name, meaning => Value::from_object(Meaning(scope.meaning.clone())) }
+            };
+            scopes.map(scope).collect()
+        };
+        let Self { client_name, username, ticket, .. } = *self;
+        context! { client_name, username, ticket, identity => group(true), access => group(false), resources => readable(self.resources) }
+    }
+}
+
+/// Resources, as people can tell them apart: host and path. A user name in front of the host would pose as one.
+fn readable(resources: &[Box<str>]) -> Vec<String> {
+    let readable = |resource: &str| match Url::parse(resource) {
+        Ok(url) if url.has_host() && matches!(url.scheme(), "https" | "http") => {
+            let path = &url[Position::BeforePath..];
+            let path = if path == "/" { "" } else { path };
+            format!("{}{path}", &url[Position::BeforeHost..Position::AfterPort])
+        }
+        _ => resource.to_owned(),
+    };
+    resources.iter().map(|resource| readable(resource)).collect()
 }
 
 /// A page that says what came of it.
-pub(super) fn notice(heading: &str, message: &str) -> Response {
-    page(StatusCode::OK, "notice.html", context! { heading, message }, None)
+pub(super) fn notice(notice: Notice) -> Response {
+    let (notice, good) = match notice {
+        Notice::DeviceConnected => ("device_connected", true),
+        Notice::DeviceDenied => ("device_denied", false),
+        Notice::SignedOut => ("signed_out", true),
+    };
+    page(StatusCode::OK, "notice.html", context! { notice, good }, None)
 }
 
 /// A page that says what went wrong and what the user can do.
-pub(super) fn error(status: StatusCode, message: &str) -> Response {
-    page(status, "error.html", context! { message }, None)
+pub(super) fn error(status: StatusCode, problem: impl Into<Problem>) -> Response {
+    page(status, "error.html", context! { problem => problem.into().key() }, None)
 }
 
 /// A page that leaves it to the user whether to go back to an app that nobody here knows.
 pub(super) fn return_to(client_name: &str, location: &str) -> Response {
     let values = context! { client_name, location, destination => destination(location) };
     page(StatusCode::BAD_REQUEST, "return.html", values, None)
+}
+
+/// A page with a code that the user carries to the app by hand, for an app that nothing can be sent to.
+pub(super) fn code_to_copy(client_name: &str, code: &str) -> Response {
+    page(StatusCode::OK, "code.html", context! { client_name, code }, None)
 }
 
 /// 303, so that the browser never repeats a POST with credentials elsewhere (RFC 9700 §4.12).
@@ -153,7 +282,7 @@ pub(super) fn redirect(location: &str) -> Response {
             (StatusCode::SEE_OTHER, [(LOCATION, location), (CACHE_CONTROL, HeaderValue::from_static("no-store"))])
                 .into_response()
         }
-        Err(_) => error(StatusCode::BAD_REQUEST, "The app sent something that makes no sense."),
+        Err(_) => error(StatusCode::BAD_REQUEST, Problem::Malformed),
     }
 }
 
@@ -163,26 +292,33 @@ pub(super) fn with_request(path: &str, request: &str) -> String {
     format!("{path}?{query}")
 }
 
-pub(super) async fn style_sheet() -> Response {
-    let style = include_str!("assets/scopegate.css");
-    ([(CONTENT_TYPE, "text/css; charset=utf-8"), (CACHE_CONTROL, "public, max-age=3600")], style).into_response()
+/// The same answer, in a language that the authorization request asks for. For answers to forms: where the request is in the address, it
+/// is found there.
+pub(super) fn in_language_of(request: &str, response: Response) -> Response {
+    in_language(UiLocales::of(request).as_ref().map(|UiLocales(locales)| locales.as_str()), response)
 }
 
-fn page(status: StatusCode, template: &str, values: Value, leads_to: Option<&str>) -> Response {
-    let rendered = TEMPLATES.get_template(template).and_then(|template| template.render(values));
-    let html = match rendered {
-        Ok(html) => html,
-        Err(error) => {
-            tracing::error!(template, error = %error, "a page could not be rendered");
-            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-        }
-    };
+fn in_language(ui_locales: Option<&str>, mut response: Response) -> Response {
+    if let Some(ui_locales) = ui_locales
+        && response.extensions().get::<UiLocales>().is_none()
+    {
+        response.extensions_mut().insert(UiLocales(ui_locales.to_owned()));
+    }
+    response
+}
+
+/// To other sites, browsers tell no referrer. To us they do, and with it the origin of a form: those that send no `Sec-Fetch-Site` are
+/// told from forgeries by that alone.
+fn page(status: StatusCode, template: &'static str, values: Value, leads_to: Option<&str>) -> Response {
     let headers = [
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+        (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
         (CONTENT_SECURITY_POLICY, content_security_policy(leads_to)),
     ];
-    (status, headers, Html(html)).into_response()
+    let mut response = (status, headers).into_response();
+    response.extensions_mut().insert(Page { template, values });
+    response
 }
 
 /// Browsers apply `form-action` to the redirects after a form too, so it names where the answer goes.
@@ -199,13 +335,14 @@ fn content_security_policy(leads_to: Option<&str>) -> HeaderValue {
 }
 
 /// Where the user will be sent, short enough to read: the host, or the scheme of an app on the device.
-fn destination(redirect_uri: &str) -> String {
+fn destination(redirect_uri: &str) -> Value {
+    let name = |name: String, is_app: bool| context! { name, is_app };
     match Url::parse(redirect_uri) {
         Ok(url) => match (url.host_str(), url.port()) {
-            (Some(host), Some(port)) => format!("{host}:{port}"),
-            (Some(host), None) => host.to_owned(),
-            (None, _) => format!("the app {}", url.scheme()),
+            (Some(host), Some(port)) => name(format!("{host}:{port}"), false),
+            (Some(host), None) => name(host.to_owned(), false),
+            (None, _) => name(url.scheme().to_owned(), true),
         },
-        Err(_) => redirect_uri.to_owned(),
+        Err(_) => name(redirect_uri.to_owned(), false),
     }
 }

@@ -1,8 +1,8 @@
 //! `POST /register` (RFC 7591) and `GET|PUT|DELETE /register/{client_id}` (RFC 7592).
 
+use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{StatusCode, Uri};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::Context;
 use super::error::{OAuthFailure, no_store};
-use super::extract::{AuthorizationHeaders, ClientAddress, JsonText};
+use super::extract::{AuthorizationHeaders, JsonText, Origin};
 use crate::domain::client::ClientMetadata;
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::registration::RegistrationError;
@@ -40,10 +40,9 @@ struct ClientInformation<'a> {
 pub(super) async fn register(
     State(service): State<Context>,
     authorization: AuthorizationHeaders,
-    address: Option<Extension<ClientAddress>>,
+    Origin(address): Origin,
     JsonText(body): JsonText,
 ) -> Response {
-    let address = address.map(|Extension(ClientAddress(address))| address);
     match service.register(&authorization.values(), address, &body).await {
         Ok(registered) => information(StatusCode::CREATED, &registered, &service.settings.issuer),
         Err(failure) => failed(failure),

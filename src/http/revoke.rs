@@ -13,6 +13,6 @@ pub(super) async fn revoke(
     Keys(shown): Keys,
     Form(form): Form,
 ) -> Result<Response, OAuthFailure> {
-    service.revoke_for_client(&authorization.values(), shown.certificate.as_ref(), &form).await?;
+    service.revoke_for_client(&authorization.caller(&shown), &form).await?;
     Ok(no_store().into_response())
 }

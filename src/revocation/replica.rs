@@ -474,6 +474,7 @@ mod tests {
             subject: SubjectId::new("subject"),
             username: "ann".into(),
             session: Some(SessionId::from_bytes([5; 16])),
+            authentication: None,
             variants: VariantList::default(),
             generation: 0,
             created_seq,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::future::OptionFuture;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -22,15 +23,17 @@ use tokio::time::{sleep, timeout};
 use tower::ServiceExt as _;
 
 use super::bind::CoreListener;
+use super::tls::{Secured, Tls, Trust};
+use crate::domain::certificate::ClientCertificate;
 use crate::grpc::GrpcFront;
-use crate::http::ClientAddress;
+use crate::http::{ClientAddress, ConnectionCertificate};
 
 /// Connections at a time, over all listeners.
 const MAX_CONNECTIONS: usize = 4_096;
 /// How long to wait when the process is out of file descriptors or connections.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// How long a client may take to say its first word, or to send its headers.
-const HEADER_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const HEADER_PATIENCE: Duration = Duration::from_secs(5);
 /// Connections are ended in good order after so long, so that clients spread over new servers.
 const MAX_AGE: Duration = Duration::from_mins(30);
 /// How long requests under way may take to finish when a connection is ended.
@@ -45,14 +48,6 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where a call comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// The Unix socket or a loopback address.
-    Local,
-    Remote,
-}
-
 /// What serves the connections of a listener.
 #[derive(Clone)]
 pub(super) enum Front {
@@ -60,6 +55,25 @@ pub(super) enum Front {
     Http(Router),
     /// gRPC over HTTP/2.
     Grpc(GrpcFront),
+}
+
+/// What is behind a port.
+#[derive(Clone)]
+pub(super) struct Port {
+    pub(super) front: Front,
+    /// `None`: it is not encrypted. The Unix socket never is.
+    pub(super) tls: Option<Tls>,
+}
+
+/// What is known of the other end of a connection.
+#[derive(Default)]
+struct Peer {
+    /// `None`: it came through the Unix socket.
+    address: Option<IpAddr>,
+    /// In DER, of a client that the handshake has trusted.
+    certificate: Option<ClientCertificate>,
+    /// `None`: it is trusted for as long as it lasts.
+    trust: Option<Trust>,
 }
 
 /// How many more connections there may be.
@@ -108,7 +122,7 @@ impl Stream {
 /// Accepts until drained, then waits for the connections within the limit.
 pub(super) async fn accept(
     listener: CoreListener,
-    front: Front,
+    port: Port,
     limit: ConnectionLimit,
     mut draining: watch::Receiver<bool>,
 ) {
@@ -127,7 +141,7 @@ pub(super) async fn accept(
         };
         match accepted {
             Ok((stream, permit)) => {
-                connections.spawn(serve(stream, front.clone(), permit, drained.clone()));
+                connections.spawn(serve(stream, port.clone(), permit, drained.clone()));
             }
             // Out of file descriptors, or a connection that was gone already: neither ends the server.
             Err(error) => {
@@ -148,32 +162,55 @@ async fn accept_one(listener: &Listener, limit: &ConnectionLimit) -> io::Result<
     Ok((listener.accept().await?, permit))
 }
 
-async fn serve(stream: Stream, front: Front, permit: OwnedSemaphorePermit, mut draining: watch::Receiver<bool>) {
+async fn serve(stream: Stream, port: Port, permit: OwnedSemaphorePermit, mut draining: watch::Receiver<bool>) {
     // HTTP/2 has no limit of its own for a peer that never says its first word.
     let speaks = tokio::select! {
         readable = timeout(HEADER_PATIENCE, stream.readable()) => matches!(readable, Ok(Ok(()))),
         _ = draining.wait_for(|draining| *draining) => false,
     };
     if speaks {
-        match stream {
-            Stream::Tcp(stream, peer) => serve_io(stream, Some(peer.ip()), front, draining).await,
-            Stream::Unix(stream) => serve_io(stream, None, front, draining).await,
+        match (stream, port.tls) {
+            (Stream::Tcp(stream, peer), None) => {
+                let peer = Peer { address: Some(peer.ip()), ..Peer::default() };
+                serve_io(stream, peer, port.front, draining).await;
+            }
+            (Stream::Tcp(stream, peer), Some(tls)) => serve_tls(stream, peer.ip(), &tls, port.front, draining).await,
+            (Stream::Unix(stream), _) => serve_io(stream, Peer::default(), port.front, draining).await,
         }
     }
     drop(permit);
 }
 
-/// `address` is where a connection comes from that does not come through the Unix socket.
-async fn serve_io<S>(stream: S, address: Option<IpAddr>, front: Front, draining: watch::Receiver<bool>)
+async fn serve_tls(stream: TcpStream, address: IpAddr, tls: &Tls, front: Front, mut draining: watch::Receiver<bool>) {
+    let secured = tokio::select! {
+        secured = tls.accept(stream) => secured,
+        _ = draining.wait_for(|draining| *draining) => return,
+    };
+    match secured {
+        Ok(Secured { stream, trust }) => {
+            let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            let certificate = certificate.map(|certificate| ClientCertificate::of_connection(certificate));
+            serve_io(stream, Peer { address: Some(address), certificate, trust }, front, draining).await;
+        }
+        Err(error) => tracing::debug!(error = %error, "a connection had no good handshake"),
+    }
+}
+
+async fn serve_io<S>(stream: S, peer: Peer, front: Front, draining: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let io = TokioIo::new(stream);
+    let Peer { address, certificate, trust } = peer;
     let ended = match front {
         Front::Http(router) => {
+            let certificate = certificate.map(ConnectionCertificate);
             let router = router.map_request(move |mut request: Request<Incoming>| {
                 if let Some(address) = address {
                     request.extensions_mut().insert(ClientAddress(address));
+                }
+                if let Some(certificate) = &certificate {
+                    request.extensions_mut().insert(certificate.clone());
                 }
                 request
             });
@@ -183,11 +220,12 @@ where
                 .max_headers(MAX_HEADERS)
                 .max_buf_size(MAX_HEADER_BYTES)
                 .serve_connection(io, TowerToHyperService::new(router));
-            until_ended(connection, draining).await
+            until_ended(connection, trust, draining).await
         }
         Front::Grpc(front) => {
-            let local = address.is_none_or(|address| address.to_canonical().is_loopback());
-            let peer = if local { Peer::Local } else { Peer::Remote };
+            let is_local = address.is_none_or(|address| address.to_canonical().is_loopback());
+            let names = certificate.map(|certificate| certificate.names()).unwrap_or_default();
+            let caller = front.connecting(&names, is_local);
             let connection = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(MAX_STREAMS)
@@ -198,8 +236,8 @@ where
                 .initial_connection_window_size(CONNECTION_WINDOW)
                 .keep_alive_interval(PING_INTERVAL)
                 .keep_alive_timeout(PING_PATIENCE)
-                .serve_connection(io, service_fn(move |request| front.answer(request, peer)));
-            until_ended(connection, draining).await
+                .serve_connection(io, service_fn(move |request| front.answer(request, caller)));
+            until_ended(connection, trust, draining).await
         }
     };
     if let Err(error) = ended {
@@ -207,7 +245,7 @@ where
     }
 }
 
-/// Serves a connection until the peer ends it, it is old, or the server drains. In the last two cases no new request is
+/// Serves a connection until the peer ends it, it is old or no longer trusted, or the server drains. In the last three cases no new request is
 /// taken and those under way may finish, within the limit.
 #[expect(
     clippy::manual_async_fn,
@@ -215,6 +253,7 @@ where
 )]
 fn until_ended<C>(
     connection: C,
+    trust: Option<Trust>,
     mut draining: watch::Receiver<bool>,
 ) -> impl Future<Output = Result<(), C::Error>> + Send
 where
@@ -226,6 +265,7 @@ where
             ended = connection.as_mut() => return ended,
             _ = draining.wait_for(|draining| *draining) => {}
             () = sleep(MAX_AGE) => {}
+            Some(()) = OptionFuture::from(trust.map(Trust::ended)) => {}
         }
         connection.as_mut().graceful_shutdown();
         // What is not finished then is cut off: a peer that stays silent would hold the process for ever.

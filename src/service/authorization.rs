@@ -4,6 +4,8 @@
 //! authorization request as it came, which is validated again, and a ticket, which binds it to this browser session
 //! and names the grant that approving would make. So approving twice makes one grant.
 
+use std::net::IpAddr;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
@@ -12,10 +14,11 @@ use super::{Service, Settings};
 use crate::domain::authorization::{
     AuthorizationRequest, AuthorizationResponse, Fatal, Rejection, ResponseTarget, client_id,
 };
-use crate::domain::client::{Client, Registrar};
+use crate::domain::client::Client;
 use crate::domain::error::{AccessDenied, Failure, InvalidRequest, OAuthError, Unavailable};
-use crate::domain::grant::{Confirmation, Restriction, SessionId, SubjectId, Variant};
-use crate::domain::openid::{Authentication, OPENID, Prompt};
+use crate::domain::grant::{Confirmation, Restriction, SubjectId, Variant};
+use crate::domain::language::ScopeMeaning;
+use crate::domain::openid::{Authentication, OPENID, PROFILE, Prompt, SignInRequest};
 use crate::domain::parameters::Parameters;
 use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
@@ -43,6 +46,8 @@ pub struct LoginPrompt {
     pub redirect_uri: String,
     /// Who the client thinks is there.
     pub login_hint: Option<String>,
+    /// Which languages the client asks for.
+    pub ui_locales: Option<String>,
 }
 
 /// What the consent page says, and what its form carries.
@@ -51,14 +56,17 @@ pub struct Consent {
     pub username: String,
     pub redirect_uri: String,
     pub scopes: Vec<DescribedScope>,
+    /// Where they would be good (RFC 8707); none: wherever.
+    pub resources: Vec<Box<str>>,
     pub ticket: String,
+    /// Which languages the client asks for.
+    pub ui_locales: Option<String>,
 }
 
 /// A scope and what it means.
 pub struct DescribedScope {
     pub name: String,
-    /// The scope itself where the catalogue does not know it.
-    pub description: String,
+    pub meaning: ScopeMeaning,
 }
 
 /// Why there is no step to take.
@@ -107,12 +115,16 @@ impl<E: Into<AuthorizationFailure>> From<E> for DecisionFailure {
 }
 
 impl Service {
-    /// `query` is the authorization request as it came; `cookie` the browser's session.
+    /// `query` is the authorization request as it came; `cookie` the browser's session; `address` where the request comes from.
     pub async fn authorize(
         &self,
         query: &str,
         cookie: Option<&str>,
+        address: Option<IpAddr>,
     ) -> Result<AuthorizationStep, AuthorizationFailure> {
+        if self.settings.registration.documents.is_some() {
+            Box::pin(self.learn_asking_client(query, address)).await?;
+        }
         let (client, request) = self.validate(query, 0).await?;
         let refused = |error: OAuthError| Err(self.answer(&request.target, &error));
         let hinted = match self.hinted_subject(&client, &request).await {
@@ -144,6 +156,8 @@ impl Service {
             username: session.session.username,
             redirect_uri: request.target.redirect_uri().to_owned(),
             scopes: request.scopes.iter().map(|scope| self.describe(scope)).collect(),
+            resources: request.resources,
+            ui_locales: request.sign_in.ui_locales,
         })))
     }
 
@@ -151,7 +165,8 @@ impl Service {
     pub async fn login_prompt(&self, query: &str) -> Result<LoginPrompt, AuthorizationFailure> {
         let (client, request) = self.validate(query, 0).await?;
         let redirect_uri = request.target.redirect_uri().to_owned();
-        Ok(LoginPrompt { client, redirect_uri, login_hint: request.sign_in.login_hint })
+        let SignInRequest { login_hint, ui_locales, .. } = request.sign_in;
+        Ok(LoginPrompt { client, redirect_uri, login_hint, ui_locales })
     }
 
     /// Without asking, for a user who allowed as much before. Not to a public client: anybody could pose as it
@@ -226,7 +241,6 @@ impl Service {
     ) -> Result<Option<AuthorizationResponse>, Unavailable> {
         self.can_sign()?;
         let now = self.effects.now();
-        let openid = self.settings.openid.is_some() && scopes.contains(OPENID);
         let confirmation = request.key.map(|key| Confirmation::Jkt(key.as_str().into()));
         let inserted = self
             .store
@@ -234,13 +248,13 @@ impl Service {
                 id,
                 client: request.client,
                 subject: session.session.subject,
-                session: SessionId::of(&session.id),
+                session: session.session.id,
                 variant: Variant::new(scopes, Restriction { resources: request.resources, confirmation }),
                 redirect_uri_parameter: request.redirect_uri_parameter,
                 challenge: request.challenge,
                 now,
                 expires_at: now.plus(self.settings.lifetimes.code),
-                authentication: openid.then(|| Authentication::new(&request.sign_in, session.session.created_at)),
+                authentication: Some(Authentication::new(&request.sign_in, session.session.created_at)),
             })
             .await;
         match inserted {
@@ -303,8 +317,8 @@ impl Service {
             Err(Rejection::Page(fatal)) => Err(fatal.into()),
             Err(Rejection::Redirect { target, error }) => {
                 tracing::info!(client_id = %client.id, error = error.code(), cause = %error, "an authorization request was refused");
-                match (&client.registrar, self.answer(&target, &error)) {
-                    (Registrar::Itself { .. }, AuthorizationFailure::Answer(answer)) => Err(match answer {
+                match (client.is_verified(), self.answer(&target, &error)) {
+                    (false, AuthorizationFailure::Answer(answer)) => Err(match answer {
                         AuthorizationResponse::Redirect(location) => {
                             AuthorizationFailure::Return { client_name: client.name, location }
                         }
@@ -327,8 +341,10 @@ impl Service {
     }
 
     pub(super) fn describe(&self, scope: &str) -> DescribedScope {
-        let description = self.settings.catalogue.get(scope).map_or(scope, String::as_str);
-        DescribedScope { name: scope.to_owned(), description: description.to_owned() }
+        let standard = self.settings.openid.is_some() && [OPENID, PROFILE].contains(&scope);
+        let otherwise = if standard { ScopeMeaning::Standard } else { ScopeMeaning::Unknown };
+        let meaning = self.settings.catalogue.get(scope).cloned().unwrap_or(otherwise);
+        DescribedScope { name: scope.to_owned(), meaning }
     }
 
     fn code(&self, grant: GrantId, now: Timestamp) -> TokenText {

@@ -1,14 +1,26 @@
 //! Client authentication (RFC 6749 §2.3): basic, post, `private_key_jwt` (RFC 7523), by certificate (RFC 8705 §2) and none.
 
+use std::net::IpAddr;
+
 use super::Service;
 use crate::domain::certificate::ClientCertificate;
 use crate::domain::client::{AuthenticationMethod, Client, ClientMetadata, ClientType};
 use crate::domain::client_assertion::{AssertionUse, ClientAssertion};
 use crate::domain::credentials::{ClientCredentials, Proof};
-use crate::domain::error::{Failure, InvalidClient};
+use crate::domain::error::{Failure, InvalidClient, Unavailable};
 use crate::domain::parameters::Parameters;
 use crate::domain::secret::SecretHash;
 use crate::domain::timestamp::Timestamp;
+
+/// Who sends a request to an endpoint for clients, as far as its headers and its connection tell.
+pub struct Caller<'a> {
+    /// Every value of the `Authorization` header.
+    pub authorization: Vec<&'a [u8]>,
+    /// Where it comes from, if somebody says.
+    pub address: Option<IpAddr>,
+    /// The certificate that it shows.
+    pub certificate: Option<&'a ClientCertificate>,
+}
 
 /// A proof, as far as it can be looked at before the client is known.
 enum Examined {
@@ -19,20 +31,33 @@ enum Examined {
 
 impl Service {
     /// The client that a request comes from. Unknown, disabled and wrongly authenticated clients get the same answer, and
-    /// nearly the same time: one lookup and one hash. A certificate is looked at only for a client that registered one.
-    pub(super) async fn authenticate_client(
-        &self,
-        authorization: &[&[u8]],
-        certificate: Option<&ClientCertificate>,
-        form: &Parameters,
-    ) -> Result<Client, Failure> {
+    /// nearly the same time: one lookup and one hash. A certificate is looked at only for a client that registered one. Wrong secrets
+    /// count ([`super::attempts`]).
+    pub(super) async fn authenticate_client(&self, caller: &Caller<'_>, form: &Parameters) -> Result<Client, Failure> {
         let now = self.effects.now();
-        let credentials = ClientCredentials::parse(authorization, form)?;
+        let credentials = ClientCredentials::parse(&caller.authorization, form)?;
         let examined = self.examine(credentials.proof, now)?;
+        // Only a secret can be guessed.
+        let is_guess = matches!(examined, Examined::Secret(..));
+        let guess = is_guess.then(|| self.attempts.at_secret(&credentials.id.to_string(), caller.address, now));
+        if let Some(guess) = &guess {
+            guess.check().map_err(InvalidClient::from)?;
+        }
         let client = self.store.client(credentials.id).await?;
-        let client = client
-            .filter(|client| client.disabled_at.is_none() && self.proves(client, &examined, certificate, now))
-            .ok_or(InvalidClient::Failed)?;
+        let client = client.filter(|client| client.disabled_at.is_none());
+        let client = match (&examined, client) {
+            (Examined::Assertion(assertion, _), Some(client)) if has_remote_keys(&client) => {
+                Box::pin(self.verify_remotely(&client, assertion, now)).await?.then_some(client)
+            }
+            (_, client) => {
+                let proven = || client.filter(|client| self.proves(client, &examined, caller.certificate, now));
+                match &guess {
+                    Some(guess) => guess.judge(proven).map_err(InvalidClient::from)?,
+                    None => proven(),
+                }
+            }
+        };
+        let client = client.ok_or(InvalidClient::Failed)?;
         // RFC 7523 §3: once, on whichever server. Only what the client did sign is remembered.
         if let Examined::Assertion(_, once) = examined
             && !self.store.use_assertion(once).await?
@@ -41,6 +66,18 @@ impl Service {
             return Err(InvalidClient::Failed.into());
         }
         Ok(client)
+    }
+
+    async fn verify_remotely(
+        &self,
+        client: &Client,
+        assertion: &ClientAssertion,
+        now: Timestamp,
+    ) -> Result<bool, Unavailable> {
+        match &client.metadata.jwks_uri {
+            Some(url) => self.remote_keys.verify(&client.id, url, assertion, now).await,
+            None => Ok(false),
+        }
     }
 
     fn examine(&self, proof: Proof, now: Timestamp) -> Result<Examined, InvalidClient> {
@@ -112,6 +149,11 @@ impl Service {
         let methods = [ClientSecretBasic, ClientSecretPost, PrivateKeyJwt, TlsClientAuth, SelfSignedTlsClientAuth];
         methods.into_iter().filter(|method| self.offers(*method)).map(AuthenticationMethod::as_str).collect()
     }
+}
+
+/// Whether its keys are elsewhere.
+fn has_remote_keys(client: &Client) -> bool {
+    client.client_type == ClientType::Signing && client.metadata.jwks_uri.is_some()
 }
 
 /// A client that registered one method uses no other (RFC 7591 §2).

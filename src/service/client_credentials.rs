@@ -47,12 +47,15 @@ impl Service {
         let resources = self.settings.resources.requested(form)?;
         let scopes = self.settings.resources.scopes_at(&resources, &scopes)?;
         let granted = Variant::new(scopes, Restriction { resources, confirmation: None });
+        self.check_length(client, &granted)?;
+        let signer = self.access_token_signer(client).await?;
         let key = self.claim_key(key).await?;
         let wanted = granted.bound_to(key);
         let now = self.effects.now();
         let lifetime = client.lifetimes(&self.settings.lifetimes).access_token;
         let (grant, variant) = self.machine_grant(client, &granted, &wanted, now).await?;
-        Ok(self.further_access_token(&grant, &wanted, Further { variant, issued_at: now, lifetime }))
+        let tokens = self.further_access_token(&grant, &wanted, Further { variant, issued_at: now, lifetime });
+        Ok(self.in_format(tokens, &grant, signer.as_ref()).await?)
     }
 
     /// The grant behind the tokens of a machine, and the index of `wanted` in its list. It outlives a token that is issued now.

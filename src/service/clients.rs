@@ -6,6 +6,7 @@ use crate::domain::client::{
     Registrar,
 };
 use crate::domain::error::Unavailable;
+use crate::domain::jwt_access_token::AccessTokenFormat;
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::resource;
 use crate::domain::scope::ScopeSet;
@@ -37,7 +38,7 @@ pub enum ClientError {
     #[error("this client has no secret")]
     NoSecret,
     #[error(
-        "a client that signs has keys, and one that is public neither signs nor has a secret; that does not change"
+        "a client that signs has keys or a URL of keys, and one that is public neither signs nor has a secret; that does not change"
     )]
     AuthenticationMethod,
     #[error("http.client_certificate_authentication of the configuration is another method")]
@@ -54,6 +55,8 @@ pub enum ClientError {
     BothBindings,
     #[error("a client has at least one grant type")]
     NoGrantType,
+    #[error("access tokens that are JSON Web Tokens are off: jwt.access_tokens")]
+    AccessTokenFormat,
     #[error("the lifetime of a token is 1 to {MAX_LIFETIME} seconds")]
     Lifetime,
     #[error(transparent)]
@@ -73,6 +76,7 @@ impl Service {
             return Err(ClientError::PublicIntrospection);
         }
         check_metadata(&new.metadata, new.public)?;
+        self.check_format(&new.metadata)?;
         let (client_type, secret) = self.credentials(new.public, &new.metadata)?;
         let client = Client {
             id: self.new_client_id(),
@@ -127,6 +131,9 @@ impl Service {
         let method = metadata.token_endpoint_auth_method;
         if method != present.metadata.token_endpoint_auth_method && !method.is_none_or(|method| self.offers(method)) {
             return Err(ClientError::CertificatesOff);
+        }
+        if changes.metadata.is_some() {
+            self.check_format(metadata)?;
         }
         check_metadata(metadata, public)
     }
@@ -190,7 +197,9 @@ impl Service {
         }
         match (public, metadata.token_endpoint_auth_method) {
             (true, None | Some(AuthenticationMethod::None)) => Ok((ClientType::Public, None)),
-            (false, Some(AuthenticationMethod::PrivateKeyJwt)) if metadata.jwks.is_some() => {
+            (false, Some(AuthenticationMethod::PrivateKeyJwt))
+                if metadata.jwks.is_some() != metadata.jwks_uri.is_some() =>
+            {
                 Ok((ClientType::Signing, None))
             }
             (false, Some(AuthenticationMethod::TlsClientAuth)) if metadata.certificate_subject.is_some() => {
@@ -217,6 +226,14 @@ impl Service {
             Some(unknown) => Err(ClientError::Resource(unknown.clone())),
             None => Ok(()),
         }
+    }
+
+    fn check_format(&self, metadata: &ClientMetadata) -> Result<(), ClientError> {
+        let is_off = self.settings.jwt_access_tokens.is_none();
+        if is_off && metadata.access_token_format == AccessTokenFormat::Jwt {
+            return Err(ClientError::AccessTokenFormat);
+        }
+        Ok(())
     }
 
     /// An empty catalogue knows every scope.

@@ -5,13 +5,15 @@
 
 use super::Service;
 use super::authorization::{DecisionFailure, DescribedScope};
-use super::possession::{BindingKey, ShownKeys, named_key};
+use super::client_authentication::Caller;
+use super::possession::{BindingKey, named_key};
 use super::sign_in::BrowserSession;
 use super::token_endpoint::{FirstVariants, IssuedTokens};
 use crate::domain::authorization::{Fatal, requested_scopes};
 use crate::domain::client::{Client, GrantType};
 use crate::domain::error::{AccessDenied, Failure, InvalidGrant, OAuthError, Unavailable};
-use crate::domain::grant::{Confirmation, GrantState, Restriction, SessionId, Variant};
+use crate::domain::grant::{Confirmation, GrantState, Restriction, Variant};
+use crate::domain::openid::{Authentication, SignInRequest};
 use crate::domain::parameters::Parameters;
 use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
@@ -60,6 +62,8 @@ pub struct DeviceConsent {
     pub username: String,
     pub user_code: UserCode,
     pub scopes: Vec<DescribedScope>,
+    /// Where they would be good (RFC 8707); none: wherever.
+    pub resources: Vec<Box<str>>,
     pub ticket: String,
 }
 
@@ -76,19 +80,19 @@ impl Service {
     /// device that shows its key wants it asked for.
     pub async fn authorize_device(
         &self,
-        authorization: &[&[u8]],
-        shown: &ShownKeys,
+        caller: &Caller<'_>,
+        proofs: &[Vec<u8>],
         form: &Parameters,
     ) -> Result<DeviceAuthorization, Failure> {
         form.refuse_repeated()?;
-        let client = self.authenticate_client(authorization, shown.certificate.as_ref(), form).await?;
+        let client = self.authenticate_client(caller, form).await?;
         if !client.may_use(GrantType::DeviceCode) {
             return Err(OAuthError::UnauthorizedClient.into());
         }
         let scopes = requested_scopes(form, &client, &self.settings.implications)?;
         let resources = self.settings.resources.requested(form)?;
         let scopes = self.settings.resources.scopes_at(&resources, &scopes)?;
-        let proof = self.proof_at("/device_authorization", &shown.proofs)?;
+        let proof = self.proof_at("/device_authorization", proofs)?;
         let key = named_key(form, proof.as_ref())?;
         let confirmation = key.map(|key| Confirmation::Jkt(key.as_str().into()));
         let variant = Variant::new(scopes, Restriction { resources, confirmation });
@@ -144,9 +148,12 @@ impl Service {
             DeviceState::Hasty => Err(OAuthError::SlowDown.into()),
             DeviceState::Denied => Err(AccessDenied::ByUser.into()),
             DeviceState::Approved => {
+                // Before anything is used up.
+                let signer = self.id_token_signer(client).await?;
                 // What the grant says does not change before it is redeemed.
                 let pending = self.store.grant(code.grant).await?.filter(|grant| grant.state == GrantState::Pending);
                 let pending = pending.filter(|grant| grant.client == client.id).ok_or(InvalidGrant::DeviceCode)?;
+                let jwt = self.access_token_signer(client).await?;
                 let key = self.claim_key(key).await?;
                 let FirstVariants { variant, variants } = self.first_variants(client, &pending, key, form)?;
                 let redemption = Redemption {
@@ -160,7 +167,9 @@ impl Service {
                     times: self.times(client, now),
                 };
                 let grant = self.store.redeem(redemption).await?.ok_or(InvalidGrant::DeviceCode)?;
-                self.tokens_of(client, &grant).ok_or(InvalidGrant::DeviceCode.into())
+                let tokens = self.tokens_of(client, &grant).ok_or(InvalidGrant::DeviceCode)?;
+                let tokens = self.in_format(tokens, &grant, jwt.as_ref()).await?;
+                self.with_id_token(tokens, &grant, signer, grant.authentication.clone(), now).await
             }
         }
     }
@@ -186,6 +195,7 @@ impl Service {
             username: session.session.username,
             user_code,
             scopes: request.variant.scopes.iter().map(|scope| self.describe(scope)).collect(),
+            resources: request.variant.resources().to_vec(),
         })))
     }
 
@@ -226,7 +236,8 @@ impl Service {
         let approval = DeviceApproval {
             id: request.id,
             subject: session.session.subject.clone(),
-            session: SessionId::of(&session.id),
+            session: session.session.id,
+            authentication: Authentication::new(&SignInRequest::default(), session.session.created_at),
             variant: request.variant.with_scopes(kept),
             now,
         };

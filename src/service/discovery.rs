@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
-use super::Service;
+use super::{OpenId, Service};
 use crate::domain::client::GrantType;
 use crate::domain::client_keys::SigningAlgorithm;
 use crate::domain::dpop::ALGORITHMS;
+use crate::domain::language::Language;
 use crate::domain::openid::{ACR, OPENID, PROFILE};
 use crate::domain::registration::Gate;
 
@@ -36,8 +37,12 @@ pub struct Metadata<'a> {
     introspection_endpoint_auth_methods_supported: Vec<&'static str>,
     introspection_endpoint_auth_signing_alg_values_supported: [&'static str; SigningAlgorithm::NAMES.len()],
     code_challenge_methods_supported: [&'static str; 1],
+    ui_locales_supported: Vec<&'static str>,
     /// RFC 9207 §3.
     authorization_response_iss_parameter_supported: bool,
+    /// draft-ietf-oauth-client-id-metadata-document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id_metadata_document_supported: Option<bool>,
     /// RFC 9449 §5.1.
     dpop_signing_alg_values_supported: [&'static str; ALGORITHMS.len()],
     /// RFC 8705 §3.3.
@@ -45,20 +50,28 @@ pub struct Metadata<'a> {
     /// RFC 9728 §4.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     protected_resources: Vec<&'a str>,
+    /// RFC 9470 §7.
+    acr_values_supported: [&'static str; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwks_uri: Option<String>,
+    /// RFC 9701 §7.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    introspection_signing_alg_values_supported: Option<[&'static str; 1]>,
     #[serde(flatten)]
     openid: Option<OpenIdMetadata>,
 }
 
-/// What OpenID Connect adds (Discovery §3, RP-Initiated Logout §2.1).
+/// What OpenID Connect adds (Discovery §3, RP-Initiated Logout §2.1, Back-Channel Logout §2.1).
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "its members are those of the standards")]
 struct OpenIdMetadata {
-    jwks_uri: String,
     userinfo_endpoint: String,
     end_session_endpoint: String,
+    backchannel_logout_supported: bool,
+    backchannel_logout_session_supported: bool,
     subject_types_supported: [&'static str; 1],
     id_token_signing_alg_values_supported: [&'static str; 1],
     claims_supported: [&'static str; 13],
-    acr_values_supported: [&'static str; 1],
     prompt_values_supported: [&'static str; 4],
     claims_parameter_supported: bool,
     request_parameter_supported: bool,
@@ -93,11 +106,19 @@ impl Service {
             introspection_endpoint_auth_methods_supported: confidential,
             introspection_endpoint_auth_signing_alg_values_supported: SigningAlgorithm::NAMES,
             code_challenge_methods_supported: ["S256"],
+            ui_locales_supported: self.settings.languages.iter().map(Language::tag).collect(),
             authorization_response_iss_parameter_supported: true,
+            client_id_metadata_document_supported: self.settings.registration.documents.as_ref().map(|_| true),
             dpop_signing_alg_values_supported: ALGORITHMS,
             tls_client_certificate_bound_access_tokens: self.settings.client_certificates.is_some(),
             protected_resources: self.settings.resources.iter().map(|(resource, _)| resource).collect(),
-            openid: self.settings.openid.is_some().then(|| self.openid_metadata()),
+            acr_values_supported: [ACR],
+            openid: self.settings.openid.as_ref().map(|openid| self.openid_metadata(openid)),
+            jwks_uri: self.settings.signs().then(|| format!("{issuer}/jwks")),
+            introspection_signing_alg_values_supported: self
+                .settings
+                .signs_introspection
+                .then(|| [self.signing_keys.algorithm().name()]),
         }
     }
 
@@ -109,12 +130,13 @@ impl Service {
         }
     }
 
-    fn openid_metadata(&self) -> OpenIdMetadata {
+    fn openid_metadata(&self, openid: &OpenId) -> OpenIdMetadata {
         let issuer = &self.settings.issuer;
         OpenIdMetadata {
-            jwks_uri: format!("{issuer}/jwks"),
             userinfo_endpoint: format!("{issuer}/userinfo"),
             end_session_endpoint: format!("{issuer}/logout"),
+            backchannel_logout_supported: openid.backchannel_logout,
+            backchannel_logout_session_supported: openid.backchannel_logout,
             subject_types_supported: ["public"],
             id_token_signing_alg_values_supported: [self.signing_keys.algorithm().name()],
             claims_supported: [
@@ -132,7 +154,6 @@ impl Service {
                 "preferred_username",
                 "name",
             ],
-            acr_values_supported: [ACR],
             prompt_values_supported: ["none", "login", "consent", "select_account"],
             claims_parameter_supported: false,
             request_parameter_supported: false,

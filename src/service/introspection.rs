@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use super::Service;
+use super::client_authentication::Caller;
 use super::possession::Shown;
-use crate::domain::certificate::ClientCertificate;
+use crate::domain::caller::Sight;
 use crate::domain::client::{Client, Introspects};
-use crate::domain::decision::{Decision, Requirement};
+use crate::domain::decision::{Decision, Held, Requirement};
 use crate::domain::error::{Failure, InvalidClient, OAuthError, Unavailable};
 use crate::domain::grant::{GrantFacts, GrantState, Variant};
+use crate::domain::openid::Authentication;
 use crate::domain::parameters::Parameters;
 use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
@@ -44,6 +46,19 @@ impl ActiveToken {
         }
     }
 
+    /// What is decided about.
+    pub fn held(&self) -> Held<'_> {
+        let variant = self.variant();
+        let authentication = self.facts.authentication.as_ref();
+        Held { scopes: &variant.scopes, audiences: variant.resources(), authentication }
+    }
+
+    /// Whether it is an access token that is meant for such a resource.
+    fn is_meant_for(&self, is_the_one: impl Fn(&str) -> bool) -> bool {
+        self.token.kind == TokenKind::AccessToken
+            && self.variant().resources().iter().any(|resource| is_the_one(resource))
+    }
+
     /// `token_type` (RFC 7662 §2.2).
     pub fn token_type(&self) -> &'static str {
         match self.token.kind {
@@ -57,38 +72,69 @@ impl Standing {
     const fn inactive(source: Source) -> Self {
         Self { active: None, source }
     }
+
+    /// What somebody of this sight gets to know. What it may not see is as garbage is; so is what is dead, because nobody can tell any
+    /// more whom that was for.
+    fn seen_by(self, sight: &Sight) -> Self {
+        match (sight, &self.active) {
+            (Sight::All, _) => self,
+            (_, Some(active)) if sight.covers(active.token.kind, active.variant().resources()) => self,
+            _ => Self::inactive(Source::Nowhere),
+        }
+    }
 }
 
 impl Service {
-    /// What a token of any kind is. Codes are never active: they are for the token endpoint alone.
-    pub async fn introspect(&self, text: &str) -> Result<Standing, Unavailable> {
+    /// What a token of any kind is, to somebody of this sight. Codes are never active: they are for the token endpoint alone.
+    pub async fn introspect(&self, text: &str, sight: &Sight) -> Result<Standing, Unavailable> {
         let now = self.effects.now();
-        match self.token_keys.open(text).filter(|signed| !signed.token.is_expired(now)) {
+        let opened = match self.token_keys.open(text) {
+            None if self.may_be_jwt(text) => Box::pin(self.open_jwt(text, now)).await?,
+            opened => opened,
+        };
+        let standing = match opened.filter(|signed| !signed.token.is_expired(now)) {
             Some(signed) if signed.token.kind == TokenKind::AccessToken => self.access_token(signed).await,
             Some(signed) if signed.token.kind == TokenKind::RefreshToken && !self.index.is_revoked(signed.key) => {
                 self.refresh_token(signed.token, now).await
             }
             Some(_) | None => Ok(Standing::inactive(Source::Nowhere)),
-        }
+        };
+        Ok(standing?.seen_by(sight))
     }
 
-    /// Whether an access token satisfies a requirement, in the hands of who shows this. A token of another kind is inactive here.
+    /// What a token is to the resource that asks (RFC 7662 §2.2): one that is not meant for it is inactive, and so is one that names no
+    /// resource. Refresh tokens are for their client alone.
+    pub async fn introspect_at(&self, text: &str, sight: &Sight, resource: &str) -> Result<Standing, Unavailable> {
+        let mut standing = self.introspect(text, sight).await?;
+        standing.active.take_if(|active| !active.is_meant_for(|meant| meant == resource));
+        Ok(standing)
+    }
+
+    /// Whether an access token satisfies a requirement, in the hands of who shows this, to somebody of this sight. A token of another
+    /// kind is inactive here.
     pub async fn check<'r>(
         &self,
         text: &str,
+        sight: &Sight,
         requirement: &Requirement<'r>,
         shown: &Shown<'_>,
     ) -> Result<(Decision<'r>, Standing), Unavailable> {
         let now = self.effects.now();
-        let standing = match self.token_keys.open(text) {
+        let opened = match self.token_keys.open(text) {
+            None if self.may_be_jwt(text) => Box::pin(self.open_jwt(text, now)).await?,
+            opened => opened,
+        };
+        let standing = match opened {
             Some(signed) if signed.token.kind == TokenKind::AccessToken && !signed.token.is_expired(now) => {
                 self.access_token(signed).await?
             }
             Some(_) | None => Standing::inactive(Source::Nowhere),
-        };
+        }
+        // Before anything else is asked: a proof for what is not seen is not used up.
+        .seen_by(sight);
         let decision = match &standing.active {
             Some(active) => match self.missing_possession(text, active, shown, now).await? {
-                None => requirement.decide(active.scopes(), active.variant().resources(), &self.settings.implications),
+                None => requirement.decide(&active.held(), &self.settings.implications, now),
                 Some(cause) => Decision::InvalidProof(cause),
             },
             None => Decision::InactiveToken,
@@ -100,18 +146,17 @@ impl Service {
     /// or all if it is a resource server. Whatever it may not see is inactive to it.
     pub async fn introspect_for_client(
         &self,
-        authorization: &[&[u8]],
-        certificate: Option<&ClientCertificate>,
+        caller: &Caller<'_>,
         form: &Parameters,
-    ) -> Result<Standing, Failure> {
+    ) -> Result<(Client, Standing), Failure> {
         form.refuse_repeated()?;
-        let caller = self.authenticate_client(authorization, certificate, form).await?;
+        let caller = self.authenticate_client(caller, form).await?;
         if !caller.is_confidential() {
             return Err(OAuthError::from(InvalidClient::Failed).into());
         }
-        let mut standing = self.introspect(form.require("token")?).await?;
+        let mut standing = self.introspect(form.require("token")?, &Sight::All).await?;
         standing.active.take_if(|active| !may_see(&caller, active));
-        Ok(standing)
+        Ok((caller, standing))
     }
 
     /// "Active" is answered under the lease alone: without it, the log is read first, and what cannot be read is unknown. The lease is
@@ -184,6 +229,7 @@ impl Service {
                         subject: grant.subject,
                         username: grant.username.into(),
                         session: grant.session,
+                        authentication: grant.authentication.as_ref().map(Authentication::of_user),
                         variants: grant.variants,
                         generation: grant.generation,
                         created_seq: 0,
@@ -200,11 +246,9 @@ impl Service {
 }
 
 pub(super) fn may_see(caller: &Client, active: &ActiveToken) -> bool {
-    // Refresh tokens are for their client alone, so for the resource a token is meant for, it has to be an access token.
-    let is_meant_for_caller = active.token.kind == TokenKind::AccessToken
-        && active.variant().resources().iter().any(|resource| caller.metadata.resources.contains(resource));
+    let is_own = |resource: &str| caller.metadata.resources.iter().any(|own| **own == *resource);
     match caller.introspects {
         Introspects::Any => true,
-        Introspects::Own => active.facts.client == caller.id || is_meant_for_caller,
+        Introspects::Own => active.facts.client == caller.id || active.is_meant_for(is_own),
     }
 }

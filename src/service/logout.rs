@@ -9,7 +9,6 @@ use super::sign_in::BrowserSession;
 use crate::domain::authorization::with_query;
 use crate::domain::client::{Client, ClientId};
 use crate::domain::error::Unavailable;
-use crate::domain::grant::SessionId;
 use crate::domain::openid::Hint;
 use crate::domain::parameters::Parameters;
 use crate::domain::redirect_uri::RedirectUri;
@@ -132,9 +131,9 @@ impl Service {
 impl LogoutRequest {
     /// Whether the client has shown an ID token of this session.
     fn is_about(&self, session: &BrowserSession) -> bool {
-        self.hint.as_ref().is_some_and(|hint| {
-            hint.subject == session.session.subject && hint.session == Some(SessionId::of(&session.id))
-        })
+        self.hint
+            .as_ref()
+            .is_some_and(|hint| hint.subject == session.session.subject && hint.session == Some(session.session.id))
     }
 
     fn location(self) -> Option<String> {

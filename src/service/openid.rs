@@ -45,13 +45,13 @@ impl Service {
             at_hash: signer.algorithm().half_hash(tokens.access_token.expose()),
             sid: grant.session.as_ref().map(SessionId::to_string),
         };
-        let id_token = signer.sign("JWT", &claims).await?;
+        let id_token = signer.sign(jwt::ID_TOKEN, &claims).await?;
         Ok(IssuedTokens { id_token: Some(id_token), ..tokens })
     }
 
     /// What an ID token of ours says, maybe an expired one. `None` for anything else.
     pub(super) async fn hint(&self, text: &str) -> Result<Option<Hint>, Unavailable> {
-        let Some(presented) = jwt::Presented::parse(text) else { return Ok(None) };
+        let Some(presented) = jwt::Presented::parse(text, jwt::ID_TOKEN) else { return Ok(None) };
         let Some(key) = self.signing_keys.key(presented.kid()).await? else { return Ok(None) };
         let claims: Option<HintClaims> = presented.claims(&key);
         Ok(claims.and_then(|claims| claims.into_hint(&self.settings.issuer)))

@@ -1,5 +1,5 @@
 //! People's passwords: argon2id, and never more of it at a time than there are cores. Each run takes 19 MiB and some 20 ms, so
-//! without a bound a flood of sign-ins would be a flood of memory.
+//! without a bound a flood of sign-ins would be a flood of memory. Few wait for their turn: the rest are told at once to come again.
 
 use std::sync::{Arc, LazyLock};
 use std::thread::available_parallelism;
@@ -18,6 +18,9 @@ use crate::effects::Effects;
 /// How long a sign-in waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// So many wait for each turn: as many as get one in time.
+const WAITING: usize = 64;
+
 /// Verified where there is no account, so that an unknown name takes the same time as a wrong password.
 static NOBODY: LazyLock<String> =
     LazyLock::new(|| hash(b"nobody", &[0; 16]).expect("argon2 takes this password and salt"));
@@ -25,13 +28,18 @@ static NOBODY: LazyLock<String> =
 /// Hashes and verifies on blocking threads of the background runtime.
 pub(super) struct Passwords {
     turns: Arc<Semaphore>,
+    places: Semaphore,
     background: Handle,
 }
 
 impl Passwords {
     pub(super) fn new() -> Self {
         let cores = available_parallelism().map_or(1, Into::into);
-        Self { turns: Arc::new(Semaphore::new(cores)), background: Handle::current() }
+        Self {
+            turns: Arc::new(Semaphore::new(cores)),
+            places: Semaphore::new(cores * (1 + WAITING)),
+            background: Handle::current(),
+        }
     }
 
     /// The hash to store, in PHC string format.
@@ -58,6 +66,10 @@ impl Passwords {
         operation: &'static str,
         work: impl FnOnce() -> Result<T, argon2::password_hash::Error> + Send + 'static,
     ) -> Result<T, Unavailable> {
+        let _place = self
+            .places
+            .try_acquire()
+            .map_err(|_| Unavailable { operation, cause: "too many wait for their turn".into() })?;
         let turn = tokio::time::timeout(PATIENCE, self.turns.clone().acquire_owned())
             .await
             .map_err(|error| Unavailable { operation, cause: Box::new(error) })?;

@@ -30,22 +30,33 @@ pub struct Shown<'a> {
     pub certificate: &'a str,
 }
 
-/// Where the certificates of clients come from: TLS ends in front.
+/// Where the certificates of clients come from: TLS ends here, or in front.
 #[derive(Clone, Debug)]
 pub struct ClientCertificates {
-    pub header: HeaderName,
+    /// In which the proxies pass them on.
+    pub header: Option<HeaderName>,
     pub proxies: Vec<Network>,
     /// How they authenticate clients, if they do.
     pub method: Option<AuthenticationMethod>,
 }
 
 impl ClientCertificates {
-    /// The certificate of a request. `None` unless a trusted proxy passed on exactly one.
-    pub fn of(&self, headers: &HeaderMap, peer: IpAddr) -> Option<ClientCertificate> {
-        let mut values = headers.get_all(&self.header).iter();
-        let (first, second) = (values.next()?, values.next());
-        let is_trusted = second.is_none() && self.proxies.iter().any(|proxy| proxy.contains(peer));
-        is_trusted.then(|| ClientCertificate::from_header(first.as_bytes())).flatten()
+    /// The certificate of a request: that of its connection or, where that is a trusted proxy's, the one that it passed on, if it is exactly
+    /// one.
+    pub fn of(
+        &self,
+        headers: &HeaderMap,
+        peer: IpAddr,
+        connection: Option<&ClientCertificate>,
+    ) -> Option<ClientCertificate> {
+        match &self.header {
+            Some(header) if self.proxies.iter().any(|proxy| proxy.contains(peer)) => {
+                let mut values = headers.get_all(header).iter();
+                let (first, second) = (values.next()?, values.next());
+                if second.is_none() { ClientCertificate::from_header(first.as_bytes()) } else { None }
+            }
+            _ => connection.cloned(),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::domain::client::{
     AuthenticationMethod, Client, ClientId, ClientMetadata, ClientType, Introspects, Registrar,
 };
 use crate::domain::error::Unavailable;
+use crate::domain::jwt_access_token::AccessTokenFormat;
 use crate::domain::registration::{Gate, InvalidClientMetadata, Registration, RegistrationChange, RegistrationError};
 use crate::domain::secret::{RandomSecret, SecretHash};
 use crate::store::ClientChanges;
@@ -68,6 +69,8 @@ impl Service {
         if !self.offers(registration.method) {
             return Err(InvalidClientMetadata::AuthenticationMethod.into());
         }
+        self.can_read_keys(&registration)?;
+        self.check_signed(&registration, &ClientMetadata::default())?;
         let secret = match registration.method {
             AuthenticationMethod::ClientSecretBasic | AuthenticationMethod::ClientSecretPost => {
                 Some(self.effects.secret())
@@ -136,10 +139,12 @@ impl Service {
             return Err(InvalidClientMetadata::Identity.into());
         }
         let registration = change.registration;
+        self.can_read_keys(&registration)?;
         // One that was confidential does not become public by what whoever has this token says.
         if kind(registration.method) != kind(client.authentication_method()) {
             return Err(InvalidClientMetadata::AuthenticationKind.into());
         }
+        self.check_signed(&registration, &client.metadata)?;
         let changes = ClientChanges {
             name: Some(registration.name.clone().unwrap_or_else(|| client.id.to_string())),
             metadata: Some(registration.metadata(client.metadata)),
@@ -153,6 +158,25 @@ impl Service {
         Ok(RegisteredClient { client, secret: None, access_token })
     }
 
+    /// What it says about what is signed is offered, or what it has already: clients send back what they were told.
+    fn check_signed(&self, registration: &Registration, present: &ClientMetadata) -> Result<(), InvalidClientMetadata> {
+        let settings = &self.settings;
+        let is_offered = |format| match format {
+            AccessTokenFormat::Opaque => true,
+            AccessTokenFormat::Jwt => settings.registration.jwt_access_tokens && settings.jwt_access_tokens.is_some(),
+        };
+        let format = registration.access_token_format;
+        if format.is_some_and(|format| format != present.access_token_format && !is_offered(format)) {
+            return Err(InvalidClientMetadata::AccessTokenFormat);
+        }
+        let offered = settings.signs_introspection.then(|| self.signing_keys.algorithm());
+        let wanted = registration.introspection_signed_response_alg;
+        if wanted.is_some() && wanted != present.introspection_signed_response_alg && wanted != offered {
+            return Err(InvalidClientMetadata::IntrospectionAlgorithm);
+        }
+        Ok(())
+    }
+
     /// Deletes a client and revokes its grants (RFC 7592 §2.3).
     pub async fn end_registration(&self, authorization: &[&[u8]], id: &str) -> Result<(), RegistrationFailure> {
         let (client, _) = self.registered_client(authorization, id).await?;
@@ -162,6 +186,13 @@ impl Service {
             // Somebody else deleted it just now.
             Err(_) => Err(RegistrationError::TokenInvalid.into()),
         }
+    }
+
+    fn can_read_keys(&self, registration: &Registration) -> Result<(), InvalidClientMetadata> {
+        if registration.names_keys() && !self.outgoing.is_enabled() {
+            return Err(InvalidClientMetadata::JwksUri);
+        }
+        Ok(())
     }
 
     /// The client whose registration access token was presented. Unknown, disabled and others' clients get the same answer (RFC 7592 §2).

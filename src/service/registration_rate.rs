@@ -5,6 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::sync::Mutex;
 
+use super::client_address::network;
 use crate::domain::timestamp::Timestamp;
 
 const BUCKETS: usize = 4_096;
@@ -38,14 +39,6 @@ impl RegistrationRate {
         }
         full_at[bucket] = next;
         true
-    }
-}
-
-/// An address, or of IPv6 the 64 bits of the network: the rest is the host's to choose.
-fn network(address: IpAddr) -> u64 {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.to_bits().into(),
-        IpAddr::V6(address) => u64::try_from(address.to_bits() >> 64).unwrap_or_default(),
     }
 }
 

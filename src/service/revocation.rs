@@ -1,7 +1,8 @@
 //! Ending grants (RFC 7009): durable in SQL first, then in force in this process, then answered.
 
 use super::Service;
-use crate::domain::certificate::ClientCertificate;
+use super::client_authentication::Caller as ClientCaller;
+use crate::domain::caller::{Caller, Sight};
 use crate::domain::error::{Failure, Unavailable};
 use crate::domain::parameters::Parameters;
 use crate::domain::revocation::Target;
@@ -21,16 +22,11 @@ pub enum Reach {
 impl Service {
     /// RFC 7009 §2.1: a client revokes a token of its own, and with it the whole grant. Anything else that is
     /// presented changes nothing, and the answer does not tell.
-    pub async fn revoke_for_client(
-        &self,
-        authorization: &[&[u8]],
-        certificate: Option<&ClientCertificate>,
-        form: &Parameters,
-    ) -> Result<(), Failure> {
+    pub async fn revoke_for_client(&self, caller: &ClientCaller<'_>, form: &Parameters) -> Result<(), Failure> {
         form.refuse_repeated()?;
-        let client = self.authenticate_client(authorization, certificate, form).await?;
+        let client = self.authenticate_client(caller, form).await?;
         let now = self.effects.now();
-        let Some(token) = self.live(form.require("token")?, now) else { return Ok(()) };
+        let Some(token) = self.live(form.require("token")?, now).await? else { return Ok(()) };
         match self.store.grant(token.grant).await? {
             Some(grant) if grant.client == client.id => self.revoke_grant(grant.id).await.map_err(Failure::from),
             Some(grant) => {
@@ -41,11 +37,26 @@ impl Service {
         }
     }
 
-    /// Revokes the grant behind a token; who has the token may. By when no server accepts it any more.
-    pub async fn revoke_by_token(&self, text: &str, reach: Reach) -> Result<Timestamp, Unavailable> {
+    /// Revokes the grant behind a token; who has the token and gets to see it may. Anything else that is presented changes nothing,
+    /// and the answer does not tell. By when no server accepts it any more.
+    pub async fn revoke_by_token(&self, text: &str, caller: &Caller, reach: Reach) -> Result<Timestamp, Unavailable> {
         let now = self.effects.now();
-        let Some(token) = self.live(text, now) else { return Ok(now) };
+        let Some(token) = self.live(text, now).await? else { return Ok(now) };
+        if !self.is_seen(&token, &caller.sight).await? {
+            tracing::warn!(caller = &*caller.name, grant_id = %token.grant, "a caller tried to revoke a token that it may not see");
+            return Ok(now);
+        }
         self.revoke(Ending::RevokeGrant(token.grant), reach).await
+    }
+
+    /// Of a grant that has ended, too: who revokes again waits as long as who revoked it.
+    async fn is_seen(&self, token: &Token, sight: &Sight) -> Result<bool, Unavailable> {
+        if *sight == Sight::All {
+            return Ok(true);
+        }
+        let grant = self.store.grant(token.grant).await?;
+        let variant = grant.as_ref().and_then(|grant| grant.variants.get(token.variant, token.issued_at));
+        Ok(variant.is_some_and(|variant| sight.covers(token.kind, variant.resources())))
     }
 
     /// Ends the grants of a target that exist now, durably; the servers that run learn of it. `false` when there is nothing to end.
@@ -103,7 +114,12 @@ impl Service {
         self.revoker.revoke(Ending::RevokeGrant(grant)).await.map(drop)
     }
 
-    fn live(&self, text: &str, now: Timestamp) -> Option<Token> {
-        self.open(text).filter(|token| !token.is_expired(now))
+    async fn live(&self, text: &str, now: Timestamp) -> Result<Option<Token>, Unavailable> {
+        let opened = match self.token_keys.open(text) {
+            None if self.may_be_jwt(text) => self.open_jwt(text, now).await?,
+            opened => opened,
+        };
+        let good = opened.filter(|signed| !self.index.is_revoked(signed.key)).map(|signed| signed.token);
+        Ok(good.filter(|token| !token.is_expired(now)))
     }
 }

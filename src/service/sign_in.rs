@@ -1,15 +1,17 @@
 //! The built-in login: accounts and browser sessions.
 
+use std::net::IpAddr;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use super::Service;
 use super::accounts::MAX_PASSWORD_LENGTH;
-use crate::domain::error::Unavailable;
+use crate::domain::error::{TooManyAttempts, Unavailable};
 use crate::domain::parameters::Parameters;
 use crate::domain::secret::{RandomSecret, SecretHash};
-use crate::store::Session;
+use crate::store::{NewSession, Session};
 
 /// The parameter by which an authorization request tells that the session was opened for it. It comes last.
 const PROOF: &str = "&scopegate_signed_in=";
@@ -23,6 +25,41 @@ pub struct SignedIn {
     pub cookie: RandomSecret,
     /// Seconds.
     pub max_age: u32,
+    /// What the browser is known by from now on, where it was not known yet.
+    pub known_browser: Option<String>,
+}
+
+/// A name and a password, and where they come from.
+pub struct SignIn<'a> {
+    pub username: &'a str,
+    pub password: &'a str,
+    /// The session cookie that the browser has.
+    pub present: Option<&'a str>,
+    pub address: Option<IpAddr>,
+    /// What the browser says it is known by.
+    pub known_browser: Option<&'a str>,
+}
+
+/// Why nobody is signed in.
+#[derive(Debug)]
+pub enum SignInFailure {
+    /// An unknown or disabled account, or a wrong password.
+    Refused,
+    /// Nobody looked.
+    TooMany(TooManyAttempts),
+    Unavailable(Unavailable),
+}
+
+impl From<TooManyAttempts> for SignInFailure {
+    fn from(error: TooManyAttempts) -> Self {
+        Self::TooMany(error)
+    }
+}
+
+impl From<Unavailable> for SignInFailure {
+    fn from(error: Unavailable) -> Self {
+        Self::Unavailable(error)
+    }
 }
 
 /// A browser that is signed in.
@@ -32,8 +69,35 @@ pub struct BrowserSession {
 }
 
 impl Service {
-    /// `None` for an unknown or disabled account and for a wrong password: the same answer after the same time.
-    pub async fn sign_in(&self, username: &str, password: &str) -> Result<Option<SignedIn>, Unavailable> {
+    /// An unknown or disabled account and a wrong password get the same answer after the same time, and count the same. A request that
+    /// goes away meanwhile counts, too.
+    pub async fn sign_in(&self, sign_in: SignIn<'_>) -> Result<SignedIn, SignInFailure> {
+        let SignIn { username, password, present, address, known_browser } = sign_in;
+        let now = self.effects.now();
+        let browser = self.known_browser(known_browser, username, now);
+        let guess = self.attempts.at_password(username, browser, address, now).reserve()?;
+        match self.verify_sign_in(username, password, present).await {
+            Ok(Some(mut signed_in)) => {
+                guess.give_back();
+                let is_new = browser.is_none() && self.attempts.tells_browsers_apart();
+                signed_in.known_browser = is_new.then(|| self.introduce_browser(username, now));
+                Ok(signed_in)
+            }
+            Ok(None) => Err(SignInFailure::Refused),
+            // Whoever is told nothing has not guessed.
+            Err(error) => {
+                guess.give_back();
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn verify_sign_in(
+        &self,
+        username: &str,
+        password: &str,
+        present: Option<&str>,
+    ) -> Result<Option<SignedIn>, Unavailable> {
         if password.len() > MAX_PASSWORD_LENGTH {
             return Ok(None);
         }
@@ -45,8 +109,15 @@ impl Service {
         let Some(account) = account else { return Ok(None) };
         let (now, cookie) = (self.effects.now(), self.effects.secret());
         let max_age = self.settings.session_lifetime;
-        let inserted = self.store.insert_session(cookie.hash(), account.subject, now, now.plus(max_age)).await?;
-        Ok(inserted.then_some(SignedIn { cookie, max_age }))
+        let session = NewSession {
+            id: cookie.hash(),
+            subject: account.subject,
+            replaces: present.map(SecretHash::of),
+            now,
+            expires_at: now.plus(max_age),
+        };
+        let inserted = self.store.insert_session(session).await?;
+        Ok(inserted.then_some(SignedIn { cookie, max_age, known_browser: None }))
     }
 
     /// Who the browser with this cookie is signed in as.
@@ -57,9 +128,10 @@ impl Service {
         Ok(session.map(|session| BrowserSession { id, session }))
     }
 
+    /// The clients that the user signed in to are told by those that deliver ([`Self::deliver_logouts_for_ever`]).
     pub async fn sign_out(&self, cookie: Option<&str>) -> Result<(), Unavailable> {
         match cookie {
-            Some(cookie) => self.store.delete_session(SecretHash::of(cookie)).await,
+            Some(cookie) => self.store.delete_session(SecretHash::of(cookie), self.effects.now()).await,
             None => Ok(()),
         }
     }

@@ -1,8 +1,9 @@
-//! The keys that sign ID tokens: made when first needed, the same for every server on the database, replaced by themselves.
+//! The keys that sign ID tokens, and whatever else others verify: made when first needed, the same for every server on the database, replaced by themselves.
 //!
 //! Each server keeps them in memory and reads them again every minute, so it knows a successor long before that signs. What it
 //! has in memory it can use while the database is away.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ const INTERVAL: Duration = Duration::from_mins(1);
 const STALE: u32 = 120;
 /// So many seconds after a read, an unknown key makes for another one.
 const UNKNOWN_KEY_PAUSE: u32 = 5;
+/// So many names of keys are remembered that are none.
+const MAX_ABSENT: usize = 64;
 /// How often a key is made anew because another server was faster.
 const ATTEMPTS: usize = 3;
 
@@ -36,6 +39,8 @@ pub struct SigningKeys {
     store: Store,
     effects: Effects,
     ring: RwLock<Arc<Ring>>,
+    /// Names that no key had. None ever will: a name is that of its key, and nobody is told of one before it is stored.
+    absent: RwLock<VecDeque<Box<str>>>,
     /// Held while keys are read and made, so that a server makes one at a time.
     turn: Mutex<()>,
     background: Handle,
@@ -112,6 +117,7 @@ impl SigningKeys {
             store,
             effects,
             ring: RwLock::default(),
+            absent: RwLock::default(),
             turn: Mutex::default(),
             background: Handle::current(),
         }
@@ -151,6 +157,35 @@ impl SigningKeys {
         }
         let _turn = self.turn.lock().await;
         Ok(self.read().await?.key(kid))
+    }
+
+    /// The key of this name, or that there is none now. This may read, so it is for what is known to be ours but for the signature.
+    pub async fn present_key(&self, kid: &str) -> Result<Option<PublicKey>, Unavailable> {
+        if let Some(key) = self.ring().key(kid) {
+            return Ok(Some(key));
+        }
+        if self.is_absent(kid) {
+            return Ok(None);
+        }
+        let _turn = self.turn.lock().await;
+        // Whoever had the turn before may have looked for the same.
+        if let Some(key) = self.ring().key(kid) {
+            return Ok(Some(key));
+        }
+        if self.is_absent(kid) {
+            return Ok(None);
+        }
+        let key = self.read().await?.key(kid);
+        if key.is_none() {
+            let mut absent = self.absent.write().unwrap_or_else(PoisonError::into_inner);
+            absent.truncate(MAX_ABSENT - 1);
+            absent.push_front(kid.into());
+        }
+        Ok(key)
+    }
+
+    fn is_absent(&self, kid: &str) -> bool {
+        self.absent.read().unwrap_or_else(PoisonError::into_inner).iter().any(|absent| **absent == *kid)
     }
 
     /// All keys, oldest first.

@@ -1,6 +1,7 @@
 //! The token endpoint (RFC 6749 §3.2): a code, or a refresh token, for tokens. The other grants are in files of their own.
 
 use super::Service;
+use super::client_authentication::Caller;
 use super::possession::{BindingKey, ShownKeys};
 use crate::domain::client::{Client, GrantType, RefreshTokenRotation};
 use crate::domain::error::{Failure, InvalidGrant, InvalidScope, OAuthError, Unavailable};
@@ -21,6 +22,9 @@ const MAX_ADDITIONS: usize = 16;
 /// A successful token response (RFC 6749 §5.1).
 pub struct IssuedTokens {
     pub access_token: TokenText,
+    /// What the access token says, and what it stands for.
+    pub(super) token: Token,
+    pub(super) variant: Variant,
     pub token_type: &'static str,
     pub refresh_token: Option<TokenText>,
     /// Seconds.
@@ -39,15 +43,14 @@ pub(super) struct FirstVariants {
 }
 
 impl Service {
-    /// `authorization` has the values of the `Authorization` headers.
     pub async fn issue(
         &self,
-        authorization: &[&[u8]],
+        caller: &Caller<'_>,
         shown: &ShownKeys,
         form: &Parameters,
     ) -> Result<IssuedTokens, Failure> {
         form.refuse_repeated()?;
-        let client = self.authenticate_client(authorization, shown.certificate.as_ref(), form).await?;
+        let client = self.authenticate_client(caller, form).await?;
         self.can_sign()?;
         let grant_type: GrantType =
             form.require("grant_type")?.parse().map_err(|_| OAuthError::UnsupportedGrantType)?;
@@ -95,6 +98,7 @@ impl Service {
         }
         // Before anything is used up.
         let signer = self.id_token_signer(client).await?;
+        let jwt = self.access_token_signer(client).await?;
         let key = self.claim_key(key).await?;
         let FirstVariants { variant, variants } = self.first_variants(client, &pending, key, form)?;
         let redemption = Redemption {
@@ -110,6 +114,7 @@ impl Service {
         match self.store.redeem(redemption).await? {
             Some(grant) => {
                 let tokens = self.tokens_of(client, &grant).ok_or(InvalidGrant::Code)?;
+                let tokens = self.in_format(tokens, &grant, jwt.as_ref()).await?;
                 self.with_id_token(tokens, &grant, signer, grant.authentication.clone(), now).await
             }
             None => self.refuse_code(client, &code, now).await,
@@ -151,6 +156,7 @@ impl Service {
         let requested: Option<ScopeSet> = form.get("scope").map(str::parse).transpose().map_err(InvalidScope::from)?;
         // Before anything is used up.
         let signer = self.id_token_signer(client).await?;
+        let jwt = self.access_token_signer(client).await?;
         let key = self.claim_key(key).await?;
         // Once more when another request rotated in between: then this one is the repetition.
         for _ in 0..2 {
@@ -174,6 +180,7 @@ impl Service {
                     // What is wanted narrows the access token alone (RFC 6749 §6).
                     let scopes = requested.as_ref().unwrap_or(&granted.scopes);
                     let wanted = self.narrowed(granted, scopes, form)?.bound_to(key.clone());
+                    self.check_length(client, &wanted)?;
                     let (id, times) = (grant.client.clone(), self.times(client, now));
                     let variant = self.index_of(&grant, &wanted, now, times.access_lifetime).await?;
                     let variant = variant.ok_or(InvalidGrant::RefreshToken)?;
@@ -205,6 +212,7 @@ impl Service {
                 RefreshStanding::Dead => break,
             };
             if let Some((tokens, issued_at)) = tokens {
+                let tokens = self.in_format(tokens, &grant, jwt.as_ref()).await?;
                 return self.with_id_token(tokens, &grant, signer, authentication, issued_at).await;
             }
         }
@@ -226,6 +234,7 @@ impl Service {
         // RFC 9449 §5: the refresh token of a public client is bound, too. A confidential one proves who it is anyhow.
         let kept = granted.bound_to(key.clone().filter(|_| !client.is_confidential()));
         let wanted = self.narrowed(granted, &granted.scopes, form)?.bound_to(key);
+        self.check_length(client, &wanted)?;
         let mut variants = vec![kept];
         if !variants.contains(&wanted) {
             variants.push(wanted);
@@ -300,6 +309,8 @@ impl Service {
         let variant = grant.variant_of(&rotation)?;
         Some(IssuedTokens {
             access_token: self.token_keys.seal(&access_token),
+            token: access_token,
+            variant: variant.clone(),
             token_type: variant.token_type(),
             refresh_token: refresh_token.map(|token| self.token_keys.seal(&token)),
             expires_in: access_token.lifetime,
@@ -323,6 +334,8 @@ impl Service {
         let token = grant.further_access_token(further, self.effects.random_bytes());
         IssuedTokens {
             access_token: self.token_keys.seal(&token),
+            token,
+            variant: variant.clone(),
             token_type: variant.token_type(),
             refresh_token: None,
             expires_in: token.lifetime,

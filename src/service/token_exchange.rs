@@ -6,6 +6,7 @@ use super::Service;
 use super::introspection::{ActiveToken, may_see};
 use super::possession::BindingKey;
 use super::token_endpoint::IssuedTokens;
+use crate::domain::caller::Sight;
 use crate::domain::client::Client;
 use crate::domain::dpop::InvalidProof;
 use crate::domain::error::{Failure, InvalidRequest, InvalidScope};
@@ -33,7 +34,7 @@ impl Service {
         if !is_access_token("subject_token_type") || !is_access_token("requested_token_type") {
             return Err(InvalidRequest::TokenType.into());
         }
-        let standing = self.introspect(form.require("subject_token")?).await?;
+        let standing = self.introspect(form.require("subject_token")?, &Sight::All).await?;
         // RFC 8693 §2.2.2: whatever is wrong with it, this is what the client is told.
         let subject = standing
             .active
@@ -43,6 +44,8 @@ impl Service {
             return Err(missing.into());
         }
         let wanted = self.narrowed_subject(&subject, self.requested(&subject, form)?, form)?;
+        self.check_length(client, &wanted)?;
+        let signer = self.access_token_signer(client).await?;
         // One that is bound stays bound to its key; another may be bound here.
         let wanted = match self.claim_key(key).await? {
             Some(key) => wanted.bound_to(Some(key)),
@@ -59,6 +62,7 @@ impl Service {
         // What kills the subject token kills this one.
         grant.generation = subject.token.generation;
         let tokens = self.further_access_token(&grant, &wanted, Further { variant, issued_at: now, lifetime });
+        let tokens = self.in_format(tokens, &grant, signer.as_ref()).await?;
         Ok(IssuedTokens { issued_token_type: Some(ACCESS_TOKEN), ..tokens })
     }
 

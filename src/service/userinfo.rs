@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::Service;
 use super::possession::{Shown, ShownKeys};
 use crate::domain::bearer::Presented;
+use crate::domain::caller::Sight;
 use crate::domain::certificate::ClientCertificate;
 use crate::domain::challenge::{Challenge, ChallengeError, Scheme};
 use crate::domain::decision::{Decision, Match, Requirement};
@@ -70,11 +71,15 @@ impl Service {
         if presented.scheme == Scheme::DPoP && proofs.is_empty() {
             return Err(challenged(&of(ChallengeError::InvalidProof(InvalidProof::Required))));
         }
-        let (decision, standing) = self.check(presented.token, &requirement, &shown).await?;
+        let (decision, standing) = self.check(presented.token, &Sight::All, &requirement, &shown).await?;
         let refusal = self.challenge(&decision, &requirement, standing.active.as_ref(), &shown);
         let (Decision::Allowed, Some(active)) = (&decision, standing.active) else {
             return Err(challenged(&refusal.unwrap_or(of(ChallengeError::InvalidToken))));
         };
+        // A machine is no user to tell of, whatever its scopes imply.
+        if active.facts.username.is_empty() {
+            return Err(challenged(&of(ChallengeError::InvalidToken)));
+        }
         // A resource must not learn with the token that it gets what is meant for the client.
         if !active.variant().resources().is_empty() {
             return Err(challenged(&of(ChallengeError::InvalidAudience)));

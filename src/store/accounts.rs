@@ -4,9 +4,11 @@
 use sqlx::FromRow;
 
 use super::Store;
-use super::engine::on_engine;
+use super::engine::{Transaction, on_engine};
+use super::logout_notices::SignedOut;
+use super::rows::parse;
 use crate::domain::error::Unavailable;
-use crate::domain::grant::SubjectId;
+use crate::domain::grant::{SessionId, SubjectId};
 use crate::domain::secret::SecretHash;
 use crate::domain::timestamp::Timestamp;
 
@@ -21,9 +23,22 @@ pub struct Account {
     pub disabled_at: Option<Timestamp>,
 }
 
+/// A sign-in.
+pub struct NewSession {
+    /// The hash of its cookie.
+    pub id: SecretHash,
+    pub subject: SubjectId,
+    /// That of the cookie that the browser had.
+    pub replaces: Option<SecretHash>,
+    pub now: Timestamp,
+    pub expires_at: Timestamp,
+}
+
 /// Who is signed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
+    /// How clients know the session. It stays when the same user signs in again.
+    pub id: SessionId,
     pub subject: SubjectId,
     pub username: String,
     /// When the user signed in.
@@ -53,6 +68,7 @@ impl From<AccountRow> for Account {
 
 #[derive(FromRow)]
 struct SessionRow {
+    session_id: String,
     subject_id: String,
     name: String,
     created_at: i64,
@@ -138,24 +154,40 @@ impl Store {
     }
 
     /// Signs a subject in. `false` when it was disabled meanwhile.
-    pub async fn insert_session(
-        &self,
-        id: SecretHash,
-        subject: SubjectId,
-        now: Timestamp,
-        expires_at: Timestamp,
-    ) -> Result<bool, Unavailable> {
-        let writer = self.writer.clone();
+    ///
+    /// The session that the browser had ends. If it was the same user's, the new one goes on with it: clients know it by the same name.
+    pub async fn insert_session(&self, new: NewSession) -> Result<bool, Unavailable> {
+        let (writer, announcer) = (self.writer.clone(), self.announcer);
         self.run("insert a session", async move {
-            let inserted = on_engine!(&writer, on => sqlx::query(
-                "INSERT INTO browser_sessions (id_hash, subject_id, created_at, expires_at) \
-                 SELECT $1, id, $3, $4 FROM subjects WHERE id = $2 AND disabled_at IS NULL",
+            let mut transaction = writer.begin().await?;
+            let replaced = match &new.replaces {
+                Some(id) => take_session(&mut transaction, id).await?,
+                None => None,
+            };
+            let name = match replaced {
+                Some(own) if own.subject_id == new.subject.as_str() && own.expires_at > new.now.as_unix() => {
+                    own.session_id
+                }
+                Some(ended) => {
+                    let ended = SignedOut::Session(parse(&ended.session_id)?);
+                    announcer.announce(&mut transaction, ended, new.now).await?;
+                    SessionId::of(&new.id).to_string()
+                }
+                None => SessionId::of(&new.id).to_string(),
+            };
+            let inserted = on_engine!(&mut transaction, on => sqlx::query(
+                "INSERT INTO browser_sessions (id_hash, subject_id, created_at, expires_at, session_id) \
+                 SELECT $1, id, $3, $4, $5 FROM subjects WHERE id = $2 AND disabled_at IS NULL",
             )
-            .bind(id.as_bytes().to_vec())
-            .bind(subject.as_str().to_owned())
-            .bind(now.as_unix())
-            .bind(expires_at.as_unix())
-            .execute(on).await?.rows_affected());
+            .bind(new.id.as_bytes().to_vec())
+            .bind(new.subject.as_str().to_owned())
+            .bind(new.now.as_unix())
+            .bind(new.expires_at.as_unix())
+            .bind(name)
+            .execute(&mut **on).await?.rows_affected());
+            if inserted == 1 {
+                transaction.commit().await?;
+            }
             Ok(inserted == 1)
         })
         .await
@@ -166,29 +198,52 @@ impl Store {
         let reader = self.reader.clone();
         self.run("read a session", async move {
             let row: Option<SessionRow> = on_engine!(&reader, on => sqlx::query_as(
-                "SELECT b.subject_id, s.name, b.created_at FROM browser_sessions b JOIN subjects s ON s.id = b.subject_id \
+                "SELECT b.session_id, b.subject_id, s.name, b.created_at FROM browser_sessions b JOIN subjects s ON s.id = b.subject_id \
                  WHERE b.id_hash = $1 AND b.expires_at > $2 AND s.disabled_at IS NULL",
             )
             .bind(id.as_bytes().to_vec())
             .bind(now.as_unix())
             .fetch_optional(on).await?);
-            Ok(row.map(|row| Session {
-                subject: SubjectId::new(row.subject_id),
-                username: row.name,
-                created_at: Timestamp::from_unix(row.created_at),
-            }))
+            row.map(|row| {
+                Ok(Session {
+                    id: parse(&row.session_id)?,
+                    subject: SubjectId::new(row.subject_id),
+                    username: row.name,
+                    created_at: Timestamp::from_unix(row.created_at),
+                })
+            })
+            .transpose()
         })
         .await
     }
 
     /// Signs out.
-    pub async fn delete_session(&self, id: SecretHash) -> Result<(), Unavailable> {
-        let writer = self.writer.clone();
+    pub async fn delete_session(&self, id: SecretHash, now: Timestamp) -> Result<(), Unavailable> {
+        let (writer, announcer) = (self.writer.clone(), self.announcer);
         self.run("delete a session", async move {
-            on_engine!(&writer, on => sqlx::query("DELETE FROM browser_sessions WHERE id_hash = $1")
-                .bind(id.as_bytes().to_vec())
-                .execute(on).await.map(drop))
+            let mut transaction = writer.begin().await?;
+            if let Some(ended) = take_session(&mut transaction, &id).await? {
+                announcer.announce(&mut transaction, SignedOut::Session(parse(&ended.session_id)?), now).await?;
+            }
+            transaction.commit().await
         })
         .await
     }
+}
+
+/// What a session was that has ended.
+#[derive(FromRow)]
+struct EndedSession {
+    session_id: String,
+    subject_id: String,
+    expires_at: i64,
+}
+
+async fn take_session(transaction: &mut Transaction, id: &SecretHash) -> Result<Option<EndedSession>, sqlx::Error> {
+    on_engine!(transaction, on => {
+        sqlx::query_as("DELETE FROM browser_sessions WHERE id_hash = $1 RETURNING session_id, subject_id, expires_at")
+            .bind(id.as_bytes().to_vec())
+            .fetch_optional(&mut **on)
+            .await
+    })
 }

@@ -14,7 +14,7 @@ use crate::domain::timestamp::Timestamp;
 macro_rules! client_columns {
     () => {
         "id, name, secret_hash, previous_secret_hash, previous_secret_until, redirect_uris, scopes, introspects, metadata, \
-         created_at, disabled_at, registration_hash, unused_until, last_used_at"
+         created_at, disabled_at, registration_hash, unused_until, document_read_at, document_fresh_until, last_used_at"
     };
 }
 
@@ -43,7 +43,7 @@ impl Store {
         let writer = self.writer.clone();
         self.run("insert a client", async move {
             let (registration_hash, unused_until) = match client.registrar {
-                Registrar::Operator => (None, None),
+                Registrar::Operator | Registrar::Document { .. } => (None, None),
                 Registrar::Itself { access_token, unused_until } => {
                     (Some(access_token.as_bytes().to_vec()), unused_until.map(Timestamp::as_unix))
                 }
@@ -70,6 +70,39 @@ impl Store {
             .bind(most)
             .execute(on).await?.rows_affected());
             Ok(inserted == 1)
+        })
+        .await
+    }
+
+    /// Keeps what the document of a client says. `false` when there are `most` such clients already and this would be another one, or
+    /// when its id is that of a client of another kind, or of a deleted one.
+    pub async fn put_document_client(&self, client: Client, most: u32) -> Result<bool, Unavailable> {
+        let Registrar::Document { read_at, fresh_until } = client.registrar else { return Ok(false) };
+        let writer = self.writer.clone();
+        self.run("keep the document of a client", async move {
+            let kept = on_engine!(&writer, on => sqlx::query(
+                "INSERT INTO clients (id, name, redirect_uris, scopes, introspects, metadata, created_at, revoked_seq, \
+                 document_read_at, document_fresh_until) \
+                 SELECT $1, $2, $3, $4, 'own', $5, $6, 0, $7, $8 \
+                 WHERE (SELECT COUNT(*) FROM clients WHERE document_read_at IS NOT NULL) < $9 \
+                 OR EXISTS (SELECT 1 FROM clients WHERE id = $10) \
+                 ON CONFLICT (id) DO UPDATE SET name = excluded.name, redirect_uris = excluded.redirect_uris, \
+                 scopes = excluded.scopes, metadata = excluded.metadata, document_read_at = excluded.document_read_at, \
+                 document_fresh_until = excluded.document_fresh_until \
+                 WHERE clients.document_read_at IS NOT NULL AND clients.deleted_at IS NULL",
+            )
+            .bind(client.id.to_string())
+            .bind(client.name)
+            .bind(join_lines(client.redirect_uris.iter().map(RedirectUri::as_str)))
+            .bind(client.scopes.to_string())
+            .bind(json(&client.metadata)?)
+            .bind(client.created_at.as_unix())
+            .bind(read_at.as_unix())
+            .bind(fresh_until.as_unix())
+            .bind(i64::from(most))
+            .bind(client.id.to_string())
+            .execute(on).await?.rows_affected());
+            Ok(kept == 1)
         })
         .await
     }

@@ -1,5 +1,6 @@
 //! Devices that wait for a user (RFC 8628). The grant that the user makes has the id of the request, so a request makes one grant.
 
+use serde_json::json;
 use sqlx::FromRow;
 
 use super::Store;
@@ -8,6 +9,7 @@ use super::rows::{bytes, corrupt, number, parse};
 use crate::domain::client::ClientId;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::{SessionId, SubjectId, Variant};
+use crate::domain::openid::Authentication;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::GrantId;
 
@@ -44,6 +46,8 @@ pub struct DeviceApproval {
     pub subject: SubjectId,
     /// The browser session in which the user approved.
     pub session: SessionId,
+    /// How the user signed in.
+    pub authentication: Authentication,
     pub variant: Variant,
     pub now: Timestamp,
 }
@@ -147,8 +151,8 @@ impl Store {
                 }
                 sqlx::query(
                     "INSERT INTO grants (id, client_id, subject_id, variants, state, generation, created_at, created_seq, \
-                     redirect_uri, code_challenge, failed_redemptions, refresh_serial, refresh_variant, session_id, expires_at) \
-                     SELECT d.id, c.id, s.id, $3, 'pending', 0, $4, h.head, '', '', 0, 0, 0, $5, d.expires_at \
+                     redirect_uri, code_challenge, failed_redemptions, refresh_serial, refresh_variant, session_id, expires_at, authentication) \
+                     SELECT d.id, c.id, s.id, $3, 'pending', 0, $4, h.head, '', '', 0, 0, 0, $5, d.expires_at, $6 \
                      FROM revocation_head h, device_requests d, clients c, subjects s \
                      WHERE d.id = $1 AND c.id = d.client_id AND c.disabled_at IS NULL AND c.deleted_at IS NULL \
                      AND s.id = $2 AND s.disabled_at IS NULL \
@@ -159,6 +163,7 @@ impl Store {
                 .bind(approval.variant.to_string())
                 .bind(approval.now.as_unix())
                 .bind(approval.session.to_string())
+                .bind(json!(approval.authentication).to_string())
                 .execute(&mut **on).await?.rows_affected()
             });
             if inserted == 1 {
@@ -204,7 +209,7 @@ impl Store {
             .bind(client.to_string())
             .bind(now.as_unix())
             .bind(SLOW_DOWN)
-            .fetch_optional(on).await?);
+            .fetch_all(on).await?).pop();
             row.map(|row| match row.state.as_str() {
                 "pending" if row.slowed_at.is_some() => Ok(DeviceState::Hasty),
                 "pending" => Ok(DeviceState::Pending),
@@ -222,7 +227,7 @@ impl Store {
     pub async fn count_user_code(&self, subject: SubjectId, now: Timestamp) -> Result<u32, Unavailable> {
         let writer = self.writer.clone();
         self.run("count a user code", async move {
-            let failures: i64 = on_engine!(&writer, on => sqlx::query_scalar(
+            let failures: Option<i64> = on_engine!(&writer, on => sqlx::query_scalar(
                 "INSERT INTO user_code_attempts (subject_id, failures, since) VALUES ($1, 1, $2) \
                  ON CONFLICT (subject_id) DO UPDATE SET \
                  failures = CASE WHEN user_code_attempts.since <= $3 THEN 1 ELSE user_code_attempts.failures + 1 END, \
@@ -232,8 +237,9 @@ impl Store {
             .bind(subject.as_str().to_owned())
             .bind(now.as_unix())
             .bind(now.as_unix() - ATTEMPTS_WINDOW)
-            .fetch_one(on).await?);
-            number(failures)
+            .fetch_all(on).await?)
+            .pop();
+            number(failures.ok_or(sqlx::Error::RowNotFound)?)
         })
         .await
     }

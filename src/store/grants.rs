@@ -78,7 +78,7 @@ pub struct NewGrant {
     pub now: Timestamp,
     /// When its code will end, and with it the grant.
     pub expires_at: Timestamp,
-    /// How the user signed in, for OpenID Connect.
+    /// How the user signed in.
     pub authentication: Option<Authentication>,
 }
 
@@ -168,7 +168,7 @@ impl Store {
             .bind(redemption.times.idle_until.as_unix())
             .bind(i64::from(redemption.variant))
             .bind(join_lines(redemption.variants.iter().map(ToString::to_string)))
-            .fetch_optional(on).await?);
+            .fetch_all(on).await?).pop();
             row.map(Grant::try_from).transpose()
         })
         .await
@@ -210,7 +210,7 @@ impl Store {
             .bind(i64::from(refresh.variant))
             .bind(i64::from(refresh.times.access_lifetime))
             .bind(refresh.times.idle_until.as_unix())
-            .fetch_optional(on).await?);
+            .fetch_all(on).await?).pop();
             row.map(Grant::try_from).transpose()
         })
         .await
@@ -231,7 +231,7 @@ impl Store {
             .bind(i64::from(refresh.serial))
             .bind(refresh.now.as_unix())
             .bind(refresh.times.idle_until.as_unix())
-            .fetch_optional(on).await?);
+            .fetch_all(on).await?).pop();
             row.map(Grant::try_from).transpose()
         })
         .await
@@ -303,7 +303,7 @@ impl Store {
         let reader = self.reader.clone();
         self.run("read the facts of a grant", async move {
             let row: Option<FactsRow> = on_engine!(&reader, on => sqlx::query_as(concat!(
-                "SELECT h.head AS as_of, g.client_id, g.subject_id, s.name AS username, g.session_id, g.variants, \
+                "SELECT h.head AS as_of, g.client_id, g.subject_id, s.name AS username, g.session_id, g.authentication, g.variants, \
                  CAST(CASE WHEN g.state = 'active' AND ",
                 parties_alive!(),
                 " THEN 1 ELSE 0 END AS BIGINT) AS alive, g.generation, g.created_seq \

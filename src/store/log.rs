@@ -1,7 +1,9 @@
 //! Reading the revocation log, and telling other servers at once that there is something to read.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use sqlx::FromRow;
 use sqlx::postgres::{PgListener, PgNotification, PgPool};
 
@@ -117,7 +119,9 @@ impl Store {
     pub async fn listen(&self, hear: impl Fn(Option<&str>)) {
         let Engine::Postgres(pool) = &self.reader else { return std::future::pending().await };
         loop {
-            if let Err(error) = listen(pool, &hear).await {
+            // The client panics over some of what is no PostgreSQL, and that must not be the end of it.
+            let listened = AssertUnwindSafe(listen(pool, &hear)).catch_unwind().await;
+            if let Err(error) = listened.unwrap_or_else(|_| Err(sqlx::Error::WorkerCrashed)) {
                 tracing::debug!(cause = %error, "notifications are not heard; the log is read all the same");
             }
             tokio::time::sleep(LISTEN_PAUSE).await;

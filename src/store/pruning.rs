@@ -75,15 +75,20 @@ pub enum Prunable {
     Proofs,
     /// Client assertions that have expired.
     Assertions,
+    /// What clients were to be told of ended sessions, when they need not be told any more.
+    LogoutNotices,
     /// Clients that registered themselves and were not used in time. One that has a grant stays as long as that.
     UnusedClients,
+    /// Clients whose document was read two hours ago and that have no grant. It would be read again. Disabled ones stay, so that they
+    /// stay out.
+    UnusedDocuments,
     /// Clients that were deleted a day ago, when none of their grants is left.
     DeletedClients,
 }
 
 impl Prunable {
     /// Sets and clients come last: they wait for the grants to go.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::ExpiredGrants,
         Self::RevokedGrants,
         Self::Sessions,
@@ -96,7 +101,9 @@ impl Prunable {
         Self::SigningKeys,
         Self::Sets,
         Self::Assertions,
+        Self::LogoutNotices,
         Self::UnusedClients,
+        Self::UnusedDocuments,
         Self::DeletedClients,
     ];
 
@@ -114,7 +121,8 @@ impl Prunable {
             Self::PushedRequests => "pushed_requests",
             Self::Proofs => "dpop_proofs",
             Self::Assertions => "used_assertions",
-            Self::UnusedClients | Self::DeletedClients => "clients",
+            Self::UnusedClients | Self::UnusedDocuments | Self::DeletedClients => "clients",
+            Self::LogoutNotices => "logout_notices",
         }
     }
 
@@ -179,6 +187,9 @@ impl Prunable {
                 now - HOUR,
             ),
             Self::Assertions => (delete!("used_assertions", "key", "expires_at", "expires_at <= $1"), now - HOUR),
+            Self::LogoutNotices => {
+                (delete!("logout_notices", "client_id, subject_id, session_id", "expires_at", "expires_at <= $1"), now)
+            }
             // Its use makes the time NULL, so one that is used meanwhile is not what was found. Whoever grants it something
             // meanwhile holds its row: then the foreign key refuses, and the next turn finds the grant.
             Self::UnusedClients => (
@@ -189,6 +200,16 @@ impl Prunable {
                     "unused_until <= $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE client_id = clients.id)"
                 ),
                 now,
+            ),
+            Self::UnusedDocuments => (
+                delete!(
+                    "clients",
+                    "id",
+                    "document_read_at",
+                    "document_read_at <= $1 AND disabled_at IS NULL AND deleted_at IS NULL \
+                     AND NOT EXISTS (SELECT 1 FROM grants WHERE client_id = clients.id)"
+                ),
+                now - 2 * HOUR,
             ),
             Self::DeletedClients => (
                 delete!(

@@ -6,6 +6,7 @@ use sqlx::{FromRow, QueryBuilder};
 
 use super::Store;
 use super::engine::{Transaction, on_engine};
+use super::logout_notices::{Announcer, SignedOut};
 use super::rows::{number, parse};
 use crate::domain::client::ClientId;
 use crate::domain::error::Unavailable;
@@ -46,10 +47,10 @@ impl std::fmt::Debug for PasswordHash {
 impl Store {
     /// Ends all of these in one transaction. For each the entry of the log; `None` where there was nothing to end.
     pub async fn end(&self, endings: Vec<Ending>, now: Timestamp) -> Result<Vec<Option<LogEntry>>, Unavailable> {
-        let writer = self.writer.clone();
+        let (writer, announcer) = (self.writer.clone(), self.announcer);
         self.run("revoke", async move {
             let mut transaction = writer.begin().await?;
-            let entries = end(&mut transaction, &endings, now).await?;
+            let entries = end(&mut transaction, &endings, announcer, now).await?;
             if entries.iter().any(Option::is_some) {
                 transaction.commit().await?;
             }
@@ -77,7 +78,7 @@ impl Store {
     /// Ends again what the database has lost after a failover or a restore. A flush goes before, at a position beyond `applied` and all
     /// that the lost history can have had, unless another server has written one.
     pub async fn write_again(&self, applied: u64, lost: Vec<Target>, now: Timestamp) -> Result<(), Unavailable> {
-        let writer = self.writer.clone();
+        let (writer, announcer) = (self.writer.clone(), self.announcer);
         self.run("write the revocation log again", async move {
             let mut transaction = writer.begin().await?;
             let applied = i64::try_from(applied).unwrap_or(i64::MAX);
@@ -102,7 +103,7 @@ impl Store {
                 append(&mut transaction, vec![Target::Flush], now).await?;
             }
             let endings: Vec<Ending> = lost.into_iter().filter_map(Ending::of).collect();
-            end(&mut transaction, &endings, now).await?;
+            end(&mut transaction, &endings, announcer, now).await?;
             transaction.commit().await
         })
         .await
@@ -112,6 +113,7 @@ impl Store {
 async fn end(
     transaction: &mut Transaction,
     endings: &[Ending],
+    announcer: Announcer,
     now: Timestamp,
 ) -> Result<Vec<Option<LogEntry>>, sqlx::Error> {
     // In one order everywhere, so that no two transactions wait for each other.
@@ -131,6 +133,9 @@ async fn end(
     let entries = append(transaction, targets, now).await?;
     for (index, entry) in claimed.into_iter().zip(entries) {
         endings[index].mark(transaction, entry.revocation.seq).await?;
+        if let Some(signed_out) = endings[index].signs_out() {
+            announcer.announce(transaction, signed_out, now).await?;
+        }
         outcome[index] = Some(entry);
     }
     Ok(outcome)
@@ -160,6 +165,22 @@ impl Ending {
             Self::RevokeSubjectClient(subject, client) => Target::SubjectClient(subject.clone(), client.clone()),
             Self::RevokeSession(id) => Target::Session(*id),
             Self::RevokeKey(id) => Target::Key(*id),
+        }
+    }
+
+    /// Whose clients have to be told.
+    fn signs_out(&self) -> Option<SignedOut<'_>> {
+        match self {
+            Self::RevokeSession(id) => Some(SignedOut::Session(*id)),
+            Self::RevokeSubject(id) | Self::DisableSubject(id) | Self::SetPassword(id, _) => {
+                Some(SignedOut::Subject(id))
+            }
+            Self::RevokeGrant(_)
+            | Self::RevokeClient(_)
+            | Self::DisableClient(_)
+            | Self::DeleteClient(_)
+            | Self::RevokeSubjectClient(..)
+            | Self::RevokeKey(_) => None,
         }
     }
 
@@ -247,12 +268,9 @@ impl Ending {
                     .await
                     .map(drop))
             }
-            // The name of a session is the first half of its key.
             Self::RevokeSession(id) => {
-                let bound = |rest: u8| [&id.as_bytes()[..], &[rest; 16]].concat();
-                on_engine!(transaction, on => sqlx::query("DELETE FROM browser_sessions WHERE id_hash BETWEEN $1 AND $2")
-                    .bind(bound(0))
-                    .bind(bound(u8::MAX))
+                on_engine!(transaction, on => sqlx::query("DELETE FROM browser_sessions WHERE session_id = $1")
+                    .bind(id.to_string())
                     .execute(&mut **on)
                     .await
                     .map(drop))

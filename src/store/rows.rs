@@ -10,6 +10,7 @@ use crate::domain::client::{
     AuthenticationMethod, Client, ClientMetadata, ClientType, Introspects, PreviousSecret, Registrar,
 };
 use crate::domain::grant::{Grant, GrantFacts, GrantState, Rotation, SessionId, SubjectId};
+use crate::domain::openid::Authentication;
 use crate::domain::secret::SecretHash;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::GrantId;
@@ -41,7 +42,7 @@ pub(super) fn lines<T: FromStr<Err: Display>>(text: &str) -> Result<Vec<T>, sqlx
 }
 
 /// A column that is empty where there is no value.
-fn optional<T: FromStr<Err: Display>>(text: &str) -> Result<Option<T>, sqlx::Error> {
+pub(super) fn optional<T: FromStr<Err: Display>>(text: &str) -> Result<Option<T>, sqlx::Error> {
     Some(text).filter(|text| !text.is_empty()).map(parse).transpose()
 }
 
@@ -60,6 +61,8 @@ pub(super) struct ClientRow {
     disabled_at: Option<i64>,
     registration_hash: Option<Vec<u8>>,
     unused_until: Option<i64>,
+    document_read_at: Option<i64>,
+    document_fresh_until: Option<i64>,
     last_used_at: Option<i64>,
 }
 
@@ -100,12 +103,16 @@ impl TryFrom<ClientRow> for Client {
             metadata,
             created_at: Timestamp::from_unix(row.created_at),
             disabled_at: row.disabled_at.map(Timestamp::from_unix),
-            registrar: match row.registration_hash {
-                None => Registrar::Operator,
-                Some(hash) => Registrar::Itself {
+            registrar: match (row.registration_hash, row.document_read_at, row.document_fresh_until) {
+                (Some(hash), ..) => Registrar::Itself {
                     access_token: SecretHash::from_bytes(bytes(&hash)?),
                     unused_until: row.unused_until.map(Timestamp::from_unix),
                 },
+                (None, Some(read_at), Some(fresh_until)) => Registrar::Document {
+                    read_at: Timestamp::from_unix(read_at),
+                    fresh_until: Timestamp::from_unix(fresh_until),
+                },
+                (None, ..) => Registrar::Operator,
             },
             last_used_at: row.last_used_at.map(Timestamp::from_unix),
         })
@@ -158,11 +165,15 @@ impl TryFrom<GrantRow> for Grant {
             },
             generation: number(row.generation)?,
             created_at: Timestamp::from_unix(row.created_at),
-            authentication: match row.authentication.as_str() {
-                "" => None,
-                json => Some(serde_json::from_str(json).map_err(|error| corrupt(error.to_string()))?),
-            },
+            authentication: authentication(&row.authentication)?,
         })
+    }
+}
+
+fn authentication(json: &str) -> Result<Option<Authentication>, sqlx::Error> {
+    match json {
+        "" => Ok(None),
+        json => serde_json::from_str(json).map(Some).map_err(|error| corrupt(error.to_string())),
     }
 }
 
@@ -173,6 +184,7 @@ pub(super) struct FactsRow {
     subject_id: String,
     username: String,
     session_id: String,
+    authentication: String,
     variants: String,
     /// 1 when the grant is active and neither its client nor its subject was revoked since it was created.
     alive: i64,
@@ -189,6 +201,7 @@ impl TryFrom<FactsRow> for GrantFacts {
             subject: SubjectId::new(row.subject_id),
             username: row.username.into(),
             session: optional::<SessionId>(&row.session_id)?,
+            authentication: authentication(&row.authentication)?.as_ref().map(Authentication::of_user),
             variants: parse(&row.variants)?,
             generation: if row.alive == 1 { number(row.generation)? } else { Self::REVOKED },
             created_seq: number(row.created_seq)?,

@@ -63,6 +63,18 @@ const VERSIONS: &[Version] = &[
         sqlite: include_str!("migrations/sqlite/0007_par.sql"),
         postgres: include_str!("migrations/postgres/0007_par.sql"),
     },
+    Version {
+        number: 8,
+        name: "client documents",
+        sqlite: include_str!("migrations/sqlite/0008_client_documents.sql"),
+        postgres: include_str!("migrations/postgres/0008_client_documents.sql"),
+    },
+    Version {
+        number: 9,
+        name: "logout notices",
+        sqlite: include_str!("migrations/sqlite/0009_logout_notices.sql"),
+        postgres: include_str!("migrations/postgres/0009_logout_notices.sql"),
+    },
 ];
 
 /// A database whose schema this program does not fit.

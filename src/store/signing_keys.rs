@@ -1,5 +1,5 @@
-//! The keys that sign ID tokens. Each server that wants the next one inserts it under the number after the last that it knows:
-//! the first succeeds, and the others read what it made.
+//! The keys that sign ID tokens and other JSON Web Tokens. Each server that wants the next one inserts it under the number after the
+//! last that it knows: the first succeeds, and the others read what it made.
 
 use serde_json::json;
 use sqlx::FromRow;

@@ -25,18 +25,18 @@ fn encode(bytes: impl AsRef<[u8]>) -> String {
 }
 
 /// What a client signs with.
-enum Key {
+pub enum Key {
     P256(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
     Rsa(RsaKeyPair, &'static dyn RsaEncoding),
 }
 
 impl Key {
-    fn p256() -> Self {
+    pub fn p256() -> Self {
         Self::P256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
     }
 
-    fn public(&self) -> Value {
+    pub fn public(&self) -> Value {
         match self {
             Self::P256(pair) => {
                 let point = pair.public_key().as_ref();
@@ -67,11 +67,11 @@ impl Key {
 }
 
 /// A client that signs, on a sidecar.
-struct Signer<'s> {
-    sidecar: &'s Sidecar,
-    id: String,
-    key: Key,
-    algorithm: &'static str,
+pub struct Signer<'s> {
+    pub sidecar: &'s Sidecar,
+    pub id: String,
+    pub key: Key,
+    pub algorithm: &'static str,
 }
 
 impl<'s> Signer<'s> {
@@ -93,7 +93,7 @@ impl<'s> Signer<'s> {
         format!("http://{}", self.sidecar.addresses.http)
     }
 
-    fn claims(&self, other: Value) -> Value {
+    pub fn claims(&self, other: Value) -> Value {
         let mut claims = json!({
             "iss": self.id, "sub": self.id, "aud": self.issuer(), "exp": self.now() + 60, "iat": self.now(),
             "jti": encode(rand()),
@@ -104,16 +104,16 @@ impl<'s> Signer<'s> {
         claims
     }
 
-    fn assertion(&self, header: &Value, claims: &Value) -> String {
+    pub fn assertion(&self, header: &Value, claims: &Value) -> String {
         let signed = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
         format!("{signed}.{}", encode(self.key.sign(signed.as_bytes())))
     }
 
-    fn good(&self) -> String {
+    pub fn good(&self) -> String {
         self.assertion(&json!({ "alg": self.algorithm, "typ": "JWT" }), &self.claims(json!({})))
     }
 
-    async fn introspect(&self, assertion: &str) -> Reply {
+    pub async fn introspect(&self, assertion: &str) -> Reply {
         introspect_at(self.sidecar, assertion, &[]).await
     }
 }
@@ -181,7 +181,7 @@ async fn a_client_that_signs_gets_tokens_asks_about_them_and_revokes_them() {
 }
 
 #[tokio::test]
-async fn t22_an_assertion_that_is_not_right_is_no_authentication() {
+async fn t22_rg50_an_assertion_that_is_not_right_is_no_authentication() {
     let sidecar = Sidecar::start().await;
     let signer = Signer::new(&sidecar, Key::p256(), "ES256").await;
     let (now, header) = (signer.now(), json!({ "alg": "ES256" }));
@@ -255,7 +255,7 @@ async fn t22_a_public_key_is_no_secret_to_hash_with() {
 }
 
 #[tokio::test]
-async fn t22_an_assertion_is_good_once_on_whichever_server() {
+async fn t22_rg39_an_assertion_is_good_once_on_whichever_server() {
     let sidecar = Sidecar::start().await;
     let issuer = format!("issuer = 'http://{}'", sidecar.addresses.http);
     let others = [sidecar.beside_with(&issuer).await, sidecar.beside_with(&issuer).await];

@@ -130,10 +130,17 @@ async fn dev_needs_nothing_and_the_verbs_work_beside_it() {
     let url = format!("http://{grpc}");
     let allowed = json(here, &["token", "check", access, "--scope", "orders:read", "--endpoint", &url]);
     assert_eq!(allowed["decision"], "ALLOWED");
+    let recent = ["token", "check", access, "--acr", "1", "--max-age", "3600", "--endpoint", grpc];
+    assert_eq!(json(here, &recent)["decision"], "ALLOWED");
+    let output = run(here, &["token", "check", access, "--acr", "2", "--endpoint", grpc]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("INSUFFICIENT_USER_AUTHENTICATION"));
     let output = run(here, &["token", "check", access, "--scope", "other", "--endpoint", grpc]);
     assert_eq!(output.status.code(), Some(1), "the answer is no");
     assert!(String::from_utf8(output.stdout).unwrap().contains("INSUFFICIENT_SCOPE"));
     let introspection = json(here, &["token", "introspect", access, "--endpoint", grpc]);
+    let elsewhere = ["token", "introspect", access, "--resource", "https://r.example", "--endpoint", grpc];
+    assert_eq!(run(here, &elsewhere).status.code(), Some(1), "it is not meant for this resource");
     assert_eq!(introspection["username"], dev["account"]["username"]);
 
     fails(here, &["dev"], 1, "another scopegate works on scopegate-data");
@@ -226,6 +233,18 @@ fn bad_configuration_is_status_78_and_names_the_key() {
     check("[http]\nlisten = 'x'", "http.listen");
     check("[htpp]\nlisten = 'x'", "htpp");
     check("not toml", "c.toml");
+    let good = format!("issuer = 'https://a.example'\n[keys]\nsecret = '{SECRET}'\n[pages]\ntemplate_dir = 't'");
+    std::fs::create_dir(here.join("t")).unwrap();
+    for (template, says) in [
+        ("{% extends 'layout.html' %}\n{% block content %}\n{% if %}", "t/login.html:3: "),
+        ("one\n{{ t('no_such_text') }}", "t/login.html:2: "),
+        ("one\ntwo\nthree {{ nothing }}", "t/login.html:3: "),
+        ("{{ username|no_such_filter }}", "t/login.html:1: "),
+        ("{% include 'nowhere.html' %}", "t/login.html:1: "),
+    ] {
+        std::fs::write(here.join("t/login.html"), template).unwrap();
+        check(&good, says);
+    }
     fails(here, &["serve", "--config", "missing.toml"], 78, "missing.toml");
     let output = scopegate(here, &["config", "check"]).env("SCOPEGATE_HTTP__COLOUR", "x").output().unwrap();
     assert_eq!(output.status.code(), Some(78));
@@ -233,6 +252,26 @@ fn bad_configuration_is_status_78_and_names_the_key() {
     fails(here, &["config"], 2, "Usage");
     fails(here, &["nonsense"], 2, "Usage");
     fails(here, &["client", "create", "--name", "x", "--redirect-uri", "http://evil.example/"], 2, "loopback");
+}
+
+#[test]
+fn a_client_that_signs_says_where_its_keys_are_or_brings_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let config = format!("issuer = 'https://a.example'\n[keys]\nsecret = '{SECRET}'\n");
+    std::fs::write(here.join("c.toml"), config).unwrap();
+    let key = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    std::fs::write(here.join("keys.json"), key).unwrap();
+    let config = ["--config", "c.toml"];
+    let published = ["client", "create", "--name", "Publishes", "--jwks-uri", "https://partner.example/jwks"];
+    let publishing = json(here, &[&published, &config[..]].concat());
+    assert_eq!(publishing["jwks_uri"], "https://partner.example/jwks");
+    let publishing_id = publishing["client_id"].as_str().unwrap();
+    let changed = json(here, &[&["client", "update", publishing_id, "--jwks", "keys.json"], &config[..]].concat());
+    assert_eq!((changed.get("jwks_uri"), &changed["token_endpoint_auth_method"]), (None, &"private_key_jwt".into()));
+    let insecure = ["client", "create", "--name", "Publishes", "--jwks-uri", "http://partner.example/jwks"];
+    fails(here, &[&insecure, &config[..]].concat(), 2, "an https URL");
+    fails(here, &[&published[..], &["--jwks", "keys.json"], &config[..]].concat(), 2, "cannot be used with");
 }
 
 #[test]
@@ -332,6 +371,53 @@ fn c15_clients_and_accounts_are_managed_on_the_database() {
     let accounts = json(here, &[&["account", "list"], &config[..]].concat());
     assert_eq!((&accounts[0]["username"], &accounts[0]["disabled"]), (&"ann".into(), &true.into()));
     fails(here, &[&["account", "create", "x"], &config[..]].concat(), 2, "--password-stdin");
+}
+
+#[test]
+fn a_client_is_told_of_logouts_where_its_operator_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let config = format!("issuer = 'https://a.example'\n[keys]\nsecret = '{SECRET}'\n");
+    std::fs::write(here.join("c.toml"), config).unwrap();
+    let run = |arguments: &[&str]| json(here, &[&["client"], arguments, &["--config", "c.toml"]].concat());
+    let created = run(&["create", "--name", "Shop", "--backchannel-logout-uri", "https://shop.example/"]);
+    assert_eq!(created["backchannel_logout_uri"], "https://shop.example/");
+    assert_eq!(created.get("backchannel_logout_session_required"), None);
+    let id = created["client_id"].as_str().unwrap();
+    run(&["update", id, "--access-token-lifetime", "60"]);
+    let required = run(&["update", id, "--backchannel-logout-session-required"]);
+    assert_eq!(required["backchannel_logout_uri"], "https://shop.example/");
+    assert_eq!(required["backchannel_logout_session_required"], true);
+    let moved = run(&["update", id, "--backchannel-logout-uri", "https://shop.example/logout"]);
+    assert_eq!(moved["backchannel_logout_uri"], "https://shop.example/logout");
+    let ended = run(&["update", id, "--no-backchannel-logout"]);
+    assert_eq!(ended.get("backchannel_logout_uri"), None);
+    assert_eq!(ended.get("backchannel_logout_session_required"), None);
+    assert_eq!(ended["access_token_lifetime"], 60);
+    let wrong = ["client", "update", id, "--backchannel-logout-uri", "https://u:p@shop.example/"];
+    fails(here, &wrong, 2, "this is an https URL");
+}
+
+#[test]
+fn an_operator_says_how_the_access_tokens_of_a_client_are_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let text = format!("[database]\nurl = 'sqlite:{}/x.db'\n[keys]\nsecret = '{SECRET}'\n", here.display());
+    std::fs::write(here.join("c.toml"), &text).unwrap();
+    let client = json(here, &["client", "create", "--name", "Shop", "--config", "c.toml"]);
+    assert_eq!(client["access_token_format"], "opaque");
+    let id = client["client_id"].as_str().unwrap();
+    for format in ["jwt", "opaque"] {
+        json(here, &["client", "update", id, "--access-token-format", format, "--config", "c.toml"]);
+        assert_eq!(json(here, &["client", "show", id, "--config", "c.toml"])["access_token_format"], format);
+    }
+    let jwts = ["client", "create", "--name", "Jwts", "--access-token-format", "jwt", "--config", "c.toml"];
+    assert_eq!(json(here, &jwts)["access_token_format"], "jwt");
+    fails(here, &["client", "create", "--name", "X", "--access-token-format", "jwe"], 2, "opaque or jwt");
+    std::fs::write(here.join("c.toml"), format!("{text}[jwt]\naccess_tokens = false\n")).unwrap();
+    fails(here, &jwts, 1, "jwt.access_tokens");
+    std::fs::write(here.join("c.toml"), format!("{text}[jwt]\ndefault_audience = 'api'\n")).unwrap();
+    fails(here, &["config", "check", "--config", "c.toml"], 78, "jwt.default_audience");
 }
 
 #[test]

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use scopegate::domain::client::{ClientMetadata, GrantType, Introspects};
+use scopegate::store::ClientChanges;
 use serde_json::Value;
 
 use crate::dpop::{Key, post};
 use crate::harness::{
     Browser, PASSWORD, Registered, Reply, Sidecar, USERNAME, encode, form, hidden_fields, ticked_scopes,
 };
+use crate::openid::claims;
 
 const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
@@ -22,13 +24,13 @@ async fn television(sidecar: &Sidecar) -> Registered {
     sidecar.register(true, Introspects::Own, metadata).await
 }
 
-async fn start(sidecar: &Sidecar, client: &Registered) -> Value {
+pub(crate) async fn start(sidecar: &Sidecar, client: &Registered) -> Value {
     let reply = sidecar.http().post_as(client, "/device_authorization", &[("scope", "a b")]).await;
     assert_eq!((reply.status, reply.header("cache-control")), (StatusCode::OK, Some("no-store")), "{}", reply.body);
     reply.json()
 }
 
-async fn poll(sidecar: &Sidecar, client: &Registered, device: &Value) -> Reply {
+pub(crate) async fn poll(sidecar: &Sidecar, client: &Registered, device: &Value) -> Reply {
     let body = [("grant_type", DEVICE_CODE), ("device_code", device["device_code"].as_str().unwrap())];
     sidecar.http().post_as(client, "/token", &body).await
 }
@@ -56,6 +58,33 @@ pub(crate) async fn connect(sidecar: &Sidecar, device: &Value) {
     let mut browser = sidecar.browser();
     let page = sign_in(&mut browser, &path(&device["user_code"])).await;
     assert_eq!(decide(&mut browser, &page, "approve").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_tokens_of_a_device_tell_when_its_user_signed_in() {
+    let sidecar = Sidecar::start().await;
+    let metadata = ClientMetadata {
+        grant_types: vec![GrantType::DeviceCode, GrantType::RefreshToken],
+        ..ClientMetadata::default()
+    };
+    let client = sidecar.register(true, Introspects::Own, metadata).await;
+    let changes = ClientChanges { scopes: Some("a b openid".parse().unwrap()), ..ClientChanges::default() };
+    sidecar.service.update_client(client.id.parse().unwrap(), changes).await.unwrap();
+    let ask = [("scope", "a b openid")];
+    let device = sidecar.http().post_as(&client, "/device_authorization", &ask).await.json();
+    let mut browser = sidecar.browser();
+    let page = sign_in(&mut browser, &path(&device["user_code"])).await;
+    let signed_in_at = sidecar.now();
+    sidecar.clock.advance(10);
+    decide(&mut browser, &page, "approve").await;
+    let reply = poll(&sidecar, &client, &device).await;
+    let (tokens, id_token) = (reply.tokens(), claims(&reply.json()));
+    assert_eq!((&id_token["auth_time"], id_token.get("nonce")), (&signed_in_at.into(), None));
+    let answer = sidecar.introspect(&tokens.access).await;
+    assert_eq!(
+        (answer.auth_time, answer.acr.as_str(), answer.sub.into()),
+        (signed_in_at, "1", id_token["sub"].clone())
+    );
 }
 
 #[tokio::test]
@@ -342,7 +371,7 @@ async fn somebody_else_can_sign_in_for_the_same_device() {
     let device = start(&sidecar, &client).await;
     let mut browser = sidecar.browser();
     let page = sign_in(&mut browser, &path(&device["user_code"])).await;
-    let (_, account) = page.body.split_once("class=\"account\"").unwrap();
+    let (_, account) = page.body.split_once("id=\"switch\"").unwrap();
     let action = page.body.split("action=\"").last().unwrap().split('"').next().unwrap();
     let reply = browser.post(action, &encode(&hidden_fields(account))).await;
     let login = browser.get(reply.header("location").unwrap()).await;

@@ -149,20 +149,19 @@ pub(crate) async fn code_for(sidecar: &Sidecar, client: &Registered, more: &[(&s
     sidecar.code_for(&sidecar.request(&[&[("client_id", client.id.as_str())], more].concat())).await
 }
 
-pub(crate) async fn check(sidecar: &Sidecar, token: &str, proofs: &[&str]) -> api::CheckScopesResponse {
+fn question(token: &str, proofs: &[&str]) -> api::CheckScopesRequest {
     let proof = api::Proof {
         dpop: proofs.iter().map(|&proof| proof.into()).collect(),
         http_method: "GET".into(),
         http_uri: format!("{ADDRESS}?page=2"),
         ..Default::default()
     };
-    let request = api::CheckScopesRequest {
-        token: token.into(),
-        required_scopes: vec!["a".into()],
-        proof: Some(proof),
-        ..Default::default()
-    };
-    sidecar.grpc().await.check_scopes(request).await.unwrap().into_inner()
+    let required_scopes = vec!["a".into()];
+    api::CheckScopesRequest { token: token.into(), required_scopes, proof: Some(proof), ..Default::default() }
+}
+
+pub(crate) async fn check(sidecar: &Sidecar, token: &str, proofs: &[&str]) -> api::CheckScopesResponse {
+    sidecar.grpc().await.check_scopes(question(token, proofs)).await.unwrap().into_inner()
 }
 
 #[tokio::test]
@@ -327,4 +326,22 @@ async fn a_client_that_is_registered_for_it_gets_no_token_without_a_proof() {
     redeem(&sidecar, &sidecar.shop, &[&two[0], &two[1]], &code).await.assert_error(400, "invalid_dpop_proof");
     let tokens = redeem(&sidecar, &sidecar.shop, &[&key.proof(&sidecar, "/token")], &code).await.tokens();
     refresh(&sidecar, &sidecar.shop, &[], &tokens.refresh).await.assert_error(400, "invalid_dpop_proof");
+}
+
+#[tokio::test]
+async fn a_proof_for_a_token_that_the_caller_may_not_see_is_not_used_up() {
+    let caller = "mail-mail-mail-mail-mail-mail-mail";
+    let sidecar = Sidecar::with(&format!(
+        "[[grpc.callers]]\nname = 'mail'\ntokens = ['{caller}']\naudiences = ['https://mail.example']\n"
+    ))
+    .await;
+    let key = Key::new();
+    let code = code_for(&sidecar, &sidecar.shop, &[("resource", ADDRESS)]).await;
+    let tokens = redeem(&sidecar, &sidecar.shop, &[&key.proof(&sidecar, "/token")], &code).await.tokens();
+    let proof = key.proof_with(&sidecar, &tokens.access);
+    let mut request = tonic::Request::new(question(&tokens.access, &[&proof]));
+    request.metadata_mut().insert("authorization", format!("Bearer {caller}").parse().unwrap());
+    let unseen = sidecar.grpc().await.check_scopes(request).await.unwrap().into_inner();
+    assert_eq!(unseen.decision(), api::Decision::InactiveToken);
+    assert_eq!(check(&sidecar, &tokens.access, &[&proof]).await.decision(), api::Decision::Allowed);
 }

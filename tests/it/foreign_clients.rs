@@ -68,18 +68,22 @@ async fn python(program: &str, flow: &str) {
     println!("{}", run(python_interpreter(), program, Some(flow), Stdio::null(), &given).await);
 }
 
-/// One flow of a JavaScript program of `tests/node`.
-async fn node_with(program: &str, flow: &str, given: &Value) {
+/// Runs a JavaScript program of `tests/node` with what it is given.
+pub async fn node_with(program: &str, given: &Value) -> String {
+    javascript(program, None, given).await
+}
+
+async fn javascript(program: &str, flow: Option<&str>, given: &Value) -> String {
     let installed = root().join("tests/node/node_modules");
     assert!(installed.exists(), "the JavaScript clients are missing: run tests/run.sh, which installs them");
     let program = root().join("tests/node").join(program);
-    println!("{}", run(tokio::process::Command::new("node"), program, Some(flow), Stdio::null(), given).await);
+    run(tokio::process::Command::new("node"), program, flow, Stdio::null(), given).await
 }
 
-/// The same against a server of its own.
+/// One flow of a JavaScript program of `tests/node`, against a server of its own.
 async fn node(program: &str, flow: &str) {
     let (_sidecar, given) = given(RESOURCE).await;
-    node_with(program, flow, &given).await;
+    println!("{}", javascript(program, Some(flow), &given).await);
 }
 
 async fn openid_client(flow: &str) {
@@ -156,7 +160,7 @@ async fn mcp(flow: &str) {
     let proxy = Proxy::to(Target::Unix(socket.clone())).await;
     let (_sidecar, mut given) = given(&format!("http://127.0.0.1:{}/mcp", proxy.port)).await;
     given["socket"] = socket.to_str().unwrap().into();
-    node_with("mcp.js", flow, &given).await;
+    println!("{}", javascript("mcp.js", Some(flow), &given).await);
 }
 
 /// Programs have clocks of their own, so that of their server has to be right.

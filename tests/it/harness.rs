@@ -1,11 +1,17 @@
 //! A sidecar of one's own for each test: in this process, on free ports, with its own database and a clock that is set by hand.
 
+mod application;
+mod authority;
 mod browser;
+mod chromium;
 mod database;
+mod envoy;
 mod http;
 mod proxy;
 mod redis;
+mod site;
 
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -28,11 +34,16 @@ use tokio::sync::oneshot;
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
+pub use self::application::Application;
+pub use self::authority::{Authority, HOST};
 pub use self::browser::{Browser, encode, hidden_fields, query_of, ticked_scopes};
+pub use self::chromium::{Chromium, screenshots};
 pub use self::database::{Database, line};
+pub use self::envoy::{Envoy, Raw};
 pub use self::http::{Http, Reply, basic, form};
 pub use self::proxy::{Line, Proxy, Target};
 pub use self::redis::Redis;
+pub use self::site::{Answer, Site, document};
 
 pub const REDIRECT_URI: &str = "http://127.0.0.1:8765/callback";
 pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -183,6 +194,11 @@ impl Sidecar {
         self.service.update_client(client.id.parse().unwrap(), changes).await.unwrap();
     }
 
+    /// What its clock says, in Unix seconds.
+    pub fn now(&self) -> i64 {
+        self.clock.now().as_unix()
+    }
+
     pub fn http(&self) -> Http {
         Http::new(&format!("http://{}", self.addresses.http))
     }
@@ -197,6 +213,15 @@ impl Sidecar {
             ListenAddress::Unix(_) => None,
         });
         TokenServiceClient::connect(format!("http://{}", address.unwrap())).await.unwrap()
+    }
+
+    /// Where its gRPC port is for others than this machine, if it listens on all addresses.
+    pub fn grpc_from_outside(&self) -> SocketAddr {
+        let port = self.addresses.grpc.iter().find_map(|address| match address {
+            ListenAddress::Tcp(address) => Some(address.port()),
+            ListenAddress::Unix(_) => None,
+        });
+        (own_address(), port.unwrap()).into()
     }
 
     /// The query of an authorization request for the shop, with other parameters over it; an empty one is left out.
@@ -292,7 +317,8 @@ impl Sidecar {
         line.map_or(0, |value| value.parse().unwrap())
     }
 
-    /// Operations on the database that requests caused: all but following the revocation log and pruning.
+    /// Operations on the database that requests caused: all but following the revocation log, pruning and looking for clients to tell of
+    /// a logout.
     pub async fn store_operations(&self) -> u64 {
         let text = Http::new(&format!("http://{}", self.addresses.ops)).get("/metrics").await.body;
         text.lines()
@@ -300,6 +326,7 @@ impl Sidecar {
                 line.starts_with("scopegate_store_operations_total{")
                     && !line.contains("follow the revocation log")
                     && !line.contains("prune")
+                    && !line.contains("to tell of a logout")
             })
             .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
             .sum()
@@ -308,6 +335,20 @@ impl Sidecar {
     /// A connection to the database beside the server's own.
     pub async fn database(&self) -> Database {
         Database::connect(self.directory.path()).await
+    }
+}
+
+/// An address of this machine that is not loopback: who connects to it comes from it.
+pub fn own_address() -> IpAddr {
+    // Nothing is sent. It only asks where packets would leave from.
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let address = socket.connect("203.0.113.1:9").and_then(|()| socket.local_addr()).map(|address| address.ip());
+    match address {
+        Ok(address) if !address.is_loopback() => address,
+        other => panic!(
+            "this machine has loopback addresses alone ({other:?}); `ip link add dummy0 type dummy && ip addr add 10.99.0.1/24 dev dummy0 \
+             && ip link set dummy0 up && ip route add default dev dummy0` gives it another one"
+        ),
     }
 }
 

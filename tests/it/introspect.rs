@@ -21,6 +21,7 @@ async fn i6_i7_i8_i9_an_active_token_is_described_the_same_way_over_both_fronts(
         json!({
             "active": true, "scope": "a b", "client_id": sidecar.shop.id, "username": USERNAME, "token_type": "Bearer",
             "exp": grpc.iat + 600, "iat": grpc.iat, "nbf": grpc.iat, "sub": grpc.sub, "iss": issuer, "jti": format!("{}.0", grpc.grant_id),
+            "auth_time": grpc.auth_time, "acr": grpc.acr,
         })
     );
     assert_eq!((grpc.exp, grpc.scopes, grpc.iss), (grpc.iat + 600, vec!["a".to_owned(), "b".to_owned()], issuer));

@@ -21,6 +21,7 @@ async fn start_talkative(directory: &std::path::Path) -> (tokio::process::Child,
         .env_clear()
         .envs(["HTTP", "GRPC", "OPS"].map(|name| (format!("SCOPEGATE_{name}__LISTEN"), "127.0.0.1:0")))
         .env("SCOPEGATE_TELEMETRY__LOG", "trace")
+        .env("SCOPEGATE_GRPC__CALLER_TOKEN", "callers-token")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::process::Stdio;
 
+use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use http::{Method, StatusCode};
+use scopegate::domain::client::GrantType;
 use scopegate::domain::dpop::ALGORITHMS;
 use scopegate::service::signing_keys::Replacement;
 use scopegate::store::ClientChanges;
@@ -63,7 +65,8 @@ fn part(token: &str, index: usize) -> Value {
     serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
 }
 
-fn claims(tokens: &Value) -> Value {
+/// The claims of the ID token of a token response.
+pub fn claims(tokens: &Value) -> Value {
     part(text(tokens, "id_token"), 1)
 }
 
@@ -100,7 +103,7 @@ async fn d5_a42_an_id_token_says_who_signed_in_when_and_for_whom() {
     assert_eq!(claims["auth_time"], claims["iat"]);
     assert_eq!(claims["amr"], json!(["pwd"]));
     assert_eq!(text(&claims, "sid").len(), 32);
-    assert_eq!(claims["acr"], Value::Null, "it was not asked for");
+    assert_eq!(text(&claims, "acr"), "1");
     let half = &Sha256::digest(text(&tokens, "access_token"))[..16];
     assert_eq!(text(&claims, "at_hash"), BASE64_URL_SAFE_NO_PAD.encode(half));
     let header = part(text(&tokens, "id_token"), 0);
@@ -109,7 +112,7 @@ async fn d5_a42_an_id_token_says_who_signed_in_when_and_for_whom() {
 
     let tokens = sign_in(&sidecar, &[("nonce", ""), ("acr_values", "2 1")]).await;
     let claims = self::claims(&tokens);
-    assert_eq!((&claims["nonce"], &claims["acr"]), (&Value::Null, &json!("1")));
+    assert_eq!((&claims["nonce"], text(&claims, "acr")), (&Value::Null, "1"));
     let tokens = sign_in(&sidecar, &[("scope", "a")]).await;
     assert_eq!(tokens["id_token"], Value::Null, "no openid, no ID token");
 }
@@ -127,7 +130,7 @@ async fn d5_joserfc_and_authlib_verify_the_tokens_of_every_algorithm() {
 }
 
 #[tokio::test]
-async fn a_refresh_gives_an_id_token_of_the_same_sign_in_without_its_nonce() {
+async fn f17_a_refresh_gives_an_id_token_of_the_same_sign_in_without_its_nonce() {
     let sidecar = provider("").await;
     let first = sign_in(&sidecar, &[]).await;
     sidecar.clock.advance(100);
@@ -549,6 +552,58 @@ async fn u2_u3_u5_user_info_challenges_tokens_that_do_not_do() {
 }
 
 #[tokio::test]
+async fn u4_user_info_tells_nothing_of_a_machine_whatever_its_scopes_imply() {
+    let sidecar = provider("[scopes.implications]\nexplicit = { a = ['openid'] }").await;
+    let machine = sidecar.register_for(&[GrantType::ClientCredentials]).await;
+    let body = [("grant_type", "client_credentials"), ("scope", "a")];
+    let token = sidecar.http().post_as(&machine, "/token", &body).await.access_token();
+    assert_eq!(sidecar.check(&token, &["openid"]).await.http_status, 200);
+    let users = sign_in(&sidecar, &[("scope", "a")]).await;
+    for (token, status) in [(token.as_str(), 401), (text(&users, "access_token"), 200)] {
+        let bearer = format!("Bearer {token}");
+        let reply = sidecar.http().send(Method::GET, "/userinfo", &[("authorization", bearer.as_str())], "").await;
+        assert_eq!(reply.status, status, "{}", reply.body);
+        assert!(!reply.body.contains(&machine.id), "{}", reply.body);
+    }
+}
+
+#[tokio::test]
+async fn rg50_neither_the_algorithm_that_a_hint_names_nor_its_size_is_believed() {
+    let sidecar = provider("").await;
+    let mut browser = sidecar.browser();
+    let tokens = redeem(&sidecar, &browser.approve(&request(&sidecar, &[])).await).await;
+    let hint = text(&tokens, "id_token");
+    let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    let jwks = sidecar.http().get("/jwks").await.json();
+    let modulus = BASE64_URL_SAFE_NO_PAD.decode(text(&jwks["keys"][0], "n")).unwrap();
+    let (kid, claims) = (kid(&tokens), claims(&tokens).to_string());
+    let signed = |alg: &str, sign: &dyn Fn(&[u8]) -> Vec<u8>| {
+        let header = json!({ "alg": alg, "kid": kid, "typ": "JWT" }).to_string();
+        let input = format!("{}.{}", encode(header.as_bytes()), encode(claims.as_bytes()));
+        format!("{input}.{}", encode(&sign(input.as_bytes())))
+    };
+    let mac = |message: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &modulus), message).as_ref().to_vec();
+    let (header, rest) = hint.split_once('.').unwrap();
+    let renamed = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap().replace("RS256", "RS512");
+    for wrong in [
+        signed("none", &|_| Vec::new()),
+        signed("HS256", &mac),
+        signed("RS256", &mac),
+        signed("RS256", &|_| vec![0; 256]),
+        format!("{}.{rest}", encode(renamed.as_bytes())),
+        format!("{hint}{}", "A".repeat(40_000)),
+        format!("{}.{rest}", "A".repeat(40_000)),
+        ".".repeat(40_000),
+    ] {
+        let request = request(&sidecar, &[("prompt", "none"), ("id_token_hint", &wrong)]);
+        let reply = browser.post("/authorize", &request).await;
+        assert_eq!(error_to_client(&reply), "invalid_request", "{wrong:.80}");
+    }
+    let good = request(&sidecar, &[("prompt", "none"), ("id_token_hint", hint)]);
+    redeem(&sidecar, browser.post("/authorize", &good).await.header("location").unwrap()).await;
+}
+
+#[tokio::test]
 async fn d1_d2_d3_discovery_offers_what_works_and_nothing_where_it_is_off() {
     let sidecar = provider("").await;
     let http = sidecar.http();
@@ -568,8 +623,9 @@ async fn d1_d2_d3_discovery_offers_what_works_and_nothing_where_it_is_off() {
     assert_eq!(metadata["id_token_signing_alg_values_supported"], json!(["RS256"]));
     assert_eq!(metadata["response_modes_supported"], json!(["query", "form_post"]));
     assert_eq!(metadata["scopes_supported"], json!(["a", "b", "c", "openid", "profile"]));
+    assert_eq!(metadata["ui_locales_supported"], json!(["en", "de", "fr", "it", "es"]));
     assert_eq!(metadata["request_uri_parameter_supported"], json!(false));
-    let off = Sidecar::with("[openid]\nenabled = false\n[scopes.catalogue]\nopenid = 'A scope like any other'").await;
+    let off = Sidecar::with("[openid]\nenabled = false\n[jwt]\naccess_tokens = false\nintrospection_responses = false\n[scopes.catalogue]\nopenid = 'A scope like any other'").await;
     let metadata = off.http().get("/.well-known/oauth-authorization-server").await.json();
     for name in ["jwks_uri", "userinfo_endpoint", "end_session_endpoint", "subject_types_supported"] {
         assert_eq!(metadata[name], Value::Null, "{name}");

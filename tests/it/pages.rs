@@ -38,7 +38,7 @@ async fn c1_c3_c4_c20_every_page_is_locked_down() {
         assert!(!policy.contains("unsafe"), "{name}: {policy}");
         for (header, value) in [
             ("x-frame-options", "DENY"),
-            ("referrer-policy", "no-referrer"),
+            ("referrer-policy", "same-origin"),
             ("cache-control", "no-store"),
             ("x-content-type-options", "nosniff"),
         ] {
@@ -156,4 +156,98 @@ async fn x10_what_is_not_there_is_told_in_the_form_that_was_asked_for() {
     }
     let style = Browser::new(http).get("/assets/scopegate.css").await;
     assert_eq!(style.header("content-type"), Some("text/css; charset=utf-8"));
+}
+
+#[tokio::test]
+async fn pages_speak_the_language_that_is_asked_for() {
+    let catalogue = "[scopes.catalogue]\na = { en = 'See A', de = 'A sehen' }";
+    let sidecar = Sidecar::with(catalogue).await;
+    let german = [("accept", "text/html"), ("accept-language", "pt, de-CH;q=0.9, en;q=0.1")];
+    let get = async |path: &str| sidecar.http().send(http::Method::GET, path, &german, "").await;
+    let page = get("/nowhere").await;
+    assert_eq!((page.header("content-language"), page.header("vary")), (Some("de"), Some("accept-language")));
+    assert!(page.body.contains("<html lang=\"de\">") && page.body.contains("Hier gibt es nichts"), "{}", page.body);
+
+    // The client's wish goes before the browser's, wherever the request travels.
+    let request = sidecar.request(&[("ui_locales", "ja fr-CA en")]);
+    let carried = form(&[("request", &request)]);
+    assert_eq!(get(&format!("/login?{carried}")).await.header("content-language"), Some("fr"));
+    assert_eq!(get("/authorize?ui_locales=it").await.header("content-language"), Some("it"), "an error, too");
+    let refused = form(&[("username", USERNAME), ("password", "wrong"), ("request", &request)]);
+    let page = sidecar.http().post_text("/login", &german, &refused).await;
+    assert_eq!((page.status, page.header("content-language")), (StatusCode::FORBIDDEN, Some("fr")));
+    let page = sidecar.http().post_text("/consent", &german, &carried).await;
+    assert_eq!((page.status, page.header("content-language")), (StatusCode::FORBIDDEN, Some("fr")));
+    let page = sidecar.http().post_text("/authorize", &german, &request.replace("client_id", "nobody")).await;
+    assert_eq!((page.status, page.header("content-language")), (StatusCode::BAD_REQUEST, Some("fr")));
+    let page = get("/logout?ui_locales=es").await;
+    assert_eq!(page.header("content-language"), Some("es"));
+
+    // What scopes mean is told in it, or else in the language for everybody.
+    let consent = |locales: &'static str| sidecar.request(&[("ui_locales", locales), ("scope", "a")]);
+    assert!(sidecar.browser().consent_page(&consent("de")).await.body.contains("A sehen"));
+    assert!(sidecar.browser().consent_page(&consent("fr")).await.body.contains("See A"));
+}
+
+#[tokio::test]
+async fn a_pushed_request_says_the_language_too() {
+    let sidecar = Sidecar::start().await;
+    let fields: Vec<(String, String)> =
+        form_urlencoded::parse(sidecar.request(&[("ui_locales", "it")]).as_bytes()).into_owned().collect();
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let pushed = sidecar.http().post_as(&sidecar.shop, "/par", &fields).await.json();
+    let request = form(&[("client_id", &sidecar.shop.id), ("request_uri", pushed["request_uri"].as_str().unwrap())]);
+    let login = sidecar.http().get(&format!("/login?{}", form(&[("request", &request)]))).await;
+    assert_eq!(login.header("content-language"), Some("it"));
+    assert_eq!(sidecar.browser().consent_page(&request).await.header("content-language"), Some("it"));
+}
+
+#[tokio::test]
+async fn only_the_languages_that_the_operator_wants_are_spoken() {
+    let sidecar = Sidecar::with("[pages]\nlanguages = ['fr', 'de']").await;
+    let page = async |accepted: &str| {
+        let headers = [("accept", "text/html"), ("accept-language", accepted)];
+        sidecar.http().send(http::Method::GET, "/nowhere", &headers, "").await
+    };
+    for (accepted, spoken) in [("en, es;q=0.5", "fr"), ("en, de;q=0.5", "de"), ("", "fr")] {
+        assert_eq!(page(accepted).await.header("content-language"), Some(spoken), "{accepted}");
+    }
+    let metadata = sidecar.http().get("/.well-known/oauth-authorization-server").await.json();
+    assert_eq!(metadata["ui_locales_supported"], serde_json::json!(["fr", "de"]));
+}
+
+#[tokio::test]
+async fn an_operator_gives_name_picture_links_and_templates() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().display();
+    std::fs::write(
+        directory.path().join("logo.svg"),
+        "<svg xmlns='http://www.w3.org/2000/svg'><script>x</script></svg>",
+    )
+    .unwrap();
+    std::fs::write(directory.path().join("notice.html"), "<p>Ours: {{ t(notice ~ \"_title\") }} {{ site.name }}")
+        .unwrap();
+    let sidecar = Sidecar::with(&format!(
+        "[pages]\nname = 'A & <B>'\nlogo = '{path}/logo.svg'\ntemplate_dir = '{path}'\nsupport_url = 'https://b.example/?a=1&b=2'"
+    ))
+    .await;
+    let notice = sidecar.http().get("/logout").await;
+    assert_eq!(notice.body, "<p>Ours: Signed out A &amp; &lt;B&gt;");
+    let policy = notice.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'; style-src 'self'; img-src 'self';"), "{policy}");
+    let error = sidecar.http().get("/authorize").await;
+    assert!(error.body.contains("<span>A &amp; &lt;B&gt;</span>"), "{}", error.body);
+    assert!(
+        error.body.contains("href=\"https:&#x2f;&#x2f;b.example&#x2f;?a=1&amp;b=2\" rel=\"noreferrer\""),
+        "{}",
+        error.body
+    );
+    let source = error.body.split("src=\"").nth(1).unwrap().split('"').next().unwrap();
+    let logo = sidecar.http().get(&source.replace("&#x2f;", "/")).await;
+    assert_eq!(
+        (logo.header("content-type"), logo.header("x-content-type-options")),
+        (Some("image/svg+xml"), Some("nosniff"))
+    );
+    let policy = logo.header("content-security-policy").unwrap();
+    assert!(policy.contains("default-src 'none'") && policy.ends_with("sandbox"), "{policy}");
 }

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Runs, TestRunner};
+use scopegate::domain::caller::Sight;
 use scopegate::domain::client::{ClientMetadata, Introspects};
-use scopegate::domain::decision::{Decision, Match, Requirement};
+use scopegate::domain::decision::{Decision, Held, Match, Requirement};
 use scopegate::domain::grant::{GrantFacts, SessionId, SubjectId};
 use scopegate::domain::pkce::CodeVerifier;
 use scopegate::domain::revocation::Target;
@@ -133,15 +134,17 @@ fn a_cached_decision_is_the_uncached_one_and_the_one_that_the_rules_give() {
             let required: Vec<String> = case.required.iter().map(|&scope| scope.into()).collect();
             let requirement = Requirement::new(&required, if case.any { Match::Any } else { Match::All }, &[]).unwrap();
             let (uncached, first) =
-                backend.service.check(text.expose(), &requirement, &Shown::default()).await.unwrap();
-            let (cached, second) = backend.service.check(text.expose(), &requirement, &Shown::default()).await.unwrap();
+                backend.service.check(text.expose(), &Sight::All, &requirement, &Shown::default()).await.unwrap();
+            let (cached, second) =
+                backend.service.check(text.expose(), &Sight::All, &requirement, &Shown::default()).await.unwrap();
             assert_eq!(uncached, cached, "{case:?}");
 
             let alive = case.kind == TokenKind::AccessToken
                 && !case.revoked
                 && (case.lifetime == 0 || case.age < i64::from(case.lifetime));
             let expected = if alive {
-                requirement.decide(&scopes, &[], &config.scopes.implications)
+                let held = Held { scopes: &scopes, audiences: &[], authentication: None };
+                requirement.decide(&held, &config.scopes.implications, now)
             } else {
                 Decision::InactiveToken
             };

@@ -137,6 +137,7 @@ async fn n3_n4_n6_n7_n9_what_an_app_may_not_say_about_itself() {
         (json!({ "response_types": ["token"] }), "invalid_client_metadata"),
         (json!({ "scope": "a admin" }), "invalid_client_metadata"),
         (json!({ "jwks_uri": "http://127.0.0.1:1/" }), "invalid_client_metadata"),
+        (json!({ "jwks_uri": "https://c/jwks", "jwks": { "keys": [] } }), "invalid_client_metadata"),
     ] {
         register(&sidecar, other).await.assert_error(400, error);
     }
@@ -358,4 +359,97 @@ async fn a44_c21_people_are_told_that_nobody_knows_a_client_and_are_not_sent_to_
     let request = sidecar.request(&[("client_id", &client.client.id)]);
     assert!(sidecar.browser().consent_page(&request).await.body.contains(unverified));
     assert!(!sidecar.browser().consent_page(&sidecar.request(&[])).await.body.contains(unverified));
+}
+
+#[tokio::test]
+async fn rg44_a_client_that_registered_as_confidential_is_nowhere_taken_for_a_public_one() {
+    let sidecar = Sidecar::with(OPEN).await;
+    let key = json!({ "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" });
+    for method in [None, Some("client_secret_basic"), Some("client_secret_post"), Some("private_key_jwt")] {
+        let mut said = json!({});
+        if let Some(method) = method {
+            said["token_endpoint_auth_method"] = method.into();
+        }
+        if method == Some("private_key_jwt") {
+            said["jwks"] = json!({ "keys": [key] });
+        }
+        let app = App::register(&sidecar, said).await;
+        let registered = app.send(&sidecar, Method::GET, &json!({})).await.json();
+        assert_eq!(registered["token_endpoint_auth_method"], method.unwrap_or("client_secret_basic"));
+        let code = sidecar.code_for(&sidecar.request(&[("client_id", &app.client.id)])).await;
+        let redemption = [
+            ("grant_type", "authorization_code"),
+            ("code", code.as_str()),
+            ("redirect_uri", REDIRECT_URI),
+            ("code_verifier", VERIFIER),
+        ];
+        let (id, none) = (("client_id", app.client.id.as_str()), ("client_secret", ""));
+        for (path, parameters) in [
+            ("/token", &redemption[..]),
+            ("/token", &[("grant_type", "refresh_token"), ("refresh_token", "x")]),
+            ("/introspect", &[("token", "x")]),
+            ("/revoke", &[("token", "x")]),
+            ("/par", &[("response_type", "code"), ("code_challenge", CHALLENGE), ("code_challenge_method", "S256")]),
+            ("/device_authorization", &[("scope", "a")]),
+        ] {
+            for proof in [&[id][..], &[id, none], &[id, ("client_secret", "x")]] {
+                let reply = sidecar.http().post(path, &[parameters, proof].concat()).await;
+                assert_eq!(
+                    (reply.status, reply.error().as_str()),
+                    (StatusCode::UNAUTHORIZED, "invalid_client"),
+                    "{method:?} {path} {proof:?}"
+                );
+            }
+        }
+        let none = json!({ "client_id": app.client.id, "token_endpoint_auth_method": "none" });
+        app.send(&sidecar, Method::PUT, &document(none)).await.assert_error(400, "invalid_client_metadata");
+    }
+    assert_eq!(sidecar.database().await.count("grants WHERE state = 'active'").await, 0);
+}
+
+#[tokio::test]
+async fn an_app_says_that_its_tokens_are_jwts_only_where_operators_let_it() {
+    let jwt = json!({ "access_token_format": "jwt" });
+    let wrong = json!({ "access_token_format": "jwe" });
+    let closed = Sidecar::with(OPEN).await;
+    register(&closed, jwt.clone()).await.assert_error(400, "invalid_client_metadata");
+    let app = App::register(&closed, json!({ "access_token_format": "opaque" })).await;
+    assert!(app.tokens(&closed).await.access.starts_with("sg_at_"));
+    let change = |other: &Value| {
+        let mut change = document(json!({ "client_id": app.client.id }));
+        change.as_object_mut().unwrap().extend(other.as_object().unwrap().clone());
+        change
+    };
+    app.send(&closed, Method::PUT, &change(&jwt)).await.assert_error(400, "invalid_client_metadata");
+    let mut metadata = closed.service.client(app.client.id.parse().unwrap()).await.unwrap().metadata;
+    metadata.access_token_format = scopegate::domain::jwt_access_token::AccessTokenFormat::Jwt;
+    closed.change(&app.client, metadata).await;
+    for sent in [jwt.clone(), json!({})] {
+        let reply = app.send(&closed, Method::PUT, &change(&sent)).await;
+        assert_eq!(
+            (reply.status, &reply.json()["access_token_format"]),
+            (StatusCode::OK, &json!("jwt")),
+            "what the operator said stays"
+        );
+    }
+
+    let let_in = Sidecar::with(&format!("{OPEN}\njwt_access_tokens = true")).await;
+    register(&let_in, wrong).await.assert_error(400, "invalid_client_metadata");
+    let app = App::register(&let_in, jwt).await;
+    assert_eq!(app.send(&let_in, Method::GET, &json!({})).await.json()["access_token_format"], "jwt");
+    let tokens = app.tokens(&let_in).await;
+    assert!(tokens.access.starts_with("eyJ") && let_in.is_active(&tokens.access).await);
+}
+
+#[tokio::test]
+async fn an_app_says_by_which_algorithm_introspection_is_signed_for_it() {
+    let sidecar = Sidecar::with(OPEN).await;
+    let wants = |algorithm: &str| json!({ "introspection_signed_response_alg": algorithm });
+    for wrong in ["ES256", "none", "HS256", "rs256"] {
+        register(&sidecar, wants(wrong)).await.assert_error(400, "invalid_client_metadata");
+    }
+    let registered = register(&sidecar, wants("RS256")).await.json();
+    assert_eq!(registered["introspection_signed_response_alg"], "RS256");
+    let off = Sidecar::with(&format!("{OPEN}\n[jwt]\nintrospection_responses = false")).await;
+    register(&off, wants("RS256")).await.assert_error(400, "invalid_client_metadata");
 }

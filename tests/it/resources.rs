@@ -1,12 +1,12 @@
 //! Resource indicators (RFC 8707), protected resource metadata (RFC 9728), and introspection by the resource that is asked.
 
 use http::StatusCode;
-use scopegate::domain::client::{ClientMetadata, Introspects};
+use scopegate::domain::client::{ClientMetadata, GrantType, Introspects};
 use scopegate::proto::scopegate::v1 as api;
 use scopegate::service::clients::{ClientError, NewClient};
 use serde_json::json;
 
-use crate::harness::{REDIRECT_URI, Registered, Reply, Sidecar, Tokens, VERIFIER, query_of};
+use crate::harness::{REDIRECT_URI, Registered, Reply, Sidecar, Tokens, VERIFIER, basic, form, query_of};
 
 const ORDERS: &str = "https://api.example/orders";
 const MAIL: &str = "https://mail.example";
@@ -154,6 +154,34 @@ async fn i3_a_resource_sees_the_access_tokens_that_are_meant_for_it_and_no_other
 }
 
 #[tokio::test]
+async fn the_user_is_told_at_which_resources_the_app_may_use_what_it_gets() {
+    let sidecar = Sidecar::start().await;
+    let resources =
+        ["https://bank.example@api.example:8443/orders?x=1%262", "https://mail.example", "urn:example:files"];
+    let encoded = form(&resources.map(|resource| ("resource", resource)));
+    let page = sidecar.browser().consent_page(&format!("{}&{encoded}", sidecar.request(&[]))).await;
+    let shown = |page: &str| -> Vec<String> {
+        page.split("<li><strong>").skip(1).map(|rest| rest.split('<').next().unwrap().replace("&#x2f;", "/")).collect()
+    };
+    let expected = ["api.example:8443/orders?x=1%262", "mail.example", "urn:example:files"];
+    assert_eq!(shown(&page.body), expected, "{}", page.body);
+    let anywhere = sidecar.browser().consent_page(&sidecar.request(&[])).await;
+    assert!(!anywhere.body.contains("only at"), "{}", anywhere.body);
+
+    let client = sidecar.register_for(&[GrantType::DeviceCode]).await;
+    let device = format!("scope=a&{encoded}");
+    let reply = sidecar
+        .http()
+        .post_text("/device_authorization", &[("authorization", &basic(&client.id, &client.secret))], &device)
+        .await;
+    let mut browser = sidecar.browser();
+    browser.approve(&sidecar.request(&[])).await;
+    let code = reply.json()["user_code"].as_str().unwrap().to_owned();
+    let page = browser.get(&format!("/device?user_code={code}")).await;
+    assert_eq!(shown(&page.body), expected, "{}", page.body);
+}
+
+#[tokio::test]
 async fn the_metadata_of_a_resource_is_at_its_path() {
     let sidecar = Sidecar::with(KNOWN).await;
     let issuer = format!("http://{}", sidecar.addresses.http);
@@ -173,4 +201,40 @@ async fn the_metadata_of_a_resource_is_at_its_path() {
     assert_eq!(none.status, StatusCode::NOT_FOUND);
     let server = sidecar.http().get("/.well-known/oauth-authorization-server").await.json();
     assert_eq!(server["protected_resources"], json!([ORDERS, MAIL]));
+}
+
+#[tokio::test]
+async fn a_resource_that_introspects_sees_what_is_meant_for_it_alone() {
+    let sidecar = Sidecar::with(KNOWN).await;
+    let (orders, plain) = (tokens_for(&sidecar, &[ORDERS]).await, sidecar.tokens().await);
+    let mut grpc = sidecar.grpc().await;
+    for (what, token, resource, active) in [
+        ("its own", &orders.access, ORDERS, true),
+        ("another's", &orders.access, MAIL, false),
+        ("bytes count", &orders.access, "https://api.example/orders/", false),
+        ("no URI", &orders.access, "orders", false),
+        ("nobody asks", &orders.access, "", true),
+        ("it names no resource", &plain.access, ORDERS, false),
+        ("nobody asks", &plain.access, "", true),
+        ("it is for the client alone", &orders.refresh, ORDERS, false),
+        ("nobody asks", &orders.refresh, "", true),
+    ] {
+        let request = api::IntrospectRequest { token: token.clone(), resource: resource.into(), ..Default::default() };
+        let one = grpc.introspect(request.clone()).await.unwrap().into_inner();
+        assert_eq!(one.active, active, "{what}");
+        if !active {
+            let nothing = api::IntrospectResponse {
+                cache_status: one.cache_status,
+                consistency_token: one.consistency_token.clone(),
+                ..Default::default()
+            };
+            assert_eq!(one, nothing, "{what}");
+        }
+        let batch = api::BatchIntrospectRequest { requests: vec![request] };
+        let results = grpc.batch_introspect(batch).await.unwrap().into_inner().results;
+        match results[0].result.as_ref().unwrap() {
+            api::batch_introspect_result::Result::Response(response) => assert_eq!(response.active, active, "{what}"),
+            api::batch_introspect_result::Result::Error(error) => panic!("{what}: {error:?}"),
+        }
+    }
 }

@@ -111,6 +111,27 @@ async fn a_caller_with_a_consistency_token_sees_its_own_revocation_at_any_server
 }
 
 #[tokio::test]
+async fn a_wrong_clock_moves_expiry_at_its_own_server_and_revives_nothing() {
+    let one = Sidecar::start().await;
+    let (ahead, behind) = (Sidecar::beside(&one).await, Sidecar::beside(&one).await);
+    ahead.clock.advance(3_600);
+    behind.clock.advance(-3_600);
+    let (live, revoked) = (one.tokens().await, one.tokens().await);
+    assert!(one.is_active(&live.access).await && !ahead.is_active(&live.access).await);
+    assert!(behind.is_active(&live.access).await && behind.is_active(&revoked.access).await);
+    one.revoke(&revoked.access, api::RevocationMode::Bounded).await;
+    behind.revoke(&live.access, api::RevocationMode::Bounded).await;
+    let began = Instant::now();
+    for token in [&live.access, &live.refresh, &revoked.access, &revoked.refresh] {
+        for server in [&one, &ahead, &behind] {
+            while server.is_active(token).await {
+                assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_cannot_read_the_log_says_so_after_the_lease_and_recovers() {
     let one = Sidecar::start().await;
     let tokens = one.tokens().await;

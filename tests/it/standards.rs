@@ -313,7 +313,7 @@ async fn i14_tokens_that_begin_alike_have_answers_of_their_own() {
 
 #[tokio::test]
 async fn i10_i12_i21_each_caller_gets_its_own_answer_as_plain_json_that_nobody_keeps() {
-    let sidecar = Sidecar::start().await;
+    let sidecar = Sidecar::with("[jwt]\nintrospection_responses = false").await;
     let tokens = sidecar.tokens().await;
     let api = register(&sidecar, &[], Introspects::Any).await;
     let stranger = register(&sidecar, &[], Introspects::Own).await;

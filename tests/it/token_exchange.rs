@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use scopegate::domain::caller::Sight;
 use scopegate::domain::client::{ClientMetadata, GrantType, Introspects};
 
 use crate::dpop::{Key, post};
@@ -167,7 +168,7 @@ async fn resources_and_the_key_can_be_narrowed_and_not_widened() {
     let narrow = proving(&sidecar, &key, &tokens.access, &less).await;
     assert_eq!(narrow.json()["token_type"], "DPoP");
     let narrow = narrow.access_token();
-    let kept = sidecar.service.introspect(&narrow).await.unwrap().active.unwrap();
+    let kept = sidecar.service.introspect(&narrow, &Sight::All).await.unwrap().active.unwrap();
     assert_eq!(kept.variant().to_string(), format!("b\thttps://s\t{bound}"));
     for (name, value) in [("resource", "https://r"), ("audience", "https://t")] {
         proving(&sidecar, &key, &narrow, &[(name, value)]).await.assert_error(400, "invalid_target");

@@ -19,8 +19,8 @@ export class Browser {
     const form = formOf(page, path);
     for (const [name, value] of Object.entries(fields)) form.set(name, value);
     const url = new URL(path, page.url).href;
-    // What browsers add to a form of the page's own: with `Referrer-Policy: no-referrer` the origin is null.
-    const headers = { origin: "null", "sec-fetch-site": "same-origin" };
+    // What browsers add to a form of the page's own.
+    const headers = { origin: new URL(page.url).origin, "sec-fetch-site": "same-origin" };
     return this.#arrive(url, await this.#send(url, { method: "POST", body: form, headers }));
   }
 

@@ -20,9 +20,9 @@ class Browser:
         """`button` is the (name, value) of the button that is pressed, if it has any."""
         assert button is None or button in form.buttons, f"no button {button} among {form.buttons}"
         fields = form.fields + ([button] if button else [])
-        # What browsers add to a form of the page's own: with `Referrer-Policy: no-referrer` the origin is null (Fetch,
-        # "append a request Origin header").
-        headers = {"Origin": "null", "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate"}
+        # What browsers add to a form of the page's own.
+        origin = "{0.scheme}://{0.netloc}".format(urlsplit(form.action))
+        headers = {"Origin": origin, "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate"}
         return self._arrive(
             self.session.post(form.action, data=fields, headers=headers, allow_redirects=False, timeout=10)
         )

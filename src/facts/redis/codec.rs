@@ -4,9 +4,10 @@
 //!
 //! | bytes | field |
 //! |---:|---|
-//! | 1 | version: 1 |
+//! | 1 | version: 3 |
 //! | | client, subject, username: length and UTF-8 each |
 //! | 1 or 17 | session: 0, or 1 and its id |
+//! | | authentication: 0, or 1, its time and its class, which is empty where none is known |
 //! | | variants: how many, then each as length and text |
 //! | | generation, created seq, as of |
 //! | 16 | MAC over name ‖ all before |
@@ -18,11 +19,13 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::SharedKeys;
 use crate::domain::grant::{GrantFacts, SessionId, SubjectId};
+use crate::domain::step_up::UserAuthentication;
+use crate::domain::timestamp::Timestamp;
 use crate::domain::token::GrantId;
 use crate::domain::variant_list::{MAX_VARIANTS, VariantList};
 
 /// No printable character, so no name can end in it: where the name ends and the value begins is certain.
-const VERSION: u8 = 1;
+const VERSION: u8 = 3;
 const TAG: usize = 16;
 
 /// Names and writes facts.
@@ -54,6 +57,14 @@ impl Codec {
             Some(session) => {
                 value.push(1);
                 value.extend_from_slice(session.as_bytes());
+            }
+        }
+        match &facts.authentication {
+            None => value.push(0),
+            Some(UserAuthentication { auth_time, acr }) => {
+                value.push(1);
+                put_number(&mut value, auth_time.as_unix().cast_unsigned());
+                put_text(&mut value, acr.as_deref().unwrap_or_default());
             }
         }
         put_number(&mut value, facts.variants.len() as u64);
@@ -90,6 +101,14 @@ impl Codec {
             session: match rest.byte()? {
                 0 => None,
                 1 => Some(SessionId::from_bytes(*rest.bytes()?)),
+                _ => return None,
+            },
+            authentication: match rest.byte()? {
+                0 => None,
+                1 => Some(UserAuthentication {
+                    auth_time: Timestamp::from_unix(rest.number()?.cast_signed()),
+                    acr: Some(rest.text()?).filter(|acr| !acr.is_empty()).map(Into::into),
+                }),
                 _ => return None,
             },
             variants: {
@@ -180,16 +199,23 @@ mod tests {
             .prop_map(|(scopes, lasts)| if lasts { scopes } else { format!("{scopes}\t\tjkt:x\t1-2-3") });
         let variants = proptest::collection::vec(variant, 0..4);
         let session = proptest::option::of(any::<[u8; 16]>());
-        ("[!#-\\[\\]-~]{1,128}", ".*", ".*", session, variants, any::<u32>(), any::<u64>(), any::<u64>()).prop_map(
-            |(client, subject, username, session, variants, generation, created_seq, as_of)| GrantFacts {
-                client: client.parse().expect("a client id"),
-                subject: SubjectId::new(subject),
-                username: username.into(),
-                session: session.map(SessionId::from_bytes),
-                variants: VariantList::from_lines(variants.iter().map(String::as_str)).expect("a list"),
-                generation,
-                created_seq,
-                as_of,
+        let authentication = proptest::option::of((any::<i64>(), proptest::option::of(".+"))).prop_map(|known| {
+            known.map(|(at, acr)| UserAuthentication { auth_time: Timestamp::from_unix(at), acr: acr.map(Into::into) })
+        });
+        let numbers = (any::<u32>(), any::<u64>(), any::<u64>());
+        ("[!#-\\[\\]-~]{1,128}", ".*", ".*", session, authentication, variants, numbers).prop_map(
+            |(client, subject, username, session, authentication, variants, (generation, created_seq, as_of))| {
+                GrantFacts {
+                    client: client.parse().expect("a client id"),
+                    subject: SubjectId::new(subject),
+                    username: username.into(),
+                    session: session.map(SessionId::from_bytes),
+                    authentication,
+                    variants: VariantList::from_lines(variants.iter().map(String::as_str)).expect("a list"),
+                    generation,
+                    created_seq,
+                    as_of,
+                }
             },
         )
     }
@@ -235,9 +261,9 @@ mod tests {
     fn another_version_and_trailing_bytes_are_not_read() {
         let codec = codec("p:");
         let signed = |payload: &[u8]| codec.decode("key", &codec.seal("key", payload.to_vec()));
-        let good = [VERSION, 1, b'c', 0, 0, 0, 0, 0, 0, 0];
+        let good = [VERSION, 1, b'c', 0, 0, 0, 0, 0, 0, 0, 0];
         assert!(signed(&good).is_some());
-        assert_eq!(signed(&[&[2], &good[1..]].concat()), None);
+        assert_eq!(signed(&[&[VERSION - 1], &good[1..]].concat()), None);
         assert_eq!(signed(&[&good[..], &[0]].concat()), None);
     }
 

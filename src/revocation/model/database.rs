@@ -71,6 +71,7 @@ impl From<Facts> for GrantFacts {
             subject: SubjectId::new(""),
             username: "".into(),
             session: None,
+            authentication: None,
             variants: VariantList::default(),
             generation: if facts.alive { 0 } else { Self::REVOKED },
             created_seq: facts.created_seq,

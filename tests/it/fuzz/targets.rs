@@ -9,6 +9,8 @@ use scopegate::domain::authorization::{AuthorizationRequest, AuthorizationRespon
 use scopegate::domain::client::{Client, ClientMetadata, ClientType, Introspects, Registrar};
 use scopegate::domain::credentials::{ClientCredentials, Proof};
 use scopegate::domain::error::OAuthError;
+use scopegate::domain::jwk::PublicKey;
+use scopegate::domain::jwt_access_token;
 use scopegate::domain::parameters::{MAX_PARAMETERS, Parameters};
 use scopegate::domain::redirect_uri::RedirectUri;
 use scopegate::domain::resource::ResourceCatalogue;
@@ -18,6 +20,7 @@ use scopegate::domain::secret::{MacKey, MasterSecret};
 use scopegate::domain::timestamp::Timestamp;
 use scopegate::domain::token::{KeyId, TokenKeys};
 use scopegate::facts::redis::reread_signed_facts;
+use serde_json::Value;
 use url::Url;
 
 /// A target, its name and inputs to begin with.
@@ -27,7 +30,7 @@ pub struct Target {
     pub seeds: &'static [&'static [u8]],
 }
 
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target {
         name: "parameters",
         run: parameters,
@@ -55,6 +58,17 @@ pub const TARGETS: [Target; 8] = [
         seeds: &[
             b"sg_ac_EwIwMTIzNDU2Nzg5YWJjZGVmAAAABQAAAAkAZVPxAAAAAli4RZPclopXz7xm9_jRvuqDAT5feA",
             b"sg_at_EwIwMTIzNDU2Nzg5YWJjZGVmAAAABQAAAAkAZVPxAAAAAlhr_BZnnulIao0aDD6J7azP4-g7uQ",
+        ],
+    },
+    Target {
+        name: "jwt_access_token",
+        run: jwt_access_token,
+        seeds: &[
+            b"{\"alg\":\"EdDSA\",\"kid\":\"kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k\",\"typ\":\"at+jwt\"}\0\
+              {\"iss\":\"https://i\",\"exp\":1,\"sg_ptr\":\"sg_jt_EwIwMTIzNDU2Nzg5YWJjZGVmAAAABQAAAAkAZVPxAAAAAlh8zdOLisxCkKlCoThWgsUx2xk2sA\"}",
+            b"{\"typ\":\"at+jwt\",\"kid\":\"kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k\",\"alg\":\"none\"}\0\
+              {\"sg_ptr\":\"sg_jt_EwIwMTIzNDU2Nzg5YWJjZGVmAAAABQAAAAkAZVPxAAAAAlh8zdOLisxCkKlCoThWgsUx2xk2sA\",\"iss\":\"https://i\",\"scope\":\"a\"}",
+            b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhi",
         ],
     },
     Target {
@@ -155,14 +169,46 @@ pub fn scope(data: &[u8]) {
 
 /// Only what our keys sealed opens, and to that alone.
 pub fn token(data: &[u8]) {
-    let secret = BASE64_STANDARD.encode([7; 32]);
-    let master = MasterSecret::from_base64(&secret).expect("32 bytes");
-    let key = MacKey::derive(&master, "scopegate/v1/token");
-    let keys = TokenKeys::new(KeyId::new(3).expect("one of 16"), key);
+    let keys = token_keys();
     let Ok(text) = str::from_utf8(data) else { return };
     if let Some(signed) = keys.open(text) {
         assert_eq!(keys.seal(&signed.token).expose(), text);
     }
+}
+
+fn token_keys() -> TokenKeys {
+    let secret = BASE64_STANDARD.encode([7; 32]);
+    let master = MasterSecret::from_base64(&secret).expect("32 bytes");
+    TokenKeys::new(KeyId::new(3).expect("one of 16"), MacKey::derive(&master, "scopegate/v1/token"))
+}
+
+/// Only what has our header, our issuer and a pointer that our keys sealed is looked at further, and nobody has signed it. The bytes are a
+/// header and claims, or where no zero byte parts them, the whole.
+pub fn jwt_access_token(data: &[u8]) {
+    let keys = token_keys();
+    let text = match data.iter().position(|byte| *byte == 0) {
+        Some(at) => {
+            let encode = |part: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(part);
+            format!("{}.{}.{}", encode(&data[..at]), encode(&data[at + 1..]), encode(&[7; 64]))
+        }
+        None => String::from_utf8_lossy(data).into_owned(),
+    };
+    let Some(presented) = jwt_access_token::Presented::parse(&text, &keys, "https://i") else { return };
+    assert!(text.len() <= scopegate::domain::jwt::MAX_LENGTH && text.bytes().filter(|byte| *byte == b'.').count() == 2);
+    let part = |index| -> Value {
+        let part = text.split('.').nth(index).and_then(|part| BASE64_URL_SAFE_NO_PAD.decode(part).ok());
+        serde_json::from_slice(&part.expect("base64url")).expect("JSON")
+    };
+    let (header, claims) = (part(0), part(1));
+    assert_eq!((header.as_object().expect("an object").len(), &header["typ"]), (3, &"at+jwt".into()));
+    assert_eq!((&header["kid"], &claims["iss"]), (&presented.kid().into(), &"https://i".into()));
+    let pointer = claims["sg_ptr"].as_str().expect("text");
+    let signed = keys.open_pointer(pointer).expect("what our keys sealed");
+    assert_eq!(keys.seal_pointer(&signed.token).expose(), pointer);
+    let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+    let key: PublicKey =
+        serde_json::from_value(serde_json::json!({ "kty": "OKP", "crv": "Ed25519", "x": x })).expect("a key");
+    assert_eq!(presented.verify(&key), None);
 }
 
 /// A line that is read is written as it was meant.

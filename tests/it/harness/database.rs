@@ -93,8 +93,13 @@ impl Database {
         }
     }
 
-    /// Everything that is stored, a line for each row.
+    /// Everything that is stored.
     pub async fn dump(&mut self) -> String {
+        self.entries().await.join("\n")
+    }
+
+    /// Everything that is stored, row by row, each with its table in front.
+    pub async fn entries(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         for table in self.tables().await {
             match self {
@@ -118,10 +123,10 @@ impl Database {
                 }
             }
         }
-        lines.join("\n")
+        lines
     }
 
-    async fn tables(&mut self) -> Vec<String> {
+    pub async fn tables(&mut self) -> Vec<String> {
         match self {
             Self::Sqlite(connection) => {
                 let names = sqlx::query("SELECT name FROM sqlite_master WHERE type = 'table'");

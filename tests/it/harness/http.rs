@@ -33,6 +33,13 @@ impl Http {
         Self { base: base.into(), client: Client::builder(TokioExecutor::new()).build_http() }
     }
 
+    /// From another address than 127.0.0.1: all of 127.0.0.0/8 is this machine's.
+    pub fn at_address(&self, address: [u8; 4]) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_local_address(Some(address.into()));
+        Self { base: self.base.clone(), client: Client::builder(TokioExecutor::new()).build(connector) }
+    }
+
     pub async fn get(&self, path: &str) -> Reply {
         self.send(Method::GET, path, &[], "").await
     }

@@ -21,6 +21,8 @@ pub enum Line {
     Whole,
     /// Connections stay and carry nothing, as when a packet filter drops everything.
     Silent,
+    /// What comes back is no answer, but as much of something else.
+    Garbled,
     /// Connections are closed, new ones at once.
     Closed,
 }
@@ -74,12 +76,23 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
     let Ok(there) = there else { return };
     let (here, there) = (split(here), split(there));
     tokio::select! {
-        () = one_way(here.0, there.1, line.clone()) => {}
-        () = one_way(there.0, here.1, line) => {}
+        () = one_way(here.0, there.1, line.clone(), Way::There) => {}
+        () = one_way(there.0, here.1, line, Way::Back) => {}
     }
 }
 
-async fn one_way(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut line: watch::Receiver<Line>) {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    There,
+    Back,
+}
+
+async fn one_way(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut line: watch::Receiver<Line>,
+    way: Way,
+) {
     let mut buffer = vec![0; 16 << 10];
     loop {
         let read = tokio::select! {
@@ -91,6 +104,12 @@ async fn one_way(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unp
             Ok(state) => *state,
             Err(_) => return,
         };
+        if (state, way) == (Line::Garbled, Way::Back) {
+            for (place, byte) in buffer[..count].iter_mut().enumerate() {
+                // Messages of PostgreSQL that are shorter than their own length.
+                *byte = b"R\0\0\0\0"[place % 5];
+            }
+        }
         if state == Line::Closed || to.write_all(&buffer[..count]).await.is_err() {
             return;
         }

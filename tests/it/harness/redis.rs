@@ -188,11 +188,12 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-async fn make_certificates(directory: &Path) {
+/// The authority `ca.pem`, and a certificate of it for this machine: `server.pem` and its key `server.key`.
+pub(super) async fn make_certificates(directory: &Path) {
     let make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
                 -subj /CN=authority -keyout ca.key -out ca.pem && \
-                openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=redis -keyout server.key -out server.csr && \
-                echo subjectAltName=IP:127.0.0.1 >server.ext && \
+                openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=server -keyout server.key -out server.csr && \
+                echo subjectAltName=IP:127.0.0.1,DNS:localhost >server.ext && \
                 openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile server.ext -out server.pem";
     let made = Command::new("sh").args(["-c", make]).current_dir(directory).output().await.unwrap();
     assert!(made.status.success(), "apt-get install openssl? {}", String::from_utf8_lossy(&made.stderr));

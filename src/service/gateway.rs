@@ -1,0 +1,253 @@
+//! Requests at a proxy: whether they may pass, and what the application behind is told of their sender.
+
+use std::collections::BTreeMap;
+
+use http::HeaderName;
+
+use super::Service;
+use super::introspection::ActiveToken;
+use super::possession::Shown;
+use crate::domain::caller::Sight;
+use crate::domain::challenge::Scheme;
+use crate::domain::decision::{Decision, Match};
+use crate::domain::dpop::Thumbprint;
+use crate::domain::error::Unavailable;
+use crate::domain::presented::{self, Malformed, Presented};
+use crate::domain::request_path::RequestPath;
+use crate::domain::route::{Policy, Route};
+
+/// How requests at proxies are judged.
+#[derive(Debug, Default)]
+pub struct Gateway {
+    /// The first that matches rules.
+    pub routes: Vec<Route>,
+    /// Policies that proxies may ask for by name.
+    pub policies: BTreeMap<String, Policy>,
+    /// Beside `Authorization`, a token may come in this header, as it is.
+    pub token_header: Option<HeaderName>,
+    /// Beside `Authorization`, a token may come in this cookie.
+    pub token_cookie: Option<String>,
+    /// Beside `Authorization`, a token may come in the query, as `access_token` (RFC 6750 §2.3).
+    pub token_in_query: bool,
+    /// Whether the application behind gets the token, too.
+    pub forward_token: bool,
+}
+
+/// A request, as a proxy describes it. What its client wrote is bytes.
+#[derive(Debug, Default)]
+pub struct GatewayRequest<'r> {
+    pub method: &'r str,
+    pub scheme: &'r str,
+    pub host: &'r str,
+    /// The path and the query.
+    pub target: &'r [u8],
+    /// Every value of `Authorization`.
+    pub authorization: Vec<&'r [u8]>,
+    /// Every value of `DPoP`.
+    pub proofs: Vec<&'r [u8]>,
+    /// Every value of [`Gateway::token_header`].
+    pub token_headers: Vec<&'r [u8]>,
+    /// Every value of `Cookie`.
+    pub cookies: Vec<&'r [u8]>,
+    /// The certificate of the client, where the proxy vouches for one.
+    pub certificate: Option<Thumbprint>,
+}
+
+/// What a proxy says that a route needs.
+#[derive(Debug)]
+pub enum Asked {
+    /// Nothing: the rules of the configuration decide.
+    Rules,
+    /// This.
+    Policy(Policy),
+    /// What the configuration has under this name.
+    Named(String),
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Passage {
+    /// It passes, for whom the token stands for.
+    Allowed {
+        active: Box<ActiveToken>,
+        /// For the next proofs (RFC 9449 §8.2).
+        dpop_nonce: Option<String>,
+    },
+    /// It passes without a token.
+    Anonymous,
+    Refused(Refusal),
+}
+
+/// Why a request does not pass.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// 400, 401 or 403.
+    pub status: u16,
+    /// As RFC 6750 §3.1 has it; `None` where the request presents nothing.
+    pub error: Option<(&'static str, String)>,
+    pub www_authenticate: Option<String>,
+    /// For the next proofs (RFC 9449 §9).
+    pub dpop_nonce: Option<String>,
+}
+
+impl Refusal {
+    fn of(status: u16, code: &'static str, description: impl Into<String>) -> Self {
+        Self { status, error: Some((code, description.into())), www_authenticate: None, dpop_nonce: None }
+    }
+
+    fn malformed(cause: Malformed) -> Self {
+        let www_authenticate = Some(format!(r#"Bearer error="invalid_request", error_description="{cause}""#));
+        Self { www_authenticate, ..Self::of(400, "invalid_request", cause.to_string()) }
+    }
+}
+
+/// A proxy asks for a policy that the configuration does not have: neither yes nor no is right.
+#[derive(Debug)]
+pub enum GatewayFailure {
+    UnknownPolicy(String),
+    Unavailable(Unavailable),
+}
+
+impl From<Unavailable> for GatewayFailure {
+    fn from(error: Unavailable) -> Self {
+        Self::Unavailable(error)
+    }
+}
+
+impl Service {
+    /// Whether a request may pass, at a proxy of this sight.
+    pub async fn admit(
+        &self,
+        request: &GatewayRequest<'_>,
+        asked: &Asked,
+        sight: &Sight,
+    ) -> Result<Passage, GatewayFailure> {
+        let any_token = Policy::default();
+        let policy = match asked {
+            Asked::Policy(policy) => policy,
+            Asked::Named(name) => match self.settings.gateway.policies.get(name) {
+                Some(policy) => policy,
+                None => return Err(GatewayFailure::UnknownPolicy(name.clone())),
+            },
+            Asked::Rules if self.settings.gateway.routes.is_empty() => &any_token,
+            Asked::Rules => match self.rule(request) {
+                Ok(policy) => policy,
+                Err(refusal) => return Ok(Passage::Refused(refusal)),
+            },
+        };
+        let query_token = access_token_of(request.target);
+        match self.token_of(request, query_token.as_deref()) {
+            Ok(Some(presented)) => self.judge_presented(request, presented, policy, sight).await,
+            Ok(None) if policy.anonymous => Ok(Passage::Anonymous),
+            Ok(None) => Ok(Passage::Refused(self.nothing_presented(policy))),
+            Err(cause) => Ok(Passage::Refused(Refusal::malformed(cause))),
+        }
+    }
+
+    fn rule(&self, request: &GatewayRequest<'_>) -> Result<&Policy, Refusal> {
+        let path = RequestPath::of_target(request.target)
+            .map_err(|cause| Refusal::of(400, "invalid_request", cause.to_string()))?;
+        let mut routes = self.settings.gateway.routes.iter();
+        routes
+            .find(|route| route.matches(request.method, request.host, path))
+            .map(|route| &route.policy)
+            .ok_or_else(|| Refusal::of(403, "access_denied", "no rule is about this request"))
+    }
+
+    /// The one token of a request, wherever the operator lets it stand (RFC 6750 §2: in one way alone).
+    fn token_of<'r>(
+        &self,
+        request: &GatewayRequest<'r>,
+        in_query: Option<&'r str>,
+    ) -> Result<Option<Presented<'r>>, Malformed> {
+        let gateway = &self.settings.gateway;
+        let in_header = presented::in_headers(&request.authorization)?;
+        let in_own_header = match request.token_headers.as_slice() {
+            [] => None,
+            [value] => Some(str::from_utf8(value).map_err(|_| Malformed)?),
+            [_, ..] => return Err(Malformed),
+        };
+        let in_cookie = gateway.token_cookie.as_deref().and_then(|name| cookie(&request.cookies, name));
+        // A token in the query counts as a second way even where it does not count as one.
+        if in_header.is_some() && in_query.is_some() {
+            return Err(Malformed);
+        }
+        let elsewhere = [in_own_header, in_cookie, in_query.filter(|_| gateway.token_in_query)];
+        let mut all = in_header.into_iter().chain(elsewhere.into_iter().flatten().map(as_bearer));
+        match (all.next(), all.next()) {
+            (_, Some(_)) => Err(Malformed),
+            (Some(presented), None) if !presented::is_token68(presented.token) => Err(Malformed),
+            (presented, None) => Ok(presented),
+        }
+    }
+
+    async fn judge_presented(
+        &self,
+        request: &GatewayRequest<'_>,
+        Presented { scheme, token }: Presented<'_>,
+        policy: &Policy,
+        sight: &Sight,
+    ) -> Result<Passage, GatewayFailure> {
+        let requirement = policy.requirement().expect("policies were checked when they were read");
+        // A bound token does not pass as a bearer token, nor the other way round (RFC 9449 §7.2): where the scheme promises a proof, a
+        // missing one is a bad one.
+        let proofs: Vec<String> = match (scheme, request.proofs.as_slice()) {
+            (Scheme::Bearer, _) => Vec::new(),
+            (Scheme::DPoP, []) => vec![String::new()],
+            (Scheme::DPoP, proofs) => proofs.iter().map(|proof| String::from_utf8_lossy(proof).into_owned()).collect(),
+        };
+        let path = String::from_utf8_lossy(request.target.split(|&byte| byte == b'?').next().unwrap_or_default());
+        let uri =
+            if proofs.is_empty() { String::new() } else { format!("{}://{}{path}", request.scheme, request.host) };
+        let certificate = request.certificate.as_ref().map(Thumbprint::as_str).unwrap_or_default();
+        let shown = Shown { proofs: &proofs, method: request.method, uri: &uri, certificate };
+        let (decision, standing) = self.check(token, sight, &requirement, &shown).await?;
+        let dpop_nonce = self.resource_nonce(standing.active.as_ref(), &shown);
+        if let (Decision::Allowed, Some(active)) = (&decision, &standing.active) {
+            return Ok(Passage::Allowed { active: Box::new(active.clone()), dpop_nonce });
+        }
+        let challenge = self
+            .challenge(&decision, &requirement, standing.active.as_ref(), &shown)
+            .expect("what is not allowed has a challenge");
+        Ok(Passage::Refused(Refusal {
+            www_authenticate: Some(challenge.to_string()),
+            dpop_nonce,
+            ..Refusal::of(challenge.http_status(), challenge.error.code(), challenge.error.to_string())
+        }))
+    }
+
+    /// RFC 6750 §3.1: no error is named to who presents nothing; what to ask for, and where, is.
+    fn nothing_presented(&self, policy: &Policy) -> Refusal {
+        let mut attributes = Vec::new();
+        if let Some(url) = self.settings.resources.metadata_url(&policy.audience) {
+            attributes.push(format!(r#"resource_metadata="{url}""#));
+        }
+        if policy.r#match == Match::All && !policy.required_scopes.is_empty() {
+            attributes.push(format!(r#"scope="{}""#, policy.required_scopes.join(" ")));
+        }
+        let challenge =
+            if attributes.is_empty() { "Bearer".into() } else { format!("Bearer {}", attributes.join(", ")) };
+        Refusal { status: 401, error: None, www_authenticate: Some(challenge), dpop_nonce: None }
+    }
+}
+
+fn as_bearer(token: &str) -> Presented<'_> {
+    Presented { scheme: Scheme::Bearer, token }
+}
+
+/// `access_token` in the query of a target. Twice is malformed, which no token can be.
+pub fn access_token_of(target: &[u8]) -> Option<String> {
+    let query = target.splitn(2, |&byte| byte == b'?').nth(1)?;
+    let mut tokens = form_urlencoded::parse(query).filter(|(name, _)| name == "access_token");
+    let first = tokens.next()?.1.into_owned();
+    Some(if tokens.next().is_some() { String::new() } else { first })
+}
+
+/// A cookie that is there once: twice is malformed, as above.
+fn cookie<'r>(headers: &[&'r [u8]], name: &str) -> Option<&'r str> {
+    let pairs = headers.iter().filter_map(|header| str::from_utf8(header).ok()).flat_map(|header| header.split(';'));
+    let mut values =
+        pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(own, _)| *own == name).map(|(_, value)| value);
+    let first = values.next()?;
+    Some(if values.next().is_some() { "" } else { first })
+}

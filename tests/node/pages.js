@@ -1,0 +1,337 @@
+// What people do with the pages, each as a scenario. A scenario is given a stage: the browser, the client, and the world that the test made:
+// `issuer`, the `request` for the consent page, `username`, `password`, and what else it needs.
+
+import { deepStrictEqual as same, ok } from "node:assert";
+import { mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const PHONE = { width: 320, height: 640 };
+const DESKTOP = { width: 1280, height: 800 };
+
+/** A person at a browser of their own. Whatever it loads from elsewhere and whatever it complains about is noted. */
+async function person(stage, options = {}) {
+  const context = await stage.browser.newContext({ viewport: DESKTOP, locale: "en-GB", reducedMotion: "reduce", ...options });
+  stage.contexts.push(context);
+  context.setDefaultTimeout(30_000);
+  const allowed = new Set([stage.issuer, stage.client.origin]);
+  const seen = { elsewhere: [], complaints: [] };
+  context.on("request", (request) => {
+    const { origin, protocol } = new URL(request.url());
+    if (protocol !== "data:" && !allowed.has(origin)) seen.elsewhere.push(request.url());
+  });
+  context.on("weberror", (error) => seen.complaints.push(error.error().message));
+  // A page that says no with a status of its own is no fault, but the console has it.
+  const expected = /Failed to load resource: the server responded with a status of 4\d\d/;
+  context.on("console", (message) => {
+    if (message.type() === "error" && !expected.test(message.text())) seen.complaints.push(message.text());
+  });
+  const page = await context.newPage();
+  return { context, page, seen };
+}
+
+function unblemished({ seen }) {
+  same(seen, { elsewhere: [], complaints: [] }, "nothing from elsewhere, no complaint");
+}
+
+const authorize = (stage, more = "") => `${stage.issuer}/authorize?${stage.request}${more}`;
+
+async function signIn(stage, page, password = stage.password) {
+  await page.fill("#username", stage.username);
+  await page.fill("#password", password);
+  await page.press("#password", "Enter");
+}
+
+async function arrive(stage, page) {
+  await page.waitForURL((url) => url.origin === stage.client.origin);
+  same(await page.textContent("h1"), "Welcome back");
+  return new URL(page.url()).searchParams;
+}
+
+/** What every page has to be: whole at 320 px, without a fault that axe finds, in the language that it says. */
+async function check(stage, page, name) {
+  const { width } = page.viewportSize();
+  const scrolls = await page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth");
+  ok(!scrolls, `${name} scrolls sideways at ${width} px`);
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run({ resultTypes: ["violations"] }));
+  same(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`), [], `axe on ${name}`);
+  if (stage.screenshots) {
+    mkdirSync(stage.screenshots, { recursive: true });
+    await page.screenshot({ path: join(stage.screenshots, `${name}.png`), fullPage: true });
+  }
+}
+
+export async function allows(stage) {
+  const { page, ...ann } = await person(stage);
+  await page.goto(authorize(stage));
+  await signIn(stage, page);
+  await page.uncheck("input[value=b]");
+  await page.click("button[value=approve]");
+  const answer = await arrive(stage, page);
+  ok(answer.get("code"), "there is a code");
+  same([answer.get("state"), answer.get("iss")], ["xyz", stage.issuer]);
+  unblemished(ann);
+}
+
+export async function denies(stage) {
+  const { page, ...ann } = await person(stage);
+  await page.goto(authorize(stage));
+  await signIn(stage, page);
+  await page.click("button[value=deny]");
+  const answer = await arrive(stage, page);
+  same([answer.get("error"), answer.get("code")], ["access_denied", null]);
+  unblemished(ann);
+}
+
+export async function mistypes(stage) {
+  const { page, ...ann } = await person(stage);
+  await page.goto(authorize(stage));
+  await signIn(stage, page, "wrong");
+  await page.waitForSelector("[role=alert]");
+  same(await page.inputValue("#username"), stage.username, "the name is still there");
+  same(await page.inputValue("#password"), "", "the password is not");
+  await page.waitForSelector("#password:focus");
+  await page.keyboard.type(stage.password);
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("button[value=approve]");
+  unblemished(ann);
+}
+
+export async function switchesAccounts(stage) {
+  const { page, ...ann } = await person(stage);
+  await page.goto(authorize(stage));
+  await signIn(stage, page);
+  await page.click("button.link");
+  await page.waitForSelector("#password");
+  await signIn(stage, page);
+  await page.click("button[value=approve]");
+  ok((await arrive(stage, page)).get("code"));
+  unblemished(ann);
+}
+
+export async function postsTheAnswer(stage) {
+  for (const javaScriptEnabled of [true, false]) {
+    const { page, ...ann } = await person(stage, { javaScriptEnabled });
+    await page.goto(authorize(stage, "&response_mode=form_post"));
+    await signIn(stage, page);
+    await page.click("button[value=approve]");
+    if (!javaScriptEnabled) await page.click("button.primary");
+    await arrive(stage, page);
+    same((await page.textContent("pre")).split(" ").sort(), ["code", "iss", "state"]);
+    unblemished(ann);
+  }
+}
+
+export async function isInAFrame(stage) {
+  const ann = await person(stage);
+  const { page } = ann;
+  await page.goto(authorize(stage));
+  await signIn(stage, page);
+  await page.waitForSelector("button[value=approve]");
+  for (const site of [stage.client.origin, stage.client.elsewhere]) {
+    for (const inside of [authorize(stage), `${stage.issuer}/login?request=x`, `${stage.issuer}/device`, `${stage.issuer}/assets/logo`]) {
+      const answered = page.waitForResponse((response) => response.url().startsWith(stage.issuer));
+      await page.goto(`${site}/framing?url=${encodeURIComponent(inside)}`);
+      await answered;
+      await page.waitForLoadState("networkidle");
+      const frame = page.frames()[1];
+      const body = await frame.evaluate("document.body.innerText").catch(() => "");
+      ok(!/account|sign in|code|password/i.test(body), `${inside} in a frame of ${site} shows ${body}`);
+      ok(frame.url().startsWith("chrome-error:"), `${inside} in a frame of ${site} is ${frame.url()}`);
+    }
+  }
+}
+
+/** The decision of one tab is not that of the other, and each is taken once. */
+export async function hasTwoTabs(stage) {
+  const { page, context, ...ann } = await person(stage);
+  await page.goto(authorize(stage));
+  await signIn(stage, page);
+  await page.waitForSelector("button[value=approve]");
+  const other = await context.newPage();
+  await other.goto(authorize(stage).replace("state=xyz", "state=other"));
+  await other.click("button[value=approve]");
+  same((await arrive(stage, other)).get("state"), "other");
+  await page.click("button[value=approve]");
+  same((await arrive(stage, page)).get("state"), "xyz");
+  unblemished(ann);
+}
+
+/** Pages are not stored: after the answer the page asks anew, and after signing out there is nothing to see. */
+export async function goesBack(stage) {
+  const { page, ...ann } = await person(stage);
+  await page.goto(authorize(stage));
+  await signIn(stage, page);
+  await page.click("button[value=approve]");
+  const first = (await arrive(stage, page)).get("code");
+  await page.goBack();
+  await page.click("button[value=approve]");
+  const second = (await arrive(stage, page)).get("code");
+  ok(first && second && first !== second, "a decision of its own");
+  await page.goto(`${stage.issuer}/logout`);
+  await page.click("button.primary");
+  await page.waitForSelector(".sign.good");
+  await page.goBack();
+  ok(!(await page.content()).includes(stage.username), "the page before shows nobody");
+  await page.goto(authorize(stage));
+  await page.waitForSelector("#password");
+  unblemished(ann);
+}
+
+export async function usesTheKeyboard(stage) {
+  const { page, ...ann } = await person(stage);
+  const focus = () =>
+    page.evaluate(() => {
+      const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
+      const { id, value, type } = document.activeElement;
+      return { what: id || value || type, seen: outlineStyle !== "none" && parseFloat(outlineWidth) >= 2 };
+    });
+  await page.goto(authorize(stage));
+  await page.waitForSelector("#username:focus");
+  await page.keyboard.type(stage.username);
+  await page.keyboard.press("Tab");
+  same(await focus(), { what: "password", seen: true });
+  await page.keyboard.type(stage.password);
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("button[value=approve]");
+  const order = [];
+  for (let presses = 0; presses < 12; presses++) {
+    await page.keyboard.press("Tab");
+    const { what, seen } = await focus();
+    ok(seen, `the focus on ${what} can be seen`);
+    order.push(what);
+    if (what === "b") await page.keyboard.press("Space");
+    if (what === "approve") break;
+  }
+  same(order, ["submit", "a", "b", "deny", "approve"]);
+  await page.keyboard.press("Enter");
+  ok((await arrive(stage, page)).get("code"));
+  unblemished(ann);
+}
+
+export async function connectsADevice(stage) {
+  const { page, ...ann } = await person(stage);
+  await page.goto(`${stage.issuer}/device`);
+  await signIn(stage, page);
+  await page.waitForSelector("#user_code:focus");
+  await page.keyboard.type("BCDF-GHJK");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("[role=alert]");
+  await page.waitForSelector("#user_code:focus");
+  await page.keyboard.type(stage.userCode.toLowerCase());
+  await page.keyboard.press("Enter");
+  await page.waitForSelector("button[value=approve]");
+  same(await page.textContent("p.code"), stage.userCode);
+  await page.click("button[value=approve]");
+  await page.waitForSelector(".sign.good");
+  unblemished(ann);
+}
+
+/** Forms reach us from browsers that tell nothing of where they come from but the origin, as Safari did before 16.4. */
+export async function comesWithAnOldBrowser(stage) {
+  const { page, context, ...ann } = await person(stage);
+  let origins = 0;
+  await context.route(`${stage.issuer}/**`, async (route) => {
+    const headers = await route.request().allHeaders();
+    if (route.request().method() === "POST" && headers.origin === stage.issuer) origins += 1;
+    for (const name of Object.keys(headers)) if (name.startsWith("sec-fetch-")) delete headers[name];
+    await route.continue({ headers });
+  });
+  await page.goto(authorize(stage));
+  await signIn(stage, page);
+  await page.click("button[value=approve]");
+  ok((await arrive(stage, page)).get("code"));
+  same(origins, 2, "both forms told their origin");
+  unblemished(ann);
+}
+
+export async function opensThePicture(stage) {
+  const { page } = await person(stage);
+  await page.goto(`${stage.issuer}/assets/logo`);
+  same(await page.evaluate("document.documentElement.getAttribute('data-ran')"), null, "its script did not run");
+  same(await page.evaluate("document.documentElement.localName"), "svg");
+  same(await page.evaluate("self.origin"), "null");
+}
+
+/** Every page there is, at one width, in one scheme and one language. */
+async function seesEveryPage(stage, { locale, colorScheme, viewport, name }) {
+  const ann = await person(stage, { locale, colorScheme, viewport });
+  const { page } = ann;
+  const look = async (what) => {
+    same(await page.getAttribute("html", "lang"), locale, `the language of ${what}`);
+    await check(stage, page, `${name}-${what}`);
+  };
+  await page.goto(authorize(stage));
+  await look("login");
+  await signIn(stage, page, "wrong");
+  await page.waitForSelector("[role=alert]");
+  await look("login-refused");
+  await signIn(stage, page);
+  await page.waitForSelector("button[value=approve]");
+  await look("consent");
+  await page.goto(`${stage.issuer}/authorize?${stage.unverified}`);
+  await look("consent-unverified");
+  await page.goto(`${stage.issuer}/authorize?${stage.impossible}`);
+  await look("return");
+  await page.goto(`${stage.issuer}/device`);
+  await look("device");
+  await page.goto(`${stage.issuer}/device?user_code=none`);
+  await look("device-unknown");
+  await page.goto(`${stage.issuer}/device?user_code=${stage.userCode}`);
+  await look("device-consent");
+  await page.click("button[value=deny]");
+  await page.waitForSelector(".sign");
+  await look("device-denied");
+  await page.goto(`${stage.issuer}/authorize?client_id=nobody`);
+  await look("error");
+  await page.goto(`${stage.issuer}/nowhere`);
+  await look("not-found");
+  await page.goto(`${stage.issuer}/logout?client_id=${stage.clientId}`);
+  await look("logout");
+  await page.click("button.primary");
+  await page.waitForSelector(".sign.good");
+  await look("signed-out");
+  unblemished(ann);
+}
+
+export const seesEveryPageInTheLight = (stage) =>
+  seesEveryPage(stage, { locale: "en", colorScheme: "light", viewport: DESKTOP, name: "light" });
+
+export const seesEveryPageInTheDark = (stage) =>
+  seesEveryPage(stage, { locale: "en", colorScheme: "dark", viewport: PHONE, name: "dark-320" });
+
+/** Once in the widest language in every language's place: at 320 px long words show. */
+export const seesEveryPageIn = (stage) =>
+  seesEveryPage(stage, { locale: stage.language, colorScheme: "light", viewport: PHONE, name: `${stage.language}-320` });
+
+/** The client's wish goes before the browser's, and holds through the form. */
+export async function isAskedInALanguage(stage) {
+  const { page, ...ann } = await person(stage, { locale: "fr" });
+  await page.goto(authorize(stage, "&ui_locales=ja+it-CH"));
+  const language = () => page.getAttribute("html", "lang");
+  same(await language(), "it");
+  await signIn(stage, page, "wrong");
+  await page.waitForSelector("[role=alert]");
+  same(await language(), "it");
+  await signIn(stage, page);
+  await page.waitForSelector("button[value=approve]");
+  same(await language(), "it");
+  unblemished(ann);
+}
+
+/** A page as the operator wants it. */
+export async function looksAt(stage) {
+  for (const colorScheme of ["light", "dark"]) {
+    const ann = await person(stage, { colorScheme });
+    await ann.page.goto(authorize(stage));
+    await check(stage, ann.page, `${stage.name}-login-${colorScheme}`);
+    await signIn(stage, ann.page);
+    await ann.page.waitForSelector("button[value=approve]");
+    await check(stage, ann.page, `${stage.name}-consent-${colorScheme}`);
+    await ann.page.goto(`${stage.issuer}/nowhere`);
+    await check(stage, ann.page, `${stage.name}-error-${colorScheme}`);
+    unblemished(ann);
+  }
+}
