@@ -94,6 +94,43 @@ fn what_a_client_registered_can_be_changed_and_taken_back_and_stays_otherwise() 
 }
 
 #[test]
+fn keys_at_a_url_and_those_of_a_file_replace_each_other_and_the_other_flags_stay() {
+    let directory = database();
+    let (here, config) = (directory.path(), "c.toml");
+    let said = [
+        "--jwks-uri",
+        "https://shop.example/keys",
+        "--backchannel-logout-uri",
+        "https://shop.example/out",
+        "--backchannel-logout-session-required",
+        "--access-token-format",
+        "jwt",
+    ];
+    let client = create(here, config, &said);
+    let renamed = update(here, config, &client, &["--name", "Newer"]);
+    for document in [&client, &renamed] {
+        assert_eq!(document["token_endpoint_auth_method"], "private_key_jwt");
+        assert_eq!(document["jwks_uri"], "https://shop.example/keys");
+        assert_eq!(document["backchannel_logout_uri"], "https://shop.example/out");
+        assert_eq!(document["backchannel_logout_session_required"], true);
+        assert_eq!(document["access_token_format"], "jwt");
+    }
+    let with_file = update(here, config, &client, &["--jwks", "keys.json", "--no-backchannel-logout"]);
+    assert_eq!((with_file.get("jwks_uri"), with_file.get("backchannel_logout_uri")), (None, None));
+    assert_eq!(with_file.get("backchannel_logout_session_required"), None);
+    let back =
+        update(here, config, &client, &["--jwks-uri", "https://shop.example/keys", "--access-token-format", "opaque"]);
+    assert_eq!((&back["jwks_uri"], &back["access_token_format"]), (&said[1].into(), &"opaque".into()));
+    let id = client["client_id"].as_str().unwrap();
+    for flags in [["--jwks", "keys.json"], ["--tls-client-auth-san-dns", "c.example"], ["--name", "X"]] {
+        let both =
+            [&["client", "update", id, "--config", config, "--jwks-uri", "http://shop.example/keys"], &flags[..]]
+                .concat();
+        fails(here, &both, 2, "error");
+    }
+}
+
+#[test]
 fn a_public_client_becomes_no_resource_server() {
     let directory = database();
     let (here, config) = (directory.path(), "c.toml");
