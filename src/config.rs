@@ -34,6 +34,8 @@ pub use self::outgoing::Outgoing;
 pub use self::pages::Pages;
 pub use self::registration::{Registration, RegistrationMode};
 pub use self::tls::Tls;
+use crate::domain::client::AuthenticationMethod;
+use crate::domain::dpop_nonce::NonceKeys;
 use crate::domain::grant::Lifetimes;
 use crate::domain::jwk::SigningAlgorithm;
 use crate::domain::language::{Languages, ScopeMeaning, Wording};
@@ -102,8 +104,31 @@ pub struct Http {
     /// The header in which they pass on the certificate of the client, as of RFC 9440 or as percent-encoded PEM. They have to remove
     /// what clients send under this name. Empty: there are no client certificates.
     pub client_certificate_header: String,
+    /// How client certificates authenticate clients (RFC 8705 §2): `off`; `tls_client_auth`, where nobody lets a certificate through that no
+    /// authority of yours has signed, neither `http.tls.client_ca_file` nor the proxies; or `self_signed_tls_client_auth`, where the proxies
+    /// only see to it that the client has the key.
+    pub client_certificate_authentication: CertificateAuthentication,
     /// Off: TLS ends in front.
     pub tls: Tls,
+}
+
+/// How client certificates authenticate clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateAuthentication {
+    Off,
+    TlsClientAuth,
+    SelfSignedTlsClientAuth,
+}
+
+impl CertificateAuthentication {
+    fn method(self) -> Option<AuthenticationMethod> {
+        match self {
+            Self::Off => None,
+            Self::TlsClientAuth => Some(AuthenticationMethod::TlsClientAuth),
+            Self::SelfSignedTlsClientAuth => Some(AuthenticationMethod::SelfSignedTlsClientAuth),
+        }
+    }
 }
 
 /// The front for services.
@@ -186,6 +211,17 @@ pub struct Tokens {
     pub refresh_token_absolute_lifetime: u32,
     /// For so long after a rotation, the preceding refresh token gets the same successor again. 0: never.
     pub refresh_grace: u32,
+    /// Whether DPoP proofs need a nonce (RFC 9449 §8 and §9): `off` or `required`. It is good for 2 to 4 minutes at every server with the
+    /// same `keys.secret`. Services that check tokens pass `CheckScopesResponse.dpop_nonce` on as `DPoP-Nonce`.
+    pub dpop_nonce: DPoPNonce,
+}
+
+/// Whether DPoP proofs need a nonce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DPoPNonce {
+    Off,
+    Required,
 }
 
 /// Secrets of the deployment.
@@ -374,6 +410,7 @@ impl Default for Http {
             client_address_header: "X-Forwarded-For".into(),
             client_certificate_header: String::new(),
             tls: Tls::default(),
+            client_certificate_authentication: CertificateAuthentication::Off,
         }
     }
 }
@@ -422,6 +459,7 @@ impl Default for Tokens {
             refresh_token_idle_lifetime: 30 * 86_400,
             refresh_token_absolute_lifetime: 90 * 86_400,
             refresh_grace: 10,
+            dpop_nonce: DPoPNonce::Off,
         }
     }
 }
@@ -506,6 +544,12 @@ impl Config {
                 "this is the name of a header, and needs http.trusted_proxies",
             );
         }
+        if self.http.client_certificate_authentication != CertificateAuthentication::Off && !self.sees_certificates() {
+            return wrong(
+                "http.client_certificate_authentication",
+                "this needs http.client_certificate_header or http.tls.client_ca_file",
+            );
+        }
         if HeaderName::from_str(&self.http.client_address_header).is_err() {
             return wrong("http.client_address_header", "this is the name of a header");
         }
@@ -539,7 +583,7 @@ impl Config {
         }
         self.jwt.validate()?;
         self.attempts.validate()?;
-        self.registration.validate(&self.scopes)?;
+        self.registration.validate(&self.catalogue())?;
         self.gateway.validate(&self.routes)?;
         self.outgoing.validate()?;
         if self.registration.client_id_metadata_documents && !self.outgoing.enabled {
@@ -593,6 +637,22 @@ impl Config {
     /// The key that seals forms.
     pub fn form_key(&self) -> Result<MacKey, ConfigError> {
         Ok(MacKey::derive(&self.master_secret()?, "scopegate/v1/form"))
+    }
+
+    /// The keys of DPoP nonces, where proofs need one.
+    pub fn nonce_keys(&self) -> Result<Option<NonceKeys>, ConfigError> {
+        const PURPOSE: &str = "scopegate/v1/dpop-nonce";
+        if self.tokens.dpop_nonce == DPoPNonce::Off {
+            return Ok(None);
+        }
+        let present = MacKey::derive(&self.master_secret()?, PURPOSE);
+        let mut previous = Vec::new();
+        for key in &self.keys.previous {
+            let master = MasterSecret::from_base64(key.secret.expose())
+                .map_err(|error| ConfigError::new("keys.previous.secret", &error.to_string()))?;
+            previous.push(MacKey::derive(&master, PURPOSE));
+        }
+        Ok(Some(NonceKeys::new(present, previous)))
     }
 
     /// The key that seals what servers tell each other of revocations.
@@ -673,7 +733,7 @@ impl Config {
                     .map(|(resource, scopes)| (resource.clone(), scopes.iter().cloned().collect())),
             ),
             answer_ttl: std::time::Duration::from_millis(self.cache.answer_ttl),
-            registration: self.registration.policy(&self.scopes),
+            registration: self.registration.policy(&self.catalogue()),
             gateway: self.gateway.rules(&self.routes, &self.http.trusted_proxies),
             grant_types: self.grants.types(),
             openid: self.openid.enabled.then_some(OpenId {
@@ -685,8 +745,16 @@ impl Config {
 
     fn client_certificates(&self) -> Option<ClientCertificates> {
         let header = HeaderName::from_str(&self.http.client_certificate_header).ok();
-        let come = header.is_some() || self.http.tls.asks_clients();
-        come.then(|| ClientCertificates { header, proxies: self.http.trusted_proxies.clone() })
+        self.sees_certificates().then(|| ClientCertificates {
+            header,
+            proxies: self.http.trusted_proxies.clone(),
+            method: self.http.client_certificate_authentication.method(),
+        })
+    }
+
+    /// Whether the certificates of clients come to the HTTP port.
+    fn sees_certificates(&self) -> bool {
+        !self.http.client_certificate_header.is_empty() || self.http.tls.asks_clients()
     }
 
     /// With the scopes of OpenID Connect. An empty catalogue knows every scope, so it stays empty.

@@ -25,7 +25,7 @@ mod userinfo;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{any, get, post};
@@ -52,6 +52,10 @@ use crate::service::Service;
 /// The longest query that is read, in bytes.
 const MAX_QUERY_BYTES: usize = 8 << 10;
 
+/// RFC 9449 §4.1 and §8.
+const DPOP: HeaderName = HeaderName::from_static("dpop");
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+
 /// What every handler works with.
 type Context = Arc<Service>;
 
@@ -77,16 +81,16 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
     let https = service.settings.is_https();
     Router::new()
         .route("/authorize", get(authorize::from_query).post(authorize::from_form))
-        .route("/token", post(token::issue))
-        .merge(if service.settings.pushed_requests.offered { pushed_requests() } else { Router::new() })
+        .route("/token", post(token::issue).layer(middleware::from_fn_with_state(service.clone(), give_nonce)))
+        .merge(if service.settings.pushed_requests.offered { pushed_requests(&service) } else { Router::new() })
         .route("/revoke", post(revoke::revoke))
         .route("/introspect", post(introspect::introspect))
         .route("/register", post(register::register))
         .route("/register/{client_id}", get(register::show).put(register::change).delete(register::end))
-        .merge(if offers_devices { devices() } else { Router::new() })
+        .merge(if offers_devices { devices(&service) } else { Router::new() })
         .route(METADATA_PATH, get(protected_resource::metadata))
         .route(&format!("{METADATA_PATH}/{{*path}}"), get(protected_resource::metadata))
-        .merge(if offers_openid { openid() } else { Router::new() })
+        .merge(if offers_openid { openid(&service) } else { Router::new() })
         .merge(if service.settings.signs() { keys() } else { Router::new() })
         .merge(if service.settings.gateway.check { checks() } else { Router::new() })
         .merge(metadata())
@@ -127,28 +131,35 @@ fn keys() -> Router<Context> {
 }
 
 /// The endpoints of OpenID Connect that are no pages, and signing out, which other sites may ask for.
-fn openid() -> Router<Context> {
+fn openid(service: &Context) -> Router<Context> {
     Router::new()
         .route("/.well-known/openid-configuration", get(discovery::metadata))
         // Browsers ask before they send the header; the layer answers.
-        .route("/userinfo", get(userinfo::from_header).post(userinfo::from_form).options(error::method_not_allowed))
+        .route(
+            "/userinfo",
+            get(userinfo::from_header)
+                .post(userinfo::from_form)
+                .options(error::method_not_allowed)
+                .layer(middleware::from_fn_with_state(service.clone(), give_nonce)),
+        )
         .layer(
             CorsLayer::new()
                 .allow_origin(Any)
                 .allow_methods([Method::GET, Method::POST])
-                .allow_headers([AUTHORIZATION, CONTENT_TYPE])
-                .expose_headers([WWW_AUTHENTICATE]),
+                .allow_headers([AUTHORIZATION, CONTENT_TYPE, DPOP])
+                .expose_headers([WWW_AUTHENTICATE, DPOP_NONCE]),
         )
         .route("/logout", get(logout::from_query).post(logout::from_form))
 }
 
-fn pushed_requests() -> Router<Context> {
-    Router::new().route("/par", post(par::push))
+fn pushed_requests(service: &Context) -> Router<Context> {
+    Router::new().route("/par", post(par::push).layer(middleware::from_fn_with_state(service.clone(), give_nonce)))
 }
 
 /// Where devices come; their users come to the page.
-fn devices() -> Router<Context> {
-    Router::new().route("/device_authorization", post(device::authorize))
+fn devices(service: &Context) -> Router<Context> {
+    let authorize = post(device::authorize).layer(middleware::from_fn_with_state(service.clone(), give_nonce));
+    Router::new().route("/device_authorization", authorize)
 }
 
 fn device_page() -> Router<Context> {
@@ -166,6 +177,15 @@ fn checks() -> Router<Context> {
 /// What only our own page may send.
 fn logout_form() -> Router<Context> {
     Router::new().route("/logout/confirm", post(logout::confirm))
+}
+
+/// Where proofs are taken and need a nonce, every answer has the one for the next (RFC 9449 §8.2).
+async fn give_nonce(State(service): State<Context>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if let Some(nonce) = service.dpop_nonce().and_then(|nonce| HeaderValue::try_from(nonce).ok()) {
+        response.headers_mut().insert(DPOP_NONCE, nonce);
+    }
+    response
 }
 
 async fn refuse_long_queries(request: Request, next: Next) -> Response {

@@ -56,6 +56,7 @@ use self::registration_rate::RegistrationRate;
 use self::remote_keys::RemoteKeys;
 use self::signing_keys::SigningKeys;
 use crate::domain::client::GrantType;
+use crate::domain::dpop_nonce::NonceKeys;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::Lifetimes;
 use crate::domain::language::{Languages, ScopeMeaning};
@@ -146,6 +147,8 @@ pub struct Service {
     pub outgoing: Outgoing,
     /// Seals the forms that users are shown.
     form_key: MacKey,
+    /// Where DPoP proofs need a nonce.
+    nonce_keys: Option<NonceKeys>,
     passwords: Passwords,
     attempts: Attempts,
     pruning: PruningMetrics,
@@ -169,6 +172,7 @@ pub struct Parts {
     pub signing_keys: SigningKeys,
     pub outgoing: Outgoing,
     pub form_key: MacKey,
+    pub nonce_keys: Option<NonceKeys>,
     pub pruning: PruningMetrics,
     pub logouts: LogoutMetrics,
     pub refused_attempts: RefusedAttempts,
@@ -189,6 +193,7 @@ impl Service {
             signing_keys,
             outgoing,
             form_key,
+            nonce_keys,
             pruning,
             logouts,
             refused_attempts,
@@ -208,6 +213,7 @@ impl Service {
             client_documents: ClientDocuments::new(),
             outgoing,
             form_key,
+            nonce_keys,
             passwords: Passwords::new(),
             pruning,
             logouts,

@@ -8,7 +8,7 @@ use prost_types::{ListValue, Struct, Value};
 use tonic::{Code, Request, Response, Status};
 
 use crate::domain::caller::Caller;
-use crate::domain::certificate;
+use crate::domain::certificate::ClientCertificate;
 use crate::domain::identity_headers::{self, CLIENT_ID, GRANT_ID, SCOPES, SUBJECT};
 use crate::domain::timestamp::Timestamp;
 use crate::proto::envoy::config::core::v3::header_value_option::HeaderAppendAction;
@@ -62,6 +62,7 @@ impl Authorization for EnvoyFront {
                 status: 400,
                 error: Some(("invalid_request", "the method or the host is not text".into())),
                 www_authenticate: None,
+                dpop_nonce: None,
             })));
         };
         let gateway = &self.service.settings.gateway;
@@ -72,7 +73,11 @@ impl Authorization for EnvoyFront {
                 .map(|(_, value)| *value)
                 .collect()
         };
-        let certificate = attributes.source.as_ref().and_then(|source| certificate::thumbprint(&source.certificate));
+        let certificate = attributes
+            .source
+            .as_ref()
+            .and_then(|source| ClientCertificate::from_header(&source.certificate))
+            .map(|certificate| certificate.thumbprint());
         let request = GatewayRequest {
             method,
             scheme,
@@ -86,7 +91,10 @@ impl Authorization for EnvoyFront {
         };
         let correlation = || Correlation::new(&all("traceparent"), &all("x-request-id"));
         let answer = match self.service.admit(&request, &asked, &self.caller.sight).await {
-            Ok(Passage::Allowed(active)) => self.allowed(Some(&active), &headers, &http.path),
+            Ok(Passage::Allowed { active, dpop_nonce }) => {
+                let answer = self.allowed(Some(&active), &headers, &http.path);
+                with_nonce(answer, dpop_nonce.as_deref())
+            }
             Ok(Passage::Anonymous) => self.allowed(None, &headers, &http.path),
             Ok(Passage::Refused(refusal)) => refused(&refusal),
             Err(GatewayFailure::UnknownPolicy(name)) => {
@@ -149,11 +157,20 @@ impl EnvoyFront {
                     .map(|(name, value)| header(name, &identity_headers::encode(&value)))
                     .collect(),
                 headers_to_remove: removed,
+                response_headers_to_add: Vec::new(),
                 query_parameters_to_remove: in_query.then(|| "access_token".into()).into_iter().collect(),
             })),
             dynamic_metadata: Some(metadata(active)),
         }
     }
+}
+
+/// The nonce for the next proofs goes with the answer of the application behind (RFC 9449 §8.2).
+fn with_nonce(mut answer: api::CheckResponse, nonce: Option<&str>) -> api::CheckResponse {
+    if let Some(HttpResponse::OkResponse(passing)) = &mut answer.http_response {
+        passing.response_headers_to_add.extend(nonce.map(|nonce| header("dpop-nonce", nonce)));
+    }
+    answer
 }
 
 /// Name and value of every header, whichever way Envoy sends them.
@@ -199,6 +216,7 @@ fn refused(refusal: &Refusal) -> api::CheckResponse {
     };
     let mut headers: Vec<HeaderValueOption> =
         refusal.www_authenticate.iter().map(|value| header("www-authenticate", value)).collect();
+    headers.extend(refusal.dpop_nonce.iter().map(|nonce| header("dpop-nonce", nonce)));
     let body = refusal.error.as_ref().map(|(error, description)| {
         headers.push(header("content-type", "application/json"));
         serde_json::json!({ "error": error, "error_description": description }).to_string()

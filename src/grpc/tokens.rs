@@ -83,7 +83,9 @@ impl TokenFront {
             .await
             .map_err(status::unavailable)?;
         let challenge = self.service.challenge(&decision, &requirement, standing.active.as_ref(), &shown);
-        Ok(self.answer(request, challenge, &decision, &standing))
+        let answer = self.answer(request, challenge, &decision, &standing);
+        let dpop_nonce = self.service.resource_nonce(standing.active.as_ref(), &shown).unwrap_or_default();
+        Ok(api::CheckScopesResponse { dpop_nonce, ..answer })
     }
 
     fn answer(
@@ -116,6 +118,7 @@ impl TokenFront {
             cache_status: cache_status(standing.source).into(),
             cache_ttl: self.cache_ttl(request, decision, standing),
             consistency_token: self.consistency_token(),
+            dpop_nonce: String::new(),
         }
     }
 

@@ -86,12 +86,13 @@ async fn judge(service: &Service, parts: &Parts) -> Response {
         token_headers: gateway.token_header.as_ref().map(all).unwrap_or_default(),
         cookies: all(&COOKIE),
         // That of the connection is the proxy's own.
-        certificate: certificates.and_then(|certificates| certificates.of(&parts.headers, peer, None)),
+        certificate: certificates
+            .and_then(|certificates| Some(certificates.of(&parts.headers, peer, None)?.thumbprint())),
     };
     match service.admit(&request, &asked, &Sight::All).await {
-        Ok(Passage::Allowed(active)) => allowed(&active),
+        Ok(Passage::Allowed { active, dpop_nonce }) => with_nonce(allowed(&active), dpop_nonce.as_deref()),
         Ok(Passage::Anonymous) => (StatusCode::OK, no_store()).into_response(),
-        Ok(Passage::Refused(refusal)) => refused(&refusal),
+        Ok(Passage::Refused(refusal)) => with_nonce(refused(&refusal), refusal.dpop_nonce.as_deref()),
         Err(GatewayFailure::UnknownPolicy(name)) => {
             let Correlation { trace_id, request_id } = Correlation::of(&parts.headers);
             tracing::error!(%peer, name, trace_id, request_id, "a proxy asks for a policy that gateway.policies does not have: its requests are denied");
@@ -137,6 +138,14 @@ fn refused(refusal: &Refusal) -> Response {
     if let Some(challenge) = &refusal.www_authenticate {
         let challenge = HeaderValue::from_str(challenge).unwrap_or(HeaderValue::from_static("Bearer"));
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
+/// The nonce for the next proofs (RFC 9449 §8.2).
+fn with_nonce(mut response: Response, nonce: Option<&str>) -> Response {
+    if let Some(nonce) = nonce.and_then(|nonce| HeaderValue::from_str(nonce).ok()) {
+        response.headers_mut().insert(HeaderName::from_static("dpop-nonce"), nonce);
     }
     response
 }

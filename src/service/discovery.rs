@@ -32,12 +32,12 @@ pub struct Metadata<'a> {
     response_types_supported: [&'static str; 1],
     response_modes_supported: [&'static str; 2],
     grant_types_supported: Vec<&'static str>,
-    token_endpoint_auth_methods_supported: [&'static str; 4],
-    token_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
-    revocation_endpoint_auth_methods_supported: [&'static str; 4],
-    revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
-    introspection_endpoint_auth_methods_supported: [&'static str; 3],
-    introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    token_endpoint_auth_methods_supported: Vec<&'static str>,
+    token_endpoint_auth_signing_alg_values_supported: [&'static str; SigningAlgorithm::NAMES.len()],
+    revocation_endpoint_auth_methods_supported: Vec<&'static str>,
+    revocation_endpoint_auth_signing_alg_values_supported: [&'static str; SigningAlgorithm::NAMES.len()],
+    introspection_endpoint_auth_methods_supported: Vec<&'static str>,
+    introspection_endpoint_auth_signing_alg_values_supported: [&'static str; SigningAlgorithm::NAMES.len()],
     code_challenge_methods_supported: [&'static str; 1],
     ui_locales_supported: Vec<&'static str>,
     /// RFC 9207 §3.
@@ -46,7 +46,7 @@ pub struct Metadata<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     client_id_metadata_document_supported: Option<bool>,
     /// RFC 9449 §5.1.
-    dpop_signing_alg_values_supported: [&'static str; 4],
+    dpop_signing_alg_values_supported: [&'static str; ALGORITHMS.len()],
     /// RFC 8705 §3.3.
     tls_client_certificate_bound_access_tokens: bool,
     /// RFC 9728 §4.
@@ -84,7 +84,8 @@ struct OpenIdMetadata {
 impl Service {
     pub fn metadata(&self) -> Metadata<'_> {
         let issuer = &self.settings.issuer;
-        let authentication = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
+        let confidential = self.authentication_methods();
+        let authentication = [&confidential[..], &["none"]].concat();
         let registers = !matches!(self.settings.registration.gate, Gate::Nobody);
         Metadata {
             issuer,
@@ -107,15 +108,11 @@ impl Service {
             response_types_supported: ["code"],
             response_modes_supported: ["query", "form_post"],
             grant_types_supported: self.settings.grant_types.iter().map(|offered| offered.as_str()).collect(),
-            token_endpoint_auth_methods_supported: authentication,
+            token_endpoint_auth_methods_supported: authentication.clone(),
             token_endpoint_auth_signing_alg_values_supported: SigningAlgorithm::NAMES,
             revocation_endpoint_auth_methods_supported: authentication,
             revocation_endpoint_auth_signing_alg_values_supported: SigningAlgorithm::NAMES,
-            introspection_endpoint_auth_methods_supported: [
-                "client_secret_basic",
-                "client_secret_post",
-                "private_key_jwt",
-            ],
+            introspection_endpoint_auth_methods_supported: confidential,
             introspection_endpoint_auth_signing_alg_values_supported: SigningAlgorithm::NAMES,
             code_challenge_methods_supported: ["S256"],
             ui_locales_supported: self.settings.languages.iter().map(Language::tag).collect(),

@@ -116,7 +116,11 @@ impl Asked {
 #[derive(Debug)]
 pub enum Passage {
     /// It passes, for whom the token stands for.
-    Allowed(Box<ActiveToken>),
+    Allowed {
+        active: Box<ActiveToken>,
+        /// For the next proofs (RFC 9449 §8.2).
+        dpop_nonce: Option<String>,
+    },
     /// It passes without a token.
     Anonymous,
     Refused(Refusal),
@@ -130,11 +134,13 @@ pub struct Refusal {
     /// As RFC 6750 §3.1 has it; `None` where the request presents nothing.
     pub error: Option<(&'static str, String)>,
     pub www_authenticate: Option<String>,
+    /// For the next proofs (RFC 9449 §9).
+    pub dpop_nonce: Option<String>,
 }
 
 impl Refusal {
     fn of(status: u16, code: &'static str, description: impl Into<String>) -> Self {
-        Self { status, error: Some((code, description.into())), www_authenticate: None }
+        Self { status, error: Some((code, description.into())), www_authenticate: None, dpop_nonce: None }
     }
 
     fn malformed(cause: Malformed) -> Self {
@@ -244,14 +250,16 @@ impl Service {
         let certificate = request.certificate.as_ref().map(Thumbprint::as_str).unwrap_or_default();
         let shown = Shown { proofs: &proofs, method: request.method, uri: &uri, certificate };
         let (decision, standing) = self.check(token, sight, &requirement, &shown).await?;
+        let dpop_nonce = self.resource_nonce(standing.active.as_ref(), &shown);
         if let (Decision::Allowed, Some(active)) = (&decision, &standing.active) {
-            return Ok(Passage::Allowed(Box::new(active.clone())));
+            return Ok(Passage::Allowed { active: Box::new(active.clone()), dpop_nonce });
         }
         let challenge = self
             .challenge(&decision, &requirement, standing.active.as_ref(), &shown)
             .expect("what is not allowed has a challenge");
         Ok(Passage::Refused(Refusal {
             www_authenticate: Some(challenge.to_string()),
+            dpop_nonce,
             ..Refusal::of(challenge.http_status(), challenge.error.code(), challenge.error.to_string())
         }))
     }
@@ -267,7 +275,7 @@ impl Service {
         }
         let challenge =
             if attributes.is_empty() { "Bearer".into() } else { format!("Bearer {}", attributes.join(", ")) };
-        Refusal { status: 401, error: None, www_authenticate: Some(challenge) }
+        Refusal { status: 401, error: None, www_authenticate: Some(challenge), dpop_nonce: None }
     }
 }
 
