@@ -4,6 +4,7 @@
 //! implementation, which calls one use case and renders what it returns.
 
 mod admin;
+mod checks;
 mod consistency;
 mod ext_authz;
 mod methods;

@@ -58,6 +58,8 @@ use self::pushed_requests::PushedRequests;
 use self::registration_rate::RegistrationRate;
 use self::remote_keys::RemoteKeys;
 use self::signing_keys::SigningKeys;
+use crate::domain::client::GrantType;
+use crate::domain::dpop_nonce::NonceKeys;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::Lifetimes;
 use crate::domain::language::{Languages, ScopeMeaning};
@@ -99,6 +101,8 @@ pub struct Settings {
     pub registration: RegistrationPolicy,
     /// How requests at proxies are judged.
     pub gateway: Gateway,
+    /// The ways to tokens that there are.
+    pub grant_types: Vec<GrantType>,
     /// `None`: OpenID Connect is not offered, and `openid` is a scope like any other.
     pub openid: Option<OpenId>,
     /// `None`: every access token is opaque.
@@ -117,6 +121,10 @@ pub struct OpenId {
 }
 
 impl Settings {
+    pub fn offers(&self, grant_type: GrantType) -> bool {
+        self.grant_types.contains(&grant_type)
+    }
+
     /// Cookies are `Secure` and `__Host-` exactly when people come over https.
     pub fn is_https(&self) -> bool {
         self.issuer.starts_with("https://")
@@ -145,6 +153,8 @@ pub struct Service {
     form_key: MacKey,
     /// Seals page tokens and etags.
     page_key: MacKey,
+    /// Where DPoP proofs need a nonce.
+    nonce_keys: Option<NonceKeys>,
     passwords: Passwords,
     attempts: Attempts,
     pruning: PruningMetrics,
@@ -170,6 +180,7 @@ pub struct Parts {
     pub outgoing: Outgoing,
     pub form_key: MacKey,
     pub page_key: MacKey,
+    pub nonce_keys: Option<NonceKeys>,
     pub pruning: PruningMetrics,
     pub logouts: LogoutMetrics,
     pub refused_attempts: RefusedAttempts,
@@ -192,6 +203,7 @@ impl Service {
             outgoing,
             form_key,
             page_key,
+            nonce_keys,
             pruning,
             logouts,
             refused_attempts,
@@ -213,6 +225,7 @@ impl Service {
             outgoing,
             form_key,
             page_key,
+            nonce_keys,
             passwords: Passwords::new(),
             pruning,
             logouts,

@@ -185,7 +185,7 @@ impl Service {
             }
             let metadata = edit.metadata.is_given().then(|| edited(present.client, edit.metadata)).transpose()?;
             let ClientEdit { name, redirect_uris, post_logout_redirect_uris, scopes, .. } = edit;
-            Ok((ClientChanges { name, redirect_uris, scopes, metadata }, post_logout_redirect_uris))
+            Ok((ClientChanges { name, redirect_uris, scopes, metadata, introspects: None }, post_logout_redirect_uris))
         });
         changed.await?.ok_or_else(|| ClientError::Unknown(id.clone()))??;
         if changes_more {
@@ -293,7 +293,7 @@ fn etag(key: &MacKey, registered: &RegisteredClient) -> String {
     let uris = |uris: &[RedirectUri]| uris.iter().map(RedirectUri::as_str).collect::<Vec<_>>().join("\n");
     let secret = match &client.client_type {
         ClientType::Confidential { secret, .. } => BASE64_URL_SAFE_NO_PAD.encode(secret.as_bytes()),
-        ClientType::Public | ClientType::Signing => String::new(),
+        ClientType::Public | ClientType::Signing | ClientType::Certified => String::new(),
     };
     let row = Listing::of(&[
         client.id.as_str(),
