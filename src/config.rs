@@ -2,6 +2,7 @@
 //!
 //! The documentation of each field is the reference; `scopegate config show` prints the effective values.
 
+mod account;
 mod attempts;
 mod callers;
 mod gateway;
@@ -22,6 +23,7 @@ use http::header::FORWARDED;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub use self::account::Account;
 pub use self::attempts::Attempts;
 pub use self::callers::{ConfiguredCaller, LocalCallers};
 pub use self::gateway::{Gateway, RouteConfig};
@@ -77,6 +79,7 @@ pub struct Config {
     pub resources: Resources,
     pub par: Par,
     pub registration: Registration,
+    pub account: Account,
     pub gateway: Gateway,
     /// Rules about requests at proxies, in their order.
     pub routes: Vec<RouteConfig>,
@@ -350,6 +353,7 @@ impl Default for Config {
             resources: Resources::default(),
             par: Par::default(),
             registration: Registration::default(),
+            account: Account::default(),
             gateway: Gateway::default(),
             routes: Vec::new(),
             outgoing: Outgoing::default(),
@@ -530,6 +534,7 @@ impl Config {
         self.jwt.validate()?;
         self.attempts.validate()?;
         self.registration.validate(&self.scopes)?;
+        self.account.validate(&self.scopes)?;
         self.gateway.validate(&self.routes)?;
         self.outgoing.validate()?;
         if self.registration.client_id_metadata_documents && !self.outgoing.enabled {
@@ -660,6 +665,7 @@ impl Config {
             ),
             answer_ttl: std::time::Duration::from_millis(self.cache.answer_ttl),
             registration: self.registration.policy(&self.scopes),
+            account: self.account.pages(&self.scopes),
             gateway: self.gateway.rules(&self.routes),
             openid: self.openid.enabled.then_some(OpenId {
                 id_token_lifetime: self.openid.id_token_lifetime,

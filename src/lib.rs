@@ -60,6 +60,11 @@
 //! Whatever ends a browser session (`service::logout`, `store::revocations`) notes in the same transaction which clients have to be told
 //! (`store::logout_notices`). Every server looks for such notes, and one tells a client (`service::backchannel_logout`).
 //!
+//! # Managing apps
+//!
+//! `http::account` shows users which apps may use their account (`service::connected_apps`) and lets them make apps (`service::own_clients`).
+//! What such a form takes, `service::managing` says: a sign-in, lately, and a ticket that this browser session was shown.
+//!
 //! # A revocation
 //!
 //! 1. `service::revocation` hands it to `revocation::Revoker`, which writes the truth and the log in one transaction

@@ -10,8 +10,10 @@ use serde::Serialize;
 use super::{CliError, ConfigSource, Output, OutputFormat, output};
 use crate::domain::client::{
     AuthenticationMethod, Client, ClientId, ClientMetadata, ClientType, GrantType, Introspects, RefreshTokenRotation,
+    Registrar,
 };
 use crate::domain::client_keys::ClientKeys;
+use crate::domain::grant::SubjectId;
 use crate::domain::jwt_access_token::AccessTokenFormat;
 use crate::domain::outgoing::{MalformedUrl, OutgoingUrl};
 use crate::domain::redirect_uri::RedirectUri;
@@ -20,6 +22,7 @@ use crate::domain::secret::RandomSecret;
 use crate::domain::timestamp::Timestamp;
 use crate::service::Service;
 use crate::service::clients::{ClientError, NewClient};
+use crate::service::own_clients::Verdict;
 use crate::store::ClientChanges;
 
 #[derive(Args)]
@@ -127,6 +130,12 @@ enum Verb {
         /// Let it work again; its users have to grant again
         #[arg(long)]
         enable: bool,
+        /// Say of a client that a user made that it is what it says; a change by the user ends this
+        #[arg(long, conflicts_with = "unverified")]
+        verified: bool,
+        /// Say so no more
+        #[arg(long)]
+        unverified: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -269,6 +278,11 @@ struct ClientDocument<'a> {
     jwks_uri: Option<&'a str>,
     /// It registered itself (RFC 7591), or is what a document at its id says.
     self_registered: bool,
+    /// The `sub` of the user who made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a str>,
+    /// An operator made it or vouches for it.
+    verified: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_used_at: Option<i64>,
 }
@@ -297,7 +311,9 @@ impl<'a> ClientDocument<'a> {
             resource_server: client.introspects == Introspects::Any,
             resources: &client.metadata.resources,
             jwks_uri: client.metadata.jwks_uri.as_ref().map(OutgoingUrl::as_str),
-            self_registered: !client.is_verified(),
+            self_registered: matches!(client.registrar, Registrar::Itself { .. } | Registrar::Document { .. }),
+            owner: client.owner().map(SubjectId::as_str),
+            verified: client.is_verified(),
             last_used_at: client.last_used_at.map(Timestamp::as_unix),
         }
     }
@@ -325,6 +341,8 @@ impl<'a> ClientDocument<'a> {
             ("resources", &self.resources.join(" ")),
             ("jwks_uri", &self.jwks_uri.unwrap_or_default()),
             ("self_registered", &self.self_registered),
+            ("owner", &self.owner.unwrap_or_default()),
+            ("verified", &self.verified),
         ]);
         Ok(())
     }
@@ -392,6 +410,8 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
             policy,
             disable,
             enable,
+            verified,
+            unverified,
             common,
         } => {
             let service = common.source.open().await?.service;
@@ -416,6 +436,10 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
                 scopes: (!scope.is_empty()).then(|| scope.into_iter().collect::<ScopeSet>()),
                 metadata,
             };
+            if verified || unverified {
+                let verdict = if verified { Verdict::Verified } else { Verdict::Unverified };
+                service.verify_own_client(client_id.clone(), verdict).await?;
+            }
             let client = update(&service, client_id, changes, disable, enable).await?;
             set_post_logout(&service, &client.id, post_logout_redirect_uri).await?;
             ClientDocument::new(&client, None).print(&common.format)?;

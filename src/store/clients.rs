@@ -14,9 +14,10 @@ use crate::domain::timestamp::Timestamp;
 macro_rules! client_columns {
     () => {
         "id, name, secret_hash, previous_secret_hash, previous_secret_until, redirect_uris, scopes, introspects, metadata, \
-         created_at, disabled_at, registration_hash, unused_until, document_read_at, document_fresh_until, last_used_at"
+         created_at, disabled_at, registration_hash, unused_until, document_read_at, document_fresh_until, owner_subject, verified_at, last_used_at"
     };
 }
+pub(super) use client_columns;
 
 /// What to change about a client; `None` leaves it.
 #[derive(Default)]
@@ -42,7 +43,7 @@ impl Store {
         let writer = self.writer.clone();
         self.run("insert a client", async move {
             let (registration_hash, unused_until) = match client.registrar {
-                Registrar::Operator | Registrar::Document { .. } => (None, None),
+                Registrar::Operator | Registrar::User { .. } | Registrar::Document { .. } => (None, None),
                 Registrar::Itself { access_token, unused_until } => {
                     (Some(access_token.as_bytes().to_vec()), unused_until.map(Timestamp::as_unix))
                 }
@@ -208,6 +209,6 @@ impl Store {
     }
 }
 
-fn json(metadata: &ClientMetadata) -> Result<String, sqlx::Error> {
+pub(super) fn json(metadata: &ClientMetadata) -> Result<String, sqlx::Error> {
     serde_json::to_string(metadata).map_err(|error| sqlx::Error::Encode(error.into()))
 }
