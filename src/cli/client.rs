@@ -436,8 +436,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
                 scopes: (!scope.is_empty()).then(|| scope.into_iter().collect::<ScopeSet>()),
                 metadata,
             };
-            if verified || unverified {
-                let verdict = if verified { Verdict::Verified } else { Verdict::Unverified };
+            if let Some(verdict) = verdict(verified, unverified) {
                 service.verify_own_client(client_id.clone(), verdict).await?;
             }
             let client = update(&service, client_id, changes, disable, enable).await?;
@@ -504,6 +503,14 @@ async fn set_post_logout(service: &Service, id: &ClientId, uris: Vec<RedirectUri
         service.set_post_logout_redirect_uris(id.clone(), uris).await?;
     }
     Ok(())
+}
+
+fn verdict(verified: bool, unverified: bool) -> Option<Verdict> {
+    match (verified, unverified) {
+        (true, _) => Some(Verdict::Verified),
+        (false, true) => Some(Verdict::Unverified),
+        (false, false) => None,
+    }
 }
 
 async fn update(

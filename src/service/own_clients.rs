@@ -193,7 +193,7 @@ impl Service {
     ) -> Result<Made, ManagingFailure> {
         let session = self.signed_in(cookie).await?;
         let client = self.owned(id, &session).await?;
-        let present = secret_of(&client)?.clone();
+        let present = *secret_of(&client)?;
         self.open_managing_ticket(form, &session, &rotate(&client.id, &present))?;
         let secret = self.effects.secret();
         let until = match form.get("leaked") {

@@ -100,7 +100,7 @@ pub(in crate::http) fn client(form: &OwnClientForm, nav: &Nav<'_>) -> Response {
 
 /// A client that was made, or has a new secret: the only page that ever shows it.
 pub(in crate::http) fn made(made: &Made, nav: &Nav<'_>) -> Response {
-    let secret = made.secret.as_ref().map(|secret| secret.expose());
+    let secret = made.secret.as_ref().map(RandomSecret::expose);
     let values = context! { client => client_values(&made.client), secret, ..nav.values() };
     page(StatusCode::OK, "client_made.html", values, None)
 }
