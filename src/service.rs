@@ -58,6 +58,8 @@ use self::pushed_requests::PushedRequests;
 use self::registration_rate::RegistrationRate;
 use self::remote_keys::RemoteKeys;
 use self::signing_keys::SigningKeys;
+use crate::domain::client::GrantType;
+use crate::domain::dpop_nonce::NonceKeys;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::Lifetimes;
 use crate::domain::language::{Languages, ScopeMeaning};
@@ -101,6 +103,8 @@ pub struct Settings {
     pub account: AccountPages,
     /// How requests at proxies are judged.
     pub gateway: Gateway,
+    /// The ways to tokens that there are.
+    pub grant_types: Vec<GrantType>,
     /// `None`: OpenID Connect is not offered, and `openid` is a scope like any other.
     pub openid: Option<OpenId>,
     /// `None`: every access token is opaque.
@@ -137,6 +141,10 @@ pub struct OpenId {
 }
 
 impl Settings {
+    pub fn offers(&self, grant_type: GrantType) -> bool {
+        self.grant_types.contains(&grant_type)
+    }
+
     /// Cookies are `Secure` and `__Host-` exactly when people come over https.
     pub fn is_https(&self) -> bool {
         self.issuer.starts_with("https://")
@@ -162,6 +170,8 @@ pub struct Service {
     pub outgoing: Outgoing,
     /// Seals the forms that users are shown.
     form_key: MacKey,
+    /// Where DPoP proofs need a nonce.
+    nonce_keys: Option<NonceKeys>,
     passwords: Passwords,
     attempts: Attempts,
     pruning: PruningMetrics,
@@ -185,6 +195,7 @@ pub struct Parts {
     pub signing_keys: SigningKeys,
     pub outgoing: Outgoing,
     pub form_key: MacKey,
+    pub nonce_keys: Option<NonceKeys>,
     pub pruning: PruningMetrics,
     pub logouts: LogoutMetrics,
     pub refused_attempts: RefusedAttempts,
@@ -205,6 +216,7 @@ impl Service {
             signing_keys,
             outgoing,
             form_key,
+            nonce_keys,
             pruning,
             logouts,
             refused_attempts,
@@ -224,6 +236,7 @@ impl Service {
             client_documents: ClientDocuments::new(),
             outgoing,
             form_key,
+            nonce_keys,
             passwords: Passwords::new(),
             pruning,
             logouts,

@@ -282,11 +282,12 @@ impl Service {
         }
     }
 
-    /// Whether a session is new enough for the request. One that was opened for this very request is.
+    /// Whether a session is new enough for the request. One that was opened for this very request is. `max_age=0` says the same as
+    /// `prompt=login` (OpenID Connect Core §3.1.2.1).
     fn signed_in_lately_enough(&self, session: &BrowserSession, request: &AuthorizationRequest, query: &str) -> bool {
         let age = self.effects.now().seconds_since(session.session.created_at);
-        let suffices =
-            request.sign_in.prompt != Prompt::Login && request.sign_in.max_age.is_none_or(|max_age| age <= max_age);
+        let suffices = request.sign_in.prompt != Prompt::Login
+            && request.sign_in.max_age.is_none_or(|max_age| max_age > 0 && age <= max_age);
         suffices || (age < TICKET_LIFETIME && self.signed_in_for(session, query))
     }
 

@@ -360,7 +360,7 @@ impl Said {
 fn secret_of(client: &Client) -> Result<&SecretHash, ManagingFailure> {
     match &client.client_type {
         ClientType::Confidential { secret, .. } => Ok(secret),
-        ClientType::Public | ClientType::Signing => Err(ManagingFailure::Unknown),
+        ClientType::Public | ClientType::Signing | ClientType::Certified => Err(ManagingFailure::Unknown),
     }
 }
 

@@ -37,7 +37,7 @@ impl Store {
             .bind(client.id.to_string())
             .bind(client.name)
             .bind(match client.client_type {
-                ClientType::Public | ClientType::Signing => None,
+                ClientType::Public | ClientType::Signing | ClientType::Certified => None,
                 ClientType::Confidential { secret, .. } => Some(secret.as_bytes().to_vec()),
             })
             .bind(join_lines(client.redirect_uris.iter().map(RedirectUri::as_str)))
