@@ -2,6 +2,7 @@
 //!
 //! The documentation of each field is the reference; `scopegate config show` prints the effective values.
 
+mod account;
 mod attempts;
 mod audit;
 mod callers;
@@ -24,6 +25,7 @@ use http::header::FORWARDED;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub use self::account::Account;
 pub use self::attempts::Attempts;
 pub use self::audit::Audit;
 pub use self::callers::{ConfiguredCaller, LocalCallers};
@@ -84,6 +86,7 @@ pub struct Config {
     pub resources: Resources,
     pub par: Par,
     pub registration: Registration,
+    pub account: Account,
     pub grants: Grants,
     pub gateway: Gateway,
     /// Rules about requests at proxies, in their order.
@@ -396,6 +399,7 @@ impl Default for Config {
             resources: Resources::default(),
             par: Par::default(),
             registration: Registration::default(),
+            account: Account::default(),
             grants: Grants::default(),
             gateway: Gateway::default(),
             routes: Vec::new(),
@@ -589,6 +593,7 @@ impl Config {
         self.attempts.validate()?;
         self.audit.validate()?;
         self.registration.validate(&self.catalogue())?;
+        self.account.validate(&self.scopes)?;
         self.gateway.validate(&self.routes)?;
         self.outgoing.validate()?;
         if self.registration.client_id_metadata_documents && !self.outgoing.enabled {
@@ -744,6 +749,7 @@ impl Config {
             ),
             answer_ttl: std::time::Duration::from_millis(self.cache.answer_ttl),
             registration: self.registration.policy(&self.catalogue()),
+            account: self.account.pages(&self.scopes),
             gateway: self.gateway.rules(&self.routes, &self.http.trusted_proxies),
             grant_types: self.grants.types(),
             openid: self.openid.enabled.then_some(OpenId {

@@ -3,6 +3,7 @@
 //! Each handler extracts, calls one use case and renders. What an answer looks like is decided in `error`, `pages` and the
 //! handlers; what it is, never here.
 
+mod account;
 mod audit;
 mod authorize;
 mod check;
@@ -78,6 +79,7 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
         .route("/consent", post(authorize::decide))
         .merge(if offers_devices { device_page() } else { Router::new() })
         .merge(if offers_openid { logout_form() } else { Router::new() })
+        .merge(account::forms(&service.settings.account))
         .layer(same_origin);
     let https = service.settings.is_https();
     let router = Router::new()

@@ -67,6 +67,11 @@
 //! A front says in which request it works (`service::audit::within`); a use case records an event (`domain::audit`) where it has come about; a
 //! thread of its own appends the line (`effects::appender`).
 //!
+//! # Managing apps
+//!
+//! `http::account` shows users which apps may use their account (`service::connected_apps`) and lets them make apps (`service::own_clients`).
+//! What such a form takes, `service::managing` says: a sign-in, lately, and a ticket that this browser session was shown.
+//!
 //! # A revocation
 //!
 //! 1. `service::revocation` hands it to `revocation::Revoker`, which writes the truth and the log in one transaction

@@ -13,6 +13,7 @@ pub mod client_authentication;
 mod client_documents;
 mod client_credentials;
 pub mod clients;
+pub mod connected_apps;
 pub mod device;
 pub mod discovery;
 pub mod gateway;
@@ -20,7 +21,9 @@ pub mod introspection;
 pub mod jwt_access_tokens;
 pub mod known_browser;
 pub mod logout;
+pub mod managing;
 pub mod openid;
+pub mod own_clients;
 pub mod passwords;
 pub mod possession;
 pub mod protected_resources;
@@ -65,7 +68,7 @@ use crate::domain::grant::Lifetimes;
 use crate::domain::language::{Languages, ScopeMeaning};
 use crate::domain::registration::RegistrationPolicy;
 use crate::domain::resource::ResourceCatalogue;
-use crate::domain::scope::Implications;
+use crate::domain::scope::{Implications, ScopeSet};
 use crate::domain::secret::MacKey;
 use crate::domain::token::{Token, TokenKeys};
 use crate::effects::Effects;
@@ -99,6 +102,8 @@ pub struct Settings {
     /// How long a caller may keep a permission.
     pub answer_ttl: Duration,
     pub registration: RegistrationPolicy,
+    /// Which pages users have to manage their apps.
+    pub account: AccountPages,
     /// How requests at proxies are judged.
     pub gateway: Gateway,
     /// The ways to tokens that there are.
@@ -109,6 +114,24 @@ pub struct Settings {
     pub jwt_access_tokens: Option<JwtAccessTokens>,
     /// Whether introspection answers are signed for those who ask for it (RFC 9701).
     pub signs_introspection: bool,
+}
+
+/// The pages on which users manage their apps.
+#[derive(Clone, Debug)]
+pub struct AccountPages {
+    /// Those that may use the account.
+    pub apps: bool,
+    /// Those that the user makes; `None`: users make none.
+    pub clients: Option<OwnClientsPolicy>,
+}
+
+/// What users may make.
+#[derive(Clone, Debug)]
+pub struct OwnClientsPolicy {
+    /// What their clients may ask for.
+    pub scopes: ScopeSet,
+    /// How many one user may have.
+    pub per_user: u32,
 }
 
 /// How OpenID Connect is offered.

@@ -12,6 +12,8 @@ mod engine;
 mod accounts;
 mod assertions;
 mod clients;
+mod own_clients;
+mod connected_apps;
 mod devices;
 mod grants;
 mod machines;
@@ -41,6 +43,7 @@ use tokio::runtime::Handle;
 
 pub use self::accounts::{Account, NewSession, Session};
 pub use self::clients::ClientChanges;
+pub use self::connected_apps::ConnectedApp;
 pub use self::devices::{DeviceApproval, DeviceRequest, DeviceState, NewDeviceRequest};
 use self::engine::{Engine, Pool, on_engine};
 pub use self::grants::{NewGrant, Redemption, Refresh, Times};
@@ -49,6 +52,7 @@ pub use self::listing::{ClientFilter, ClientKind, GrantFilter, RegisteredClient}
 use self::logout_notices::Announcer;
 pub use self::logout_notices::{ClaimedNotices, LogoutNotice};
 pub use self::machines::NewMachineGrant;
+pub use self::own_clients::SecretRotation;
 pub use self::pruning::Prunable;
 pub use self::pushed_requests::PushedRequest;
 pub use self::revocations::{Ending, PasswordHash};

@@ -8,13 +8,15 @@ use serde::Serialize;
 use super::client_flags::{Flags, Removals, Settled};
 use super::{CliError, ConfigSource, Output, OutputFormat, output};
 use crate::domain::certificate_subject::CertificateSubject;
-use crate::domain::client::{Client, ClientId, GrantType, Introspects};
+use crate::domain::client::{Client, ClientId, GrantType, Introspects, Registrar};
+use crate::domain::grant::SubjectId;
 use crate::domain::outgoing::OutgoingUrl;
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::secret::RandomSecret;
 use crate::domain::timestamp::Timestamp;
 use crate::service::Service;
 use crate::service::clients::NewClient;
+use crate::service::own_clients::Verdict;
 use crate::store::ClientChanges;
 
 #[derive(Args)]
@@ -72,6 +74,12 @@ enum Verb {
         /// Let it work again; its users have to grant again
         #[arg(long)]
         enable: bool,
+        /// Say of a client that a user made that it is what it says; a change by the user ends this
+        #[arg(long, conflicts_with = "unverified")]
+        verified: bool,
+        /// Say so no more
+        #[arg(long)]
+        unverified: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -134,6 +142,11 @@ struct ClientDocument<'a> {
     jwks_uri: Option<&'a str>,
     /// It registered itself (RFC 7591), or is what a document at its id says.
     self_registered: bool,
+    /// The `sub` of the user who made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a str>,
+    /// An operator made it or vouches for it.
+    verified: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_used_at: Option<i64>,
 }
@@ -166,7 +179,9 @@ impl<'a> ClientDocument<'a> {
             resource_server: client.introspects == Introspects::Any,
             resources: &client.metadata.resources,
             jwks_uri: client.metadata.jwks_uri.as_ref().map(OutgoingUrl::as_str),
-            self_registered: !client.is_verified(),
+            self_registered: matches!(client.registrar, Registrar::Itself { .. } | Registrar::Document { .. }),
+            owner: client.owner().map(SubjectId::as_str),
+            verified: client.is_verified(),
             last_used_at: client.last_used_at.map(Timestamp::as_unix),
         }
     }
@@ -198,6 +213,8 @@ impl<'a> ClientDocument<'a> {
             ("resources", &self.resources.join(" ")),
             ("jwks_uri", &self.jwks_uri.unwrap_or_default()),
             ("self_registered", &self.self_registered),
+            ("owner", &self.owner.unwrap_or_default()),
+            ("verified", &self.verified),
         ]);
         Ok(())
     }
@@ -230,10 +247,13 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
             let client = common.source.open().await?.service.client(client_id).await?;
             ClientDocument::new(&client, None).print(&common.format)?;
         }
-        Verb::Update { client_id, name, flags, removals, disable, enable, common } => {
+        Verb::Update { client_id, name, flags, removals, disable, enable, verified, unverified, common } => {
             let service = common.source.open().await?.service;
             let present = service.client(client_id.clone()).await?;
             let Settled { changes, post_logout_redirect_uris } = flags.over(Some(present), &removals)?;
+            if let Some(verdict) = verdict(verified, unverified) {
+                service.verify_own_client(client_id.clone(), verdict).await?;
+            }
             let client = update(&service, client_id, ClientChanges { name, ..changes }, disable, enable).await?;
             set_post_logout(&service, &client.id, post_logout_redirect_uris).await?;
             ClientDocument::new(&client, None).print(&common.format)?;
@@ -255,6 +275,14 @@ async fn set_post_logout(service: &Service, id: &ClientId, uris: Option<Vec<Redi
         service.set_post_logout_redirect_uris(id.clone(), uris).await?;
     }
     Ok(())
+}
+
+fn verdict(verified: bool, unverified: bool) -> Option<Verdict> {
+    match (verified, unverified) {
+        (true, _) => Some(Verdict::Verified),
+        (false, true) => Some(Verdict::Unverified),
+        (false, false) => None,
+    }
 }
 
 async fn update(

@@ -1,4 +1,4 @@
-//! Clients: the third-party apps and resource servers that an operator registered, or that registered themselves.
+//! Clients: the third-party apps and resource servers that an operator or a user registered, or that registered themselves.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::certificate_subject::CertificateSubject;
 use super::client_keys::ClientKeys;
-use super::grant::Lifetimes;
+use super::grant::{Lifetimes, SubjectId};
 use super::jwk::SigningAlgorithm;
 use super::jwt_access_token::AccessTokenFormat;
 use super::outgoing::OutgoingUrl;
@@ -124,6 +124,12 @@ pub enum Registrar {
         access_token: SecretHash,
         /// It is deleted then, unless it gets tokens before.
         unused_until: Option<Timestamp>,
+    },
+    /// A user, on a page of ours.
+    User {
+        owner: SubjectId,
+        /// When an operator said that it is what it says. What its owner changes ends that.
+        verified_at: Option<Timestamp>,
     },
     /// Nobody: its id is the URL of a document that says what it is.
     Document {
@@ -360,7 +366,15 @@ impl Client {
 
     /// Whether an operator vouches for it.
     pub fn is_verified(&self) -> bool {
-        matches!(self.registrar, Registrar::Operator)
+        matches!(self.registrar, Registrar::Operator | Registrar::User { verified_at: Some(_), .. })
+    }
+
+    /// The user who made it, if one did.
+    pub fn owner(&self) -> Option<&SubjectId> {
+        match &self.registrar {
+            Registrar::User { owner, .. } => Some(owner),
+            Registrar::Operator | Registrar::Itself { .. } | Registrar::Document { .. } => None,
+        }
     }
 
     /// How it authenticates; for one that may send its secret either way, the better one.

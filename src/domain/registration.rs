@@ -143,6 +143,16 @@ pub struct Registration {
     metadata: ClientMetadata,
 }
 
+/// What a user says about an app, as it was typed.
+pub struct UserApp<'a> {
+    pub name: Option<&'a str>,
+    pub site: Option<&'a str>,
+    pub redirect_uris: Vec<&'a str>,
+    pub scopes: Vec<&'a str>,
+    /// It cannot keep a secret.
+    pub public: bool,
+}
+
 /// A change of a registration, with what it says to know of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistrationChange {
@@ -258,6 +268,31 @@ impl Registration {
         present.introspection_signed_response_alg = self.introspection_signed_response_alg;
         present.access_token_format = self.access_token_format.unwrap_or(present.access_token_format);
         present
+    }
+
+    /// Reads what a user says about an app. The same rules hold as for one that registers itself.
+    pub fn of_user(app: &UserApp<'_>, allowed: &ScopeSet) -> Result<Self, RegistrationError> {
+        let name = app.name.ok_or(InvalidClientMetadata::Text("client_name"))?;
+        let method = if app.public { AuthenticationMethod::None } else { AuthenticationMethod::ClientSecretBasic };
+        Self::validate(
+            Document {
+                client_name: Some(name.to_owned()),
+                client_uri: app.site.map(str::to_owned),
+                redirect_uris: Some(app.redirect_uris.iter().map(|&uri| uri.to_owned()).collect()),
+                scope: Some(app.scopes.join(" ")),
+                token_endpoint_auth_method: Some(method.as_str().to_owned()),
+                grant_types: Some(
+                    [GrantType::AuthorizationCode, GrantType::RefreshToken].map(|it| it.as_str().to_owned()).into(),
+                ),
+                ..Document::default()
+            },
+            allowed,
+        )
+    }
+
+    /// The site of the app.
+    pub fn site(&self) -> Option<&str> {
+        self.metadata.client_uri.as_deref()
     }
 
     #[allow(clippy::needless_update, reason = "members that only operators set are none of its business")]

@@ -85,6 +85,15 @@ impl ScopeSet {
         self.iter().any(|granted| granted == scope)
     }
 
+    /// The scopes of either.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let mut tokens: Vec<&str> = self.iter().chain(other.iter()).collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        Self(tokens.join(" ").into())
+    }
+
     /// The scopes of this set for which `keep` holds.
     #[must_use]
     pub fn filter(&self, keep: impl Fn(&str) -> bool) -> Self {

@@ -22,6 +22,21 @@ impl Timestamp {
         Self(self.0.saturating_add(seconds as i64))
     }
 
+    /// The day in UTC, as of ISO 8601: `2026-11-22`.
+    pub fn date(self) -> String {
+        // Years begin in March here, so that the day that is there in some years alone is the last. 719468 days lie between the first of
+        // March of year 0 and 1970.
+        let days = self.0.div_euclid(86_400).saturating_add(719_468);
+        let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let months = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * months + 2) / 5 + 1;
+        let month = if months < 10 { months + 3 } else { months - 9 };
+        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        format!("{year:04}-{month:02}-{day:02}")
+    }
+
     /// Whole seconds from `earlier` to here; 0 when `earlier` is not earlier.
     pub fn seconds_since(self, earlier: Self) -> u32 {
         let seconds = self.0.saturating_sub(earlier.0).max(0);
@@ -32,5 +47,29 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        for (seconds, date) in [
+            (0, "1970-01-01"),
+            (-1, "1969-12-31"),
+            (951_782_399, "2000-02-28"),
+            (951_782_400, "2000-02-29"),
+            (951_868_800, "2000-03-01"),
+            (4_107_542_399, "2100-02-28"),
+            (4_107_542_400, "2100-03-01"),
+            (1_795_305_600, "2026-11-22"),
+        ] {
+            assert_eq!(Timestamp::from_unix(seconds).date(), date, "{seconds}");
+        }
+        for extreme in [i64::MIN, i64::MAX] {
+            assert!(!Timestamp::from_unix(extreme).date().is_empty());
+        }
     }
 }

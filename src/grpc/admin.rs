@@ -127,6 +127,7 @@ impl AdminFront {
                 Registrar::Operator => api::ClientKind::Operator,
                 Registrar::Itself { .. } => api::ClientKind::SelfRegistered,
                 Registrar::Document { .. } => api::ClientKind::Document,
+                Registrar::User { .. } => api::ClientKind::User,
             }
             .into(),
             create_time: Some(time(client.created_at)),
@@ -151,6 +152,7 @@ impl AdminService for AdminFront {
             api::ClientKind::Operator => Some(ClientKind::Operator),
             api::ClientKind::SelfRegistered => Some(ClientKind::Itself),
             api::ClientKind::Document => Some(ClientKind::Document),
+            api::ClientKind::User => Some(ClientKind::User),
         };
         let size = page_size(request.page_size)?;
         no_nul("name_prefix", &request.name_prefix)?;
@@ -542,6 +544,7 @@ fn client_failure(error: ClientError) -> Status {
     match error {
         ClientError::Unavailable(error) => status::unavailable(error),
         ClientError::Unknown(_) => status::not_found("CLIENT_UNKNOWN", &message),
+        ClientError::NotOfUser => status::failed_precondition("CLIENT_OF_NO_USER", &message),
         ClientError::NoSecret => status::failed_precondition("CLIENT_HAS_NO_SECRET", &message),
         ClientError::UnknownScope(_) => invalid_field("client.scopes", &message),
         ClientError::Name => invalid_field("client.client_name", &message),

@@ -9,7 +9,7 @@ use super::Context;
 use super::error::unavailable_page;
 use super::extract::{KnownBrowserCookie, Origin, PageForm, SessionCookie};
 use super::pages::{self, LastSignIn, Problem};
-use super::{authorize, device};
+use super::{account, authorize, device};
 use crate::domain::parameters::Parameters;
 use crate::service::Service;
 use crate::service::sign_in::{SignIn, SignInFailure};
@@ -39,6 +39,7 @@ pub(super) async fn sign_in(
                 .filter_map(|cookie| Some((SET_COOKIE, HeaderValue::try_from(cookie).ok()?)))
                 .collect();
             let next = device::continuation(request)
+                .or_else(|| account::continuation(request))
                 .unwrap_or_else(|| format!("/authorize?{}", service.after_sign_in(&signed_in, request)));
             (cookies, pages::redirect(&next)).into_response()
         }
@@ -73,6 +74,9 @@ async fn login_page(service: &Service, request: Option<&str>, last: LastSignIn<'
     };
     if device::continuation(request).is_some() {
         return pages::login_to_device(request, last);
+    }
+    if account::continuation(request).is_some() {
+        return pages::login_to_account(request, last);
     }
     match service.login_prompt(request).await {
         Ok(prompt) => pages::login_to_app(&prompt, request, last),

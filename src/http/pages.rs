@@ -3,6 +3,7 @@
 //!
 //! A handler returns an answer that has a page but no body yet. `renderer` puts it into words, in the language of who reads it.
 
+pub(super) mod account;
 pub(super) mod branding;
 pub(super) mod problem;
 pub(super) mod renderer;
@@ -76,6 +77,8 @@ enum Trust {
     Verified,
     /// The app.
     Itself,
+    /// The user who made it.
+    User,
     /// Whoever has this host.
     Document(String),
 }
@@ -107,6 +110,11 @@ pub(super) fn login_to_device(request: &str, last: LastSignIn<'_>) -> Response {
     login(None, None, None, request, last)
 }
 
+/// The login page for managing one's apps.
+pub(super) fn login_to_account(request: &str, last: LastSignIn<'_>) -> Response {
+    login(None, None, None, request, last)
+}
+
 fn login(
     client_name: Option<&str>,
     leads_to: Option<&str>,
@@ -123,6 +131,7 @@ fn login(
     };
     let values = context! {
         client_name,
+        account => request.starts_with("/account/"),
         request,
         refused => status != StatusCode::OK,
         minutes,
@@ -175,6 +184,7 @@ pub(super) fn consent(consent: &Consent, request: &str) -> Response {
     let trust = match document_host(&consent.client) {
         Some(host) => Trust::Document(host),
         None if consent.client.is_verified() => Trust::Verified,
+        None if consent.client.owner().is_some() => Trust::User,
         None => Trust::Itself,
     };
     in_language(consent.ui_locales.as_deref(), consent_page(&asked, &consent.redirect_uri, &trust, request))
@@ -183,7 +193,9 @@ pub(super) fn consent(consent: &Consent, request: &str) -> Response {
 fn consent_page(asked: &Asked<'_>, redirect_uri: &str, trust: &Trust, request: &str) -> Response {
     let document = if let Trust::Document(host) = trust { Some(host) } else { None };
     let unverified = *trust != Trust::Verified;
-    let values = context! { destination => destination(redirect_uri), unverified, document, request, ..asked.values() };
+    let of_user = *trust == Trust::User;
+    let values =
+        context! { destination => destination(redirect_uri), unverified, of_user, document, request, ..asked.values() };
     page(StatusCode::OK, "consent.html", values, Some(redirect_uri))
 }
 
@@ -217,7 +229,7 @@ fn device_consent_page(asked: &Asked<'_>, user_code: &str) -> Response {
 fn document_host(client: &Client) -> Option<String> {
     match client.registrar {
         Registrar::Document { .. } => client.id.as_str().parse().ok().map(|url: DocumentUrl| url.host()),
-        Registrar::Operator | Registrar::Itself { .. } => None,
+        Registrar::Operator | Registrar::User { .. } | Registrar::Itself { .. } => None,
     }
 }
 

@@ -169,7 +169,7 @@ impl Service {
 fn is_stale(client: &Client, now: Timestamp) -> bool {
     match client.registrar {
         Registrar::Document { read_at, fresh_until } => now < read_at || fresh_until <= now,
-        Registrar::Operator | Registrar::Itself { .. } => false,
+        Registrar::Operator | Registrar::User { .. } | Registrar::Itself { .. } => false,
     }
 }
 

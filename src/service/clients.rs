@@ -36,6 +36,8 @@ pub enum ClientError {
     UnknownScope(String),
     #[error("the name of a client has 1 to 200 characters and no control characters")]
     Name,
+    #[error("only a client that a user made can be verified; those of operators are, and others cannot be")]
+    NotOfUser,
     #[error("this client has no secret")]
     NoSecret,
     #[error(

@@ -14,10 +14,9 @@ use crate::domain::timestamp::Timestamp;
 macro_rules! client_columns {
     () => {
         "id, name, secret_hash, previous_secret_hash, previous_secret_until, redirect_uris, scopes, introspects, metadata, \
-         created_at, disabled_at, registration_hash, unused_until, document_read_at, document_fresh_until, last_used_at"
+         created_at, disabled_at, registration_hash, unused_until, document_read_at, document_fresh_until, owner_subject, verified_at, last_used_at"
     };
 }
-
 pub(super) use client_columns;
 
 /// What to change about a client; `None` leaves it.
@@ -45,7 +44,7 @@ impl Store {
         let writer = self.writer.clone();
         self.run("insert a client", async move {
             let (registration_hash, unused_until) = match client.registrar {
-                Registrar::Operator | Registrar::Document { .. } => (None, None),
+                Registrar::Operator | Registrar::User { .. } | Registrar::Document { .. } => (None, None),
                 Registrar::Itself { access_token, unused_until } => {
                     (Some(access_token.as_bytes().to_vec()), unused_until.map(Timestamp::as_unix))
                 }

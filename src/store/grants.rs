@@ -152,7 +152,7 @@ impl Store {
         let writer = self.writer.clone();
         self.run("redeem a code", async move {
             let row: Option<GrantRow> = on_engine!(&writer, on => sqlx::query_as(concat!(
-                "UPDATE grants AS g SET state = 'active', rotated_at = $5, expires_at = $6, access_lifetime = $7, idle_until = $8, \
+                "UPDATE grants AS g SET state = 'active', rotated_at = $5, last_used_at = $5, expires_at = $6, access_lifetime = $7, idle_until = $8, \
                  refresh_variant = $9, variants = $10 \
                  WHERE id = $1 AND state = 'pending' AND client_id = $2 AND redirect_uri = $3 AND code_challenge = $4 AND ",
                 parties_alive!(),
@@ -198,7 +198,7 @@ impl Store {
         let writer = self.writer.clone();
         self.run("rotate a refresh token", async move {
             let row: Option<GrantRow> = on_engine!(&writer, on => sqlx::query_as(concat!(
-                "UPDATE grants AS g SET refresh_serial = refresh_serial + 1, rotated_at = $4, refresh_variant = $5, access_lifetime = $6, idle_until = $7 \
+                "UPDATE grants AS g SET refresh_serial = refresh_serial + 1, rotated_at = $4, last_used_at = $4, refresh_variant = $5, access_lifetime = $6, idle_until = $7 \
                  WHERE id = $1 AND state = 'active' AND client_id = $2 AND refresh_serial = $3 AND expires_at > $4 AND ",
                 parties_alive!(),
                 returning_grant!(),
@@ -221,7 +221,7 @@ impl Store {
         let writer = self.writer.clone();
         self.run("keep a refresh token", async move {
             let row: Option<GrantRow> = on_engine!(&writer, on => sqlx::query_as(concat!(
-                "UPDATE grants AS g SET idle_until = $5 \
+                "UPDATE grants AS g SET idle_until = $5, last_used_at = $4 \
                  WHERE id = $1 AND state = 'active' AND client_id = $2 AND refresh_serial = $3 AND expires_at > $4 AND ",
                 parties_alive!(),
                 returning_grant!(),

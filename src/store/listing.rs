@@ -30,6 +30,7 @@ pub enum ClientKind {
     Operator,
     Itself,
     Document,
+    User,
 }
 
 /// Which clients.
@@ -79,6 +80,7 @@ impl ClientKind {
             Self::Operator => "operator",
             Self::Itself => "itself",
             Self::Document => "document",
+            Self::User => "user",
         }
     }
 }
@@ -118,7 +120,8 @@ impl Store {
                 ", post_logout_redirect_uris FROM clients WHERE deleted_at IS NULL \
                  AND ($1 = '' OR substr(name, 1, length($1)) = $1) \
                  AND ($2 = '' OR $2 = CASE WHEN registration_hash IS NOT NULL THEN 'itself' \
-                   WHEN document_read_at IS NOT NULL THEN 'document' ELSE 'operator' END) \
+                   WHEN document_read_at IS NOT NULL THEN 'document' \
+                   WHEN owner_subject IS NOT NULL THEN 'user' ELSE 'operator' END) \
                  AND ($3 = '' OR $3 = CASE WHEN disabled_at IS NULL THEN 'enabled' ELSE 'disabled' END) \
                  AND (created_at > $4 OR (created_at = $4 AND id > $5)) ORDER BY created_at, id LIMIT $6"
             ))

@@ -63,6 +63,8 @@ pub(super) struct ClientRow {
     unused_until: Option<i64>,
     document_read_at: Option<i64>,
     document_fresh_until: Option<i64>,
+    owner_subject: Option<String>,
+    verified_at: Option<i64>,
     last_used_at: Option<i64>,
 }
 
@@ -112,7 +114,13 @@ impl TryFrom<ClientRow> for Client {
                     read_at: Timestamp::from_unix(read_at),
                     fresh_until: Timestamp::from_unix(fresh_until),
                 },
-                (None, ..) => Registrar::Operator,
+                (None, ..) => match row.owner_subject {
+                    Some(owner) => Registrar::User {
+                        owner: SubjectId::new(owner),
+                        verified_at: row.verified_at.map(Timestamp::from_unix),
+                    },
+                    None => Registrar::Operator,
+                },
             },
             last_used_at: row.last_used_at.map(Timestamp::from_unix),
         })

@@ -75,6 +75,12 @@ const VERSIONS: &[Version] = &[
         sqlite: include_str!("migrations/sqlite/0009_logout_notices.sql"),
         postgres: include_str!("migrations/postgres/0009_logout_notices.sql"),
     },
+    Version {
+        number: 16,
+        name: "account",
+        sqlite: include_str!("migrations/sqlite/0016_account.sql"),
+        postgres: include_str!("migrations/postgres/0016_account.sql"),
+    },
 ];
 
 /// A database whose schema this program does not fit.

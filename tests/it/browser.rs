@@ -6,7 +6,7 @@ use scopegate::service::clients::NewClient;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Chromium, PASSWORD, Sidecar, USERNAME, screenshots};
+use crate::harness::{Chromium, PASSWORD, Sidecar, USERNAME, VERIFIER, screenshots};
 
 /// A server, and a client on the origin that Chromium can be sent back to.
 struct World {
@@ -187,6 +187,22 @@ async fn every_page_is_whole_and_accessible_in_each_other_language_on_the_smalle
 #[tokio::test]
 async fn the_language_that_the_client_asks_for_stays_through_the_sign_in() {
     World::new("").await.play("isAskedInALanguage").await;
+}
+
+#[tokio::test]
+async fn c16_an_app_of_ones_own_is_made_used_disconnected_and_deleted_in_the_browser() {
+    let config = format!("{OPEN}[account]\nclients = true\n");
+    for (name, locale, color_scheme, small) in [
+        ("account-light", "en", "light", false),
+        ("account-dark-320", "en", "dark", true),
+        ("account-de-320", "de", "light", true),
+        ("account-fr-320", "fr", "light", true),
+        ("account-it-320", "it", "light", true),
+        ("account-es-320", "es", "light", true),
+    ] {
+        let more = json!({ "name": name, "locale": locale, "colorScheme": color_scheme, "small": small, "verifier": VERIFIER });
+        World::new(&config).await.play_with("managesApps", more).await;
+    }
 }
 
 /// What an operator may want, and one who is careless: a picture with a script in it.

@@ -3,6 +3,7 @@
 
 mod harness;
 
+mod account;
 mod authorize;
 mod backchannel_logout;
 mod batch_revoke;

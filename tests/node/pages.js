@@ -335,3 +335,93 @@ export async function looksAt(stage) {
     unblemished(ann);
   }
 }
+
+/** An app of one's own is made, used, disconnected, given another secret and deleted. */
+export async function managesApps(stage) {
+  const { locale, colorScheme, small, name } = stage;
+  const { page, ...ann } = await person(stage, { locale, colorScheme, viewport: small ? PHONE : DESKTOP });
+  const look = async (what) => {
+    same(await page.getAttribute("html", "lang"), locale, `the language of ${what}`);
+    await check(stage, page, `${name}-${what}`);
+  };
+  await page.goto(`${stage.issuer}/account/apps`);
+  await look("account-login");
+  await signIn(stage, page);
+  await page.waitForSelector(".empty");
+  await look("apps-none");
+  await page.click("nav a:not([aria-current])");
+  await page.waitForSelector(".empty");
+  await look("clients-none");
+  await page.click("a.button");
+  await page.fill("#name", "Donaudampfschifffahrtsgesellschaftskapitänsmützenverleih");
+  await page.fill("#redirect_uris", "http://shop.example/callback");
+  await page.check("input[value=a]");
+  await page.click("button.primary");
+  await page.waitForSelector("#redirect_uris:focus");
+  await look("client-mistake");
+  await page.fill("#site", "https://shop.example/");
+  await page.fill("#redirect_uris", `${stage.client.origin}/callback`);
+  await page.click("button.primary");
+  await page.waitForSelector("#client_secret:focus");
+  await look("client-made");
+  const id = await page.inputValue("#client_id");
+  let secret = await page.inputValue("#client_secret");
+  await page.focus("#client_secret");
+  await page.keyboard.press("Control+A");
+  same(await page.evaluate("getSelection().toString()"), secret, "the secret can be selected by keyboard");
+
+  const token = async (parameters) => {
+    const response = await fetch(`${stage.issuer}/token`, {
+      method: "POST",
+      headers: { authorization: `Basic ${btoa(`${id}:${secret}`)}` },
+      body: new URLSearchParams(parameters),
+    });
+    return response.json();
+  };
+  const request = new URLSearchParams(stage.request);
+  request.set("client_id", id);
+  request.set("scope", "a");
+  const redirect_uri = request.get("redirect_uri");
+  await page.goto(`${stage.issuer}/authorize?${request}`);
+  await look("consent-of-user");
+  await page.click("button[value=approve]");
+  const code = (await arrive(stage, page)).get("code");
+  const tokens = await token({ grant_type: "authorization_code", code, redirect_uri, code_verifier: stage.verifier });
+  ok(tokens.refresh_token, JSON.stringify(tokens));
+
+  await page.goto(`${stage.issuer}/account/apps`);
+  await look("apps");
+  await page.click("form[action*=revoke] button");
+  await page.waitForSelector(".empty");
+  same((await token({ grant_type: "refresh_token", refresh_token: tokens.refresh_token })).error, "invalid_grant");
+  await page.goto(`${stage.issuer}/authorize?${request}`);
+  await page.waitForSelector("button[value=approve]");
+
+  await page.goto(`${stage.issuer}/account/clients`);
+  await look("clients");
+  await page.click("ul.cards h2 a");
+  await look("client");
+  await page.click("a[href$=secret]");
+  await look("client-secret");
+  await page.check("input[name=leaked]");
+  await page.click("button.primary");
+  await page.waitForSelector("#client_secret");
+  const old = secret;
+  secret = await page.inputValue("#client_secret");
+  ok(secret && secret !== old, "another secret");
+  same((await token({ grant_type: "refresh_token", refresh_token: "none" })).error, "invalid_grant");
+  const present = secret;
+  secret = old;
+  same((await token({ grant_type: "refresh_token", refresh_token: "none" })).error, "invalid_client");
+  secret = present;
+  await page.click(".back a");
+  await page.click("ul.cards h2 a");
+  await page.click("a[href$=delete]");
+  await look("client-delete");
+  await page.click("button.primary");
+  await page.waitForSelector(".empty");
+  same((await token({ grant_type: "refresh_token", refresh_token: "none" })).error, "invalid_client");
+  await page.click("form[action*=sign-out] button");
+  await page.waitForSelector(".sign.good");
+  unblemished(ann);
+}

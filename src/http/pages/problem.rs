@@ -13,6 +13,7 @@ pub(in crate::http) enum Problem {
     SignedOut,
     Expired,
     Used,
+    Stale,
     ClientMissing,
     ClientUnknown,
     ClientDocument,
@@ -28,7 +29,7 @@ pub(in crate::http) enum Problem {
 
 impl Problem {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::ForeignForm,
         Self::Unavailable,
         Self::Unreadable,
@@ -37,6 +38,7 @@ impl Problem {
         Self::SignedOut,
         Self::Expired,
         Self::Used,
+        Self::Stale,
         Self::ClientMissing,
         Self::ClientUnknown,
         Self::ClientDocument,
@@ -61,6 +63,7 @@ impl Problem {
             Self::SignedOut => "signed_out",
             Self::Expired => "expired",
             Self::Used => "used",
+            Self::Stale => "stale",
             Self::ClientMissing => "client_missing",
             Self::ClientUnknown => "client_unknown",
             Self::ClientDocument => "client_document",

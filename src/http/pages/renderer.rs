@@ -24,9 +24,17 @@ use crate::domain::language::{Language, Languages, ScopeMeaning};
 use crate::domain::parameters::Parameters;
 
 /// The templates, by name.
-pub(super) const TEMPLATES: [(&str, &str); 16] = [
+pub(super) const TEMPLATES: [(&str, &str); 24] = [
     ("layout.html", include_str!("../templates/layout.html")),
     ("account.html", include_str!("../templates/account.html")),
+    ("account_end.html", include_str!("../templates/account_end.html")),
+    ("account_nav.html", include_str!("../templates/account_nav.html")),
+    ("apps.html", include_str!("../templates/apps.html")),
+    ("client.html", include_str!("../templates/client.html")),
+    ("client_delete.html", include_str!("../templates/client_delete.html")),
+    ("client_made.html", include_str!("../templates/client_made.html")),
+    ("client_secret.html", include_str!("../templates/client_secret.html")),
+    ("clients.html", include_str!("../templates/clients.html")),
     ("code.html", include_str!("../templates/code.html")),
     ("consent.html", include_str!("../templates/consent.html")),
     ("device.html", include_str!("../templates/device.html")),

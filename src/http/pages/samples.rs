@@ -23,10 +23,12 @@ pub(super) fn pages() -> Vec<Page> {
     let (here, fields) = ("https://shop.example/callback", [("code", "code".to_owned())]);
     let responses: Vec<Response> = vec![
         super::login(Some("Shop"), Some(here), None, "request", LastSignIn::None),
+        super::login(None, None, None, "/account/apps", LastSignIn::None),
         super::login(None, None, Some("ann"), "request", LastSignIn::Refused { username: "bob" }),
         super::login(None, None, None, "request", LastSignIn::TooMany { username: "bob", seconds: 60 }),
         super::login(None, None, None, "request", LastSignIn::TooMany { username: "bob", seconds: 61 }),
         super::consent_page(&asked(&scopes), here, &Trust::Itself, "request"),
+        super::consent_page(&asked(&scopes), here, &Trust::User, "request"),
         super::consent_page(&asked(&scopes[..1]), "com.example.shop:/callback", &Trust::Verified, "request"),
         super::consent_page(&asked(&scopes[1..]), here, &Trust::Document("shop.example".into()), "request"),
         super::device(StatusCode::OK, None),
@@ -43,7 +45,8 @@ pub(super) fn pages() -> Vec<Page> {
         super::return_to("Shop", here),
         super::code_to_copy("Shop", "code"),
     ];
-    responses.into_iter().filter_map(|mut response| response.extensions_mut().remove::<Page>()).collect()
+    let responses = responses.into_iter().chain(super::account::samples());
+    responses.filter_map(|mut response| response.extensions_mut().remove::<Page>()).collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,208 @@
+//! `/account/…`: the pages on which users manage the apps that may use their account, and those that they make.
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use http::header::SET_COOKIE;
+use http::{StatusCode, Uri};
+
+use super::Context;
+use super::error::unavailable_page;
+use super::extract::{PageForm, SessionCookie};
+use super::pages::account::{self as page, Nav, Place};
+use super::pages::{self, Notice, Problem};
+use crate::service::AccountPages;
+use crate::service::managing::ManagingFailure;
+use crate::service::own_clients::Sent;
+
+const APPS: &str = "/account/apps";
+const CLIENTS: &str = "/account/clients";
+
+/// Those pages that are offered.
+pub(super) fn forms(offered: &AccountPages) -> Router<Context> {
+    let mut router = Router::new();
+    if offered.apps {
+        router = router.route(APPS, get(apps)).route("/account/apps/revoke", post(revoke));
+    }
+    if offered.clients.is_some() {
+        router = router
+            .route(CLIENTS, get(clients))
+            .route("/account/clients/new", get(new).post(create))
+            .route("/account/clients/{id}", get(show).post(change))
+            .route("/account/clients/{id}/secret", get(ask_for_secret).post(rotate))
+            .route("/account/clients/{id}/delete", get(ask_to_delete).post(delete));
+    }
+    if offered.apps || offered.clients.is_some() {
+        router = router.route("/account/sign-out", post(sign_out));
+    }
+    router
+}
+
+/// Where a sign-in leads if it is for one of these pages: a path of ours, in which nothing means anything to a browser.
+pub(super) fn continuation(request: &str) -> Option<String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-');
+    let is_ours = request.starts_with("/account/") && request.len() <= 200 && request.bytes().all(is_plain);
+    is_ours.then(|| request.to_owned())
+}
+
+async fn apps(State(service): State<Context>, cookie: SessionCookie) -> Response {
+    match service.connected_apps(cookie.value()).await {
+        Ok(shown) => page::apps(&shown, &nav(&service, &shown.username, Place::Apps)),
+        Err(failure) => failed(failure, APPS),
+    }
+}
+
+async fn revoke(State(service): State<Context>, cookie: SessionCookie, PageForm(form): PageForm) -> Response {
+    match service.disconnect_app(&form, cookie.value()).await {
+        Ok(()) => pages::redirect(APPS),
+        Err(failure) => failed(failure, APPS),
+    }
+}
+
+async fn clients(State(service): State<Context>, cookie: SessionCookie) -> Response {
+    match service.own_clients(cookie.value()).await {
+        Ok(shown) => page::clients(&shown, &nav(&service, &shown.username, Place::Clients)),
+        Err(failure) => failed(failure, CLIENTS),
+    }
+}
+
+async fn new(State(service): State<Context>, cookie: SessionCookie, uri: Uri) -> Response {
+    match service.new_own_client(cookie.value()).await {
+        Ok(form) => page::client(&form, &nav(&service, &form.username, Place::Below)),
+        Err(failure) => failed(failure, uri.path()),
+    }
+}
+
+async fn create(State(service): State<Context>, cookie: SessionCookie, uri: Uri, PageForm(form): PageForm) -> Response {
+    match service.create_own_client(&form, cookie.value()).await {
+        Ok(Sent::Done(made)) => page::made(&made, &nav(&service, &made.username, Place::Below)),
+        Ok(Sent::Again(form)) => page::client(&form, &nav(&service, &form.username, Place::Below)),
+        Err(failure) => failed(failure, uri.path()),
+    }
+}
+
+async fn show(State(service): State<Context>, cookie: SessionCookie, uri: Uri, Path(id): Path<String>) -> Response {
+    match service.own_client(&id, cookie.value()).await {
+        Ok(form) => page::client(&form, &nav(&service, &form.username, Place::Below)),
+        Err(failure) => failed(failure, uri.path()),
+    }
+}
+
+async fn change(
+    State(service): State<Context>,
+    cookie: SessionCookie,
+    uri: Uri,
+    Path(id): Path<String>,
+    PageForm(form): PageForm,
+) -> Response {
+    match service.change_own_client(&id, &form, cookie.value()).await {
+        Ok(Sent::Done(())) => pages::redirect(CLIENTS),
+        Ok(Sent::Again(form)) => page::client(&form, &nav(&service, &form.username, Place::Below)),
+        Err(failure) => failed(failure, uri.path()),
+    }
+}
+
+async fn ask_for_secret(
+    State(service): State<Context>,
+    cookie: SessionCookie,
+    uri: Uri,
+    Path(id): Path<String>,
+) -> Response {
+    match service.ask_for_own_secret(&id, cookie.value()).await {
+        Ok(question) => page::rotate(&question, &nav(&service, &question.username, Place::Below)),
+        Err(failure) => failed(failure, uri.path()),
+    }
+}
+
+async fn rotate(
+    State(service): State<Context>,
+    cookie: SessionCookie,
+    uri: Uri,
+    Path(id): Path<String>,
+    PageForm(form): PageForm,
+) -> Response {
+    match service.rotate_own_secret(&id, &form, cookie.value()).await {
+        Ok(made) => page::made(&made, &nav(&service, &made.username, Place::Below)),
+        Err(failure) => failed(failure, uri.path()),
+    }
+}
+
+async fn ask_to_delete(
+    State(service): State<Context>,
+    cookie: SessionCookie,
+    uri: Uri,
+    Path(id): Path<String>,
+) -> Response {
+    match service.ask_to_delete_own_client(&id, cookie.value()).await {
+        Ok(question) => page::delete(&question, &nav(&service, &question.username, Place::Below)),
+        Err(failure) => failed(failure, uri.path()),
+    }
+}
+
+async fn delete(
+    State(service): State<Context>,
+    cookie: SessionCookie,
+    uri: Uri,
+    Path(id): Path<String>,
+    PageForm(form): PageForm,
+) -> Response {
+    match service.delete_own_client(&id, &form, cookie.value()).await {
+        Ok(()) => pages::redirect(CLIENTS),
+        Err(failure) => failed(failure, uri.path()),
+    }
+}
+
+/// Our own form asks; nobody else may send it.
+async fn sign_out(State(service): State<Context>, cookie: SessionCookie) -> Response {
+    match service.sign_out(cookie.value()).await {
+        Ok(()) => {
+            ([(SET_COOKIE, SessionCookie::ended(&service.settings))], pages::notice(Notice::SignedOut)).into_response()
+        }
+        Err(error) => unavailable_page(&error),
+    }
+}
+
+fn nav<'a>(service: &Context, username: &'a str, place: Place) -> Nav<'a> {
+    let AccountPages { apps, clients } = &service.settings.account;
+    Nav { username, place, both: *apps && clients.is_some() }
+}
+
+/// `path` is where to go on after signing in: the form is shown there anew, if one was sent.
+fn failed(failure: ManagingFailure, path: &str) -> Response {
+    match failure {
+        ManagingFailure::SignIn => pages::redirect(&pages::with_request("/login", path)),
+        ManagingFailure::Stale => pages::error(StatusCode::FORBIDDEN, Problem::Stale),
+        ManagingFailure::Unknown => pages::error(StatusCode::NOT_FOUND, Problem::NotFound),
+        ManagingFailure::Unavailable(error) => unavailable_page(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c18_a_continuation_is_a_plain_path_of_these_pages() {
+        for good in [APPS, CLIENTS, "/account/clients/new", "/account/clients/0123abcd/secret"] {
+            assert_eq!(continuation(good).as_deref(), Some(good));
+        }
+        let long = format!("/account/{}", "a".repeat(200));
+        for other in [
+            "",
+            "/account",
+            "//evil.example/account/apps",
+            "/\\evil.example",
+            "https://evil.example/account/",
+            "/account/../login",
+            "/account/%2f%2fevil.example",
+            "/account/apps?next=//evil.example",
+            "/account/apps\r\nlocation: //evil.example",
+            "/account/apps#x",
+            "/account/ä",
+            long.as_str(),
+        ] {
+            assert_eq!(continuation(other), None, "{other:?}");
+        }
+    }
+}
