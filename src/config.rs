@@ -8,6 +8,7 @@ mod gateway;
 mod jwt;
 mod layers;
 mod listen;
+mod login;
 mod outgoing;
 mod pages;
 mod registration;
@@ -28,6 +29,7 @@ pub use self::gateway::{Gateway, RouteConfig};
 pub use self::jwt::Jwt;
 pub use self::layers::{ConfigError, Environment, Layers};
 pub use self::listen::{ListenAddress, ListenAddresses};
+pub use self::login::{Login, Method};
 pub use self::outgoing::Outgoing;
 pub use self::pages::Pages;
 pub use self::registration::{Registration, RegistrationMode};
@@ -220,14 +222,6 @@ pub struct PreviousKey {
     pub id: u8,
     /// The master secret of then.
     pub secret: Secret,
-}
-
-/// The built-in login.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Login {
-    /// How long a browser stays signed in, in seconds.
-    pub session_lifetime: u32,
 }
 
 /// What may be granted.
@@ -425,12 +419,6 @@ impl Default for OpenIdConnect {
     }
 }
 
-impl Default for Login {
-    fn default() -> Self {
-        Self { session_lifetime: 12 * 3_600 }
-    }
-}
-
 impl Default for Par {
     fn default() -> Self {
         Self { required: false, lifetime: 600 }
@@ -529,6 +517,7 @@ impl Config {
         }
         self.jwt.validate()?;
         self.attempts.validate()?;
+        self.login.validate(&self.http.trusted_proxies)?;
         self.registration.validate(&self.scopes)?;
         self.gateway.validate(&self.routes)?;
         self.outgoing.validate()?;
@@ -641,6 +630,7 @@ impl Config {
                 refresh_token_absolute: self.tokens.refresh_token_absolute_lifetime,
                 refresh_grace: self.tokens.refresh_grace,
             },
+            login: self.login.settings(&self.http.trusted_proxies),
             session_lifetime: self.login.session_lifetime,
             catalogue: self.catalogue(),
             languages: self.pages.languages().unwrap_or_else(|_| Languages::all()),
@@ -679,7 +669,8 @@ impl Config {
         let said = |(scope, wording): (&String, &Wording)| (scope.clone(), ScopeMeaning::Said(wording.clone()));
         let mut catalogue: BTreeMap<String, ScopeMeaning> = self.scopes.catalogue.iter().map(said).collect();
         if self.openid.enabled && !catalogue.is_empty() {
-            for scope in [openid::OPENID, openid::PROFILE] {
+            let email = (self.login.method != Method::Accounts).then_some(openid::EMAIL);
+            for scope in [openid::OPENID, openid::PROFILE].into_iter().chain(email) {
                 catalogue.entry(scope.into()).or_insert(ScopeMeaning::Standard);
             }
         }

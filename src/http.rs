@@ -62,12 +62,12 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
         .expect("the issuer was checked to be an origin")
         .with_rejection_response(|_| pages::error(StatusCode::FORBIDDEN, Problem::ForeignForm));
     // A policy of its own for pages only: the OAuth endpoints are there to be called from elsewhere.
+    let signs_in = service.settings.login.is_built_in();
     let forms = Router::new()
-        .route("/login", get(login::show).post(login::sign_in))
-        .route("/login/switch", post(login::switch))
+        .merge(if signs_in { login_forms() } else { Router::new() })
         .route("/consent", post(authorize::decide))
         .route("/device", get(device::show).post(device::decide))
-        .merge(if offers_openid { logout_form() } else { Router::new() })
+        .merge(if offers_openid && signs_in { logout_form() } else { Router::new() })
         .layer(same_origin);
     let https = service.settings.is_https();
     Router::new()
@@ -82,6 +82,7 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
         .route(METADATA_PATH, get(protected_resource::metadata))
         .route(&format!("{METADATA_PATH}/{{*path}}"), get(protected_resource::metadata))
         .merge(if offers_openid { openid() } else { Router::new() })
+        .merge(if offers_openid && signs_in { logout() } else { Router::new() })
         .merge(if service.settings.signs() { keys() } else { Router::new() })
         .merge(metadata())
         .route("/assets/scopegate.css", get(async move || style.style_sheet()))
@@ -120,7 +121,19 @@ fn keys() -> Router<Context> {
     Router::new().route("/jwks", get(jwks::keys)).layer(CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]))
 }
 
-/// The endpoints of OpenID Connect that are no pages, and signing out, which other sites may ask for.
+/// The built-in login.
+fn login_forms() -> Router<Context> {
+    Router::new()
+        .route("/login", get(login::show).post(login::sign_in))
+        .route("/login/switch", post(login::switch))
+}
+
+/// Signing out, which other sites may ask for.
+fn logout() -> Router<Context> {
+    Router::new().route("/logout", get(logout::from_query).post(logout::from_form))
+}
+
+/// The endpoints of OpenID Connect that are no pages.
 fn openid() -> Router<Context> {
     Router::new()
         .route("/.well-known/openid-configuration", get(discovery::metadata))
@@ -133,7 +146,6 @@ fn openid() -> Router<Context> {
                 .allow_headers([AUTHORIZATION, CONTENT_TYPE])
                 .expose_headers([WWW_AUTHENTICATE]),
         )
-        .route("/logout", get(logout::from_query).post(logout::from_form))
 }
 
 /// What only our own page may send.

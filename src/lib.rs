@@ -42,6 +42,12 @@
 //! 5. Both new tokens are derived from the row. So a repetition inside the grace window gets the same bytes, and no token is ever stored.
 //! 6. If the scopes have `openid`, `service::openid` adds an ID token, signed by the key that `service::signing_keys` says is the one now.
 //!
+//! # Who the user is
+//!
+//! A page asks `service::sign_in` for the session of its visitor. With the built-in login that is a row (`store::accounts`); otherwise
+//! `service::app_sign_in` asks the app that has the user, or reads what a proxy says, each time anew, and the subject becomes a row
+//! (`store::app_users`) when the user first does something.
+//!
 //! # The other grants
 //!
 //! `client_credentials` reads one row and writes nothing: every token of a machine points to the grant that its first one made

@@ -117,6 +117,7 @@ impl Backend {
                 effects.clone(),
             ),
             outgoing: Outgoing::new(config.outgoing.policy()?),
+            app: Outgoing::new(config.login.policy(&config.outgoing)?),
             form_key: config.form_key()?,
             pruning: metrics.pruning.clone(),
             logouts: metrics.logouts.clone(),

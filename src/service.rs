@@ -3,6 +3,7 @@
 //! A front calls one method here and renders what it returns. `now` is read once per call.
 
 pub mod accounts;
+pub mod app_sign_in;
 pub mod attempts;
 pub mod authorization;
 pub mod backchannel_logout;
@@ -42,6 +43,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::app_sign_in::Login;
 use self::attempts::{AttemptLimits, Attempts, RefusedAttempts};
 use self::backchannel_logout::LogoutMetrics;
 use self::client_address::ClientAddresses;
@@ -58,6 +60,7 @@ use self::signing_keys::SigningKeys;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::Lifetimes;
 use crate::domain::language::{Languages, ScopeMeaning};
+use crate::domain::openid::{EMAIL, OPENID, PROFILE};
 use crate::domain::registration::RegistrationPolicy;
 use crate::domain::resource::ResourceCatalogue;
 use crate::domain::scope::Implications;
@@ -75,6 +78,8 @@ pub struct Settings {
     /// The issuer identifier (RFC 8414 §2), without a trailing slash.
     pub issuer: String,
     pub lifetimes: Lifetimes,
+    /// How users are known.
+    pub login: Login,
     /// How long a browser stays signed in, in seconds.
     pub session_lifetime: u32,
     /// What each scope means, for people to read.
@@ -119,6 +124,15 @@ impl Settings {
         self.issuer.starts_with("https://")
     }
 
+    /// The scopes that mean something to us.
+    pub fn standard_scopes(&self) -> &'static [&'static str] {
+        match &self.openid {
+            None => &[],
+            Some(_) if self.login.is_built_in() => &[OPENID, PROFILE],
+            Some(_) => &[OPENID, PROFILE, EMAIL],
+        }
+    }
+
     /// Whether anything is signed that others verify.
     pub fn signs(&self) -> bool {
         self.openid.is_some() || self.jwt_access_tokens.is_some() || self.signs_introspection
@@ -137,6 +151,8 @@ pub struct Service {
     pub signing_keys: SigningKeys,
     /// Requests to URLs that clients named.
     pub outgoing: Outgoing,
+    /// Requests to the app, whose URLs the operator named.
+    app: Outgoing,
     /// Seals the forms that users are shown.
     form_key: MacKey,
     passwords: Passwords,
@@ -161,6 +177,7 @@ pub struct Parts {
     pub token_keys: TokenKeys,
     pub signing_keys: SigningKeys,
     pub outgoing: Outgoing,
+    pub app: Outgoing,
     pub form_key: MacKey,
     pub pruning: PruningMetrics,
     pub logouts: LogoutMetrics,
@@ -181,6 +198,7 @@ impl Service {
             token_keys,
             signing_keys,
             outgoing,
+            app,
             form_key,
             pruning,
             logouts,
@@ -200,6 +218,7 @@ impl Service {
             remote_keys: RemoteKeys::new(outgoing.clone()),
             client_documents: ClientDocuments::new(),
             outgoing,
+            app,
             form_key,
             passwords: Passwords::new(),
             pruning,

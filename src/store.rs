@@ -10,6 +10,7 @@
 
 mod engine;
 mod accounts;
+mod app_users;
 mod assertions;
 mod clients;
 mod devices;
@@ -39,6 +40,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use tokio::runtime::Handle;
 
 pub use self::accounts::{Account, NewSession, Session};
+pub use self::app_users::SubjectStanding;
 pub use self::clients::ClientChanges;
 pub use self::devices::{DeviceApproval, DeviceRequest, DeviceState, NewDeviceRequest};
 use self::engine::{Engine, Pool, on_engine};

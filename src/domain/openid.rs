@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::app_user::UserClaims;
 use super::error::{InvalidRequest, OAuthError};
 use super::grant::{SessionId, SubjectId};
 use super::parameters::Parameters;
@@ -12,6 +13,8 @@ use super::timestamp::Timestamp;
 pub const OPENID: &str = "openid";
 /// The scope for the user's names.
 pub const PROFILE: &str = "profile";
+/// The scope for the user's address of e-mail.
+pub const EMAIL: &str = "email";
 
 /// Authentication with a password: level 1 of ISO/IEC 29115 (OpenID Connect Core §2).
 pub const ACR: &str = "1";
@@ -33,6 +36,8 @@ pub struct SignInRequest {
     pub ui_locales: Option<String>,
     /// Who the client thinks is there: an ID token.
     pub id_token_hint: Option<String>,
+    /// Whether the client asks for an authentication context class.
+    pub asks_for_class: bool,
 }
 
 /// What the user has to be shown. That consent is asked for in any case, and another account offered, makes `consent` and
@@ -68,6 +73,7 @@ impl SignInRequest {
             login_hint: text("login_hint"),
             ui_locales: text("ui_locales"),
             id_token_hint: text("id_token_hint"),
+            asks_for_class: parameters.get("acr_values").is_some(),
         })
     }
 }
@@ -95,7 +101,9 @@ impl Prompt {
 /// How the user signed in, as ID tokens and introspection tell it. Kept with the grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authentication {
-    pub auth_time: i64,
+    /// `None` where the app that knows the user does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonce: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,13 +111,25 @@ pub struct Authentication {
 }
 
 impl Authentication {
+    /// With a password, here.
     pub fn new(request: &SignInRequest, signed_in_at: Timestamp) -> Self {
-        Self { auth_time: signed_in_at.as_unix(), nonce: request.nonce.clone(), acr: Some(ACR.to_owned()) }
+        Self { acr: Some(ACR.to_owned()), ..Self::elsewhere(request, Some(signed_in_at)) }
     }
 
-    /// What access tokens of the grant stand for.
-    pub fn of_user(&self) -> UserAuthentication {
-        UserAuthentication { auth_time: Timestamp::from_unix(self.auth_time), acr: self.acr.as_deref().map(Into::into) }
+    /// In whichever way the app has.
+    pub fn elsewhere(request: &SignInRequest, signed_in_at: Option<Timestamp>) -> Self {
+        Self { auth_time: signed_in_at.map(Timestamp::as_unix), nonce: request.nonce.clone(), acr: None }
+    }
+
+    /// What access tokens of the grant stand for, if it is known when the user signed in.
+    pub fn of_user(&self) -> Option<UserAuthentication> {
+        let auth_time = Timestamp::from_unix(self.auth_time?);
+        Some(UserAuthentication { auth_time, acr: self.acr.as_deref().map(Into::into) })
+    }
+
+    /// How (RFC 8176 §2), where that is known: the class is that of passwords.
+    pub fn methods(&self) -> Option<[&'static str; 1]> {
+        self.acr.is_some().then_some(["pwd"])
     }
 
     /// What an ID token of a refresh says: all but the nonce (OpenID Connect Core §12.2).
@@ -130,11 +150,15 @@ pub struct IdTokenClaims<'a> {
     #[serde(flatten)]
     pub authentication: &'a Authentication,
     /// How the user authenticated (RFC 8176 §2).
-    pub amr: [&'static str; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amr: Option<[&'static str; 1]>,
     pub at_hash: String,
     /// The browser session (OpenID Connect Back-Channel Logout §2.1).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sid: Option<String>,
+    /// What the app says of the user, as far as the scopes go.
+    #[serde(flatten)]
+    pub user: Option<UserClaims>,
 }
 
 /// What a client tells by an ID token that it once got.

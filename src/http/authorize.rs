@@ -37,8 +37,9 @@ pub(super) async fn from_form(
 }
 
 async fn authorize(service: &Context, query: &str, cookie: &SessionCookie, address: Option<IpAddr>) -> Response {
-    match service.authorize(query, cookie.value(), address).await {
+    match service.authorize(query, cookie.visitor(), address).await {
         Ok(AuthorizationStep::SignIn) => pages::redirect(&pages::with_request("/login", query)),
+        Ok(AuthorizationStep::SignInAt(location)) => pages::redirect(&location),
         Ok(AuthorizationStep::Consent(consent)) => pages::consent(&consent, query),
         Ok(AuthorizationStep::Answer(answer)) => pages::answer(&answer),
         Err(failure) => failed(failure),
@@ -50,7 +51,7 @@ pub(super) async fn decide(
     cookie: SessionCookie,
     PageForm(form): PageForm,
 ) -> Response {
-    let response = match service.decide(&form, cookie.value()).await {
+    let response = match service.decide(&form, cookie.visitor()).await {
         Ok(answer) => pages::answer(&answer),
         Err(failure) => not_decided(failure),
     };
@@ -74,6 +75,7 @@ pub(super) fn failed(failure: AuthorizationFailure) -> Response {
         AuthorizationFailure::Page(fatal) => pages::error(StatusCode::BAD_REQUEST, fatal),
         AuthorizationFailure::Answer(answer) => pages::answer(&answer),
         AuthorizationFailure::Return { client_name, location } => pages::return_to(&client_name, &location),
+        AuthorizationFailure::NotAdmitted => pages::error(StatusCode::FORBIDDEN, Problem::NotAdmitted),
         AuthorizationFailure::Unavailable(error) => unavailable_page(&error),
     }
 }

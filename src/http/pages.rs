@@ -64,6 +64,7 @@ struct UiLocales(String);
 struct Asked<'a> {
     client_name: &'a str,
     username: &'a str,
+    switches_account: bool,
     ticket: &'a str,
     scopes: &'a [DescribedScope],
     resources: &'a [Box<str>],
@@ -168,6 +169,7 @@ pub(super) fn consent(consent: &Consent, request: &str) -> Response {
     let asked = Asked {
         client_name: &consent.client.name,
         username: &consent.username,
+        switches_account: consent.switches_account,
         ticket: &consent.ticket,
         scopes: &consent.scopes,
         resources: &consent.resources,
@@ -201,6 +203,7 @@ pub(super) fn device_consent(consent: &DeviceConsent) -> Response {
     let asked = Asked {
         client_name: &consent.client.name,
         username: &consent.username,
+        switches_account: consent.switches_account,
         ticket: &consent.ticket,
         scopes: &consent.scopes,
         resources: &consent.resources,
@@ -231,8 +234,8 @@ impl Asked<'_> {
             };
             scopes.map(scope).collect()
         };
-        let Self { client_name, username, ticket, .. } = *self;
-        context! { client_name, username, ticket, identity => group(true), access => group(false), resources => readable(self.resources) }
+        let Self { client_name, username, switches_account, ticket, .. } = *self;
+        context! { client_name, username, switches_account, ticket, identity => group(true), access => group(false), resources => readable(self.resources) }
     }
 }
 

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
+use super::app_sign_in::{Again, SessionFailure, Visitor};
 use super::sign_in::BrowserSession;
 use super::{Service, Settings};
 use crate::domain::authorization::{
@@ -18,7 +19,7 @@ use crate::domain::client::Client;
 use crate::domain::error::{AccessDenied, Failure, InvalidRequest, OAuthError, Unavailable};
 use crate::domain::grant::{Confirmation, Restriction, SubjectId, Variant};
 use crate::domain::language::ScopeMeaning;
-use crate::domain::openid::{Authentication, OPENID, PROFILE, Prompt, SignInRequest};
+use crate::domain::openid::{Prompt, SignInRequest};
 use crate::domain::parameters::Parameters;
 use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
@@ -26,13 +27,15 @@ use crate::domain::token::{GrantId, Token, TokenKind, TokenText};
 use crate::store::NewGrant;
 
 /// How long the user may think, in seconds.
-const TICKET_LIFETIME: u32 = 600;
+pub(super) const TICKET_LIFETIME: u32 = 600;
 const TICKET_TAG: usize = 20;
 
 /// What to show for a valid authorization request.
 pub enum AuthorizationStep {
     /// Nobody is signed in, or not lately enough.
     SignIn,
+    /// The same, and there the app signs its users in.
+    SignInAt(String),
     /// Ask the user.
     Consent(Box<Consent>),
     /// Tell the client: there is nothing to ask.
@@ -54,6 +57,8 @@ pub struct LoginPrompt {
 pub struct Consent {
     pub client: Client,
     pub username: String,
+    /// Whether somebody else can sign in here instead.
+    pub switches_account: bool,
     pub redirect_uri: String,
     pub scopes: Vec<DescribedScope>,
     /// Where they would be good (RFC 8707); none: wherever.
@@ -78,6 +83,8 @@ pub enum AuthorizationFailure {
     Answer(AuthorizationResponse),
     /// Tell the user, who may go there: nobody here knows the client (RFC 9700 §4.11.2).
     Return { client_name: String, location: String },
+    /// Tell the user: it is not known who this is, or it is somebody who is not let in.
+    NotAdmitted,
     /// We cannot say anything about the request.
     Unavailable(Unavailable),
 }
@@ -108,6 +115,15 @@ impl From<Unavailable> for AuthorizationFailure {
     }
 }
 
+impl From<SessionFailure> for AuthorizationFailure {
+    fn from(failure: SessionFailure) -> Self {
+        match failure {
+            SessionFailure::Refused => Self::NotAdmitted,
+            SessionFailure::Unavailable(error) => Self::Unavailable(error),
+        }
+    }
+}
+
 impl<E: Into<AuthorizationFailure>> From<E> for DecisionFailure {
     fn from(error: E) -> Self {
         Self::Authorization(error.into())
@@ -115,11 +131,11 @@ impl<E: Into<AuthorizationFailure>> From<E> for DecisionFailure {
 }
 
 impl Service {
-    /// `query` is the authorization request as it came; `cookie` the browser's session; `address` where the request comes from.
+    /// `query` is the authorization request as it came; `address` is where it comes from.
     pub async fn authorize(
         &self,
         query: &str,
-        cookie: Option<&str>,
+        visitor: &Visitor,
         address: Option<IpAddr>,
     ) -> Result<AuthorizationStep, AuthorizationFailure> {
         if self.settings.registration.documents.is_some() {
@@ -132,33 +148,63 @@ impl Service {
             Err(Failure::Refused(error)) => return refused(error),
             Err(Failure::Unavailable(error)) => return Err(self.temporarily_unavailable(&request, &error)),
         };
-        let session = match self.browser_session(cookie).await {
-            Ok(session) => session.filter(|session| self.signed_in_lately_enough(session, &request, query)),
-            Err(error) => return Err(self.temporarily_unavailable(&request, &error)),
+        // The app's sign-in is of no class that is known here.
+        if request.sign_in.asks_for_class && !self.settings.login.is_built_in() {
+            return refused(OAuthError::UnmetAuthenticationRequirements);
+        }
+        let silently = request.sign_in.prompt == Prompt::None;
+        let session = match self.browser_session(visitor).await {
+            Ok(session) => session,
+            Err(SessionFailure::Refused) if silently => return refused(OAuthError::LoginRequired),
+            Err(SessionFailure::Unavailable(error)) if silently || self.settings.login.is_built_in() => {
+                return Err(self.temporarily_unavailable(&request, &error));
+            }
+            Err(failure) => return Err(failure.into()),
         };
         // OpenID Connect Core §3.1.2.6.
-        let Some(session) = session else {
-            return if request.sign_in.prompt == Prompt::None {
-                refused(OAuthError::LoginRequired)
-            } else {
-                Ok(AuthorizationStep::SignIn)
-            };
+        let session = match session {
+            Some(session) if self.signed_in_lately_enough(&session, &request, query) => session,
+            _ if silently => return refused(OAuthError::LoginRequired),
+            _ if self.settings.login.is_built_in() => return Ok(AuthorizationStep::SignIn),
+            session => return self.sign_in_at_app(session.as_ref(), &request, query),
         };
         if hinted.is_some_and(|subject| subject != session.session.subject) {
             return refused(OAuthError::LoginRequired);
         }
-        if request.sign_in.prompt == Prompt::None {
+        if silently {
             return self.authorize_silently(&client, query, request, session).await.map(AuthorizationStep::Answer);
         }
         Ok(AuthorizationStep::Consent(Box::new(Consent {
             ticket: self.ticket(self.effects.grant_id(), &session, query),
             client,
             username: session.session.username,
+            switches_account: self.settings.login.is_built_in(),
             redirect_uri: request.target.redirect_uri().to_owned(),
             scopes: request.scopes.iter().map(|scope| self.describe(scope)).collect(),
             resources: request.resources,
             ui_locales: request.sign_in.ui_locales,
         })))
+    }
+
+    /// To the app, once: who comes back from there as before would be sent there for ever.
+    fn sign_in_at_app(
+        &self,
+        session: Option<&BrowserSession>,
+        request: &AuthorizationRequest,
+        query: &str,
+    ) -> Result<AuthorizationStep, AuthorizationFailure> {
+        let was_there = self.was_sent_to_sign_in(query).is_some();
+        let again = match session {
+            Some(session) if was_there || session.signed_in_at().is_none() => {
+                tracing::warn!("a client wants a new sign-in, and the app reports none (auth_time)");
+                return Err(self.answer(&request.target, &OAuthError::LoginRequired));
+            }
+            None if was_there => return Err(AuthorizationFailure::NotAdmitted),
+            Some(_) => Again::Yes,
+            None => Again::No,
+        };
+        let page = self.app_login_page(&format!("/authorize?{}", self.sent_to_sign_in(query)), again);
+        page.map(AuthorizationStep::SignInAt).ok_or(AuthorizationFailure::NotAdmitted)
     }
 
     /// What a login page for a request has to know, if the request is valid.
@@ -209,9 +255,9 @@ impl Service {
     pub async fn decide(
         &self,
         form: &Parameters,
-        cookie: Option<&str>,
+        visitor: &Visitor,
     ) -> Result<AuthorizationResponse, DecisionFailure> {
-        let session = self.browser_session(cookie).await?.ok_or(DecisionFailure::SignedOut)?;
+        let session = self.browser_session(visitor).await?.ok_or(DecisionFailure::SignedOut)?;
         let query = form.get("request").ok_or(DecisionFailure::Forged)?;
         let grant = self.open_ticket(form.get("ticket").ok_or(DecisionFailure::Forged)?, &session, query)?;
         let (_, request) = self.validate(query, TICKET_LIFETIME).await?;
@@ -240,7 +286,11 @@ impl Service {
         scopes: ScopeSet,
     ) -> Result<Option<AuthorizationResponse>, Unavailable> {
         self.can_sign()?;
+        if !self.remember_user(&session).await? {
+            return Ok(None);
+        }
         let now = self.effects.now();
+        let authentication = session.authentication(&request.sign_in);
         let confirmation = request.key.map(|key| Confirmation::Jkt(key.as_str().into()));
         let inserted = self
             .store
@@ -254,7 +304,7 @@ impl Service {
                 challenge: request.challenge,
                 now,
                 expires_at: now.plus(self.settings.lifetimes.code),
-                authentication: Some(Authentication::new(&request.sign_in, session.session.created_at)),
+                authentication: Some(authentication),
             })
             .await;
         match inserted {
@@ -284,10 +334,14 @@ impl Service {
 
     /// Whether a session is new enough for the request. One that was opened for this very request is.
     fn signed_in_lately_enough(&self, session: &BrowserSession, request: &AuthorizationRequest, query: &str) -> bool {
-        let age = self.effects.now().seconds_since(session.session.created_at);
+        let Some(signed_in_at) = session.signed_in_at() else {
+            return request.sign_in.prompt != Prompt::Login && request.sign_in.max_age.is_none();
+        };
+        let age = self.effects.now().seconds_since(signed_in_at);
         let suffices =
             request.sign_in.prompt != Prompt::Login && request.sign_in.max_age.is_none_or(|max_age| age <= max_age);
-        suffices || (age < TICKET_LIFETIME && self.signed_in_for(session, query))
+        let since_sent = || self.was_sent_to_sign_in(query).is_some_and(|sent_at| signed_in_at >= sent_at);
+        suffices || (age < TICKET_LIFETIME && if session.user.is_some() { since_sent() } else { self.signed_in_for(session, query) })
     }
 
     /// `patience`: for so many seconds after it has expired, a pushed request is good.
@@ -340,7 +394,7 @@ impl Service {
     }
 
     pub(super) fn describe(&self, scope: &str) -> DescribedScope {
-        let standard = self.settings.openid.is_some() && [OPENID, PROFILE].contains(&scope);
+        let standard = self.settings.standard_scopes().contains(&scope);
         let otherwise = if standard { ScopeMeaning::Standard } else { ScopeMeaning::Unknown };
         let meaning = self.settings.catalogue.get(scope).cloned().unwrap_or(otherwise);
         DescribedScope { name: scope.to_owned(), meaning }

@@ -75,6 +75,12 @@ const VERSIONS: &[Version] = &[
         sqlite: include_str!("migrations/sqlite/0009_logout_notices.sql"),
         postgres: include_str!("migrations/postgres/0009_logout_notices.sql"),
     },
+    Version {
+        number: 15,
+        name: "app users",
+        sqlite: include_str!("migrations/sqlite/0015_app_users.sql"),
+        postgres: include_str!("migrations/postgres/0015_app_users.sql"),
+    },
 ];
 
 /// A database whose schema this program does not fit.

@@ -3,6 +3,7 @@
 
 mod harness;
 
+mod app_sign_in;
 mod authorize;
 mod backchannel_logout;
 mod batch_revoke;

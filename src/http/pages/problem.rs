@@ -24,11 +24,12 @@ pub(in crate::http) enum Problem {
     NotFound,
     MethodNotAllowed,
     AddressTooLong,
+    NotAdmitted,
 }
 
 impl Problem {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::ForeignForm,
         Self::Unavailable,
         Self::Unreadable,
@@ -48,6 +49,7 @@ impl Problem {
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::AddressTooLong,
+        Self::NotAdmitted,
     ];
 
     /// The middle of its keys: `problem_KEY_title`, `problem_KEY_text`.
@@ -72,6 +74,7 @@ impl Problem {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::AddressTooLong => "address_too_long",
+            Self::NotAdmitted => "not_admitted",
         }
     }
 }
