@@ -123,9 +123,7 @@ fn keys() -> Router<Context> {
 
 /// The built-in login.
 fn login_forms() -> Router<Context> {
-    Router::new()
-        .route("/login", get(login::show).post(login::sign_in))
-        .route("/login/switch", post(login::switch))
+    Router::new().route("/login", get(login::show).post(login::sign_in)).route("/login/switch", post(login::switch))
 }
 
 /// Signing out, which other sites may ask for.

@@ -91,7 +91,9 @@ impl Login {
         if !(100..=10_000).contains(&self.probe_timeout) {
             return wrong("login.probe_timeout", "this is a number of milliseconds from 100 to 10000");
         }
-        let is_name = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        let is_name = |name: &str| {
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        };
         if !is_name(&self.return_to) {
             return wrong("login.return_to", "this is the name of a parameter");
         }

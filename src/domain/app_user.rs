@@ -47,12 +47,21 @@ pub struct UserClaims {
 /// An answer that names nobody in a way that could be understood.
 #[derive(Debug, thiserror::Error)]
 pub enum MalformedUser {
-    #[error("this is no JSON object with a text `sub`, and with claims of their types: {0}")]
-    Json(#[from] serde_json::Error),
-    #[error("a subject is text of 1 to {MAX_SUBJECT} bytes without control characters, and does not begin with `client:`")]
+    #[error("this is no JSON object with a text `sub`, and with claims of their types (line {line}, column {column})")]
+    Json { line: usize, column: usize },
+    #[error(
+        "a subject is text of 1 to {MAX_SUBJECT} bytes without control characters, and does not begin with `client:`"
+    )]
     Subject,
     #[error("a claim has {MAX_CLAIM} bytes at most, and no control characters")]
     Claim,
+}
+
+impl From<serde_json::Error> for MalformedUser {
+    /// Without the words: they may have the name of a user in them.
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json { line: error.line(), column: error.column() }
+    }
 }
 
 /// As JSON has it.
@@ -107,7 +116,8 @@ impl UserClaims {
     }
 
     fn texts(&self) -> impl Iterator<Item = &String> {
-        let Self { name, preferred_username, given_name, family_name, picture, locale, email, email_verified: _ } = self;
+        let Self { name, preferred_username, given_name, family_name, picture, locale, email, email_verified: _ } =
+            self;
         [name, preferred_username, given_name, family_name, picture, locale, email].into_iter().flatten()
     }
 }

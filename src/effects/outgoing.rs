@@ -205,7 +205,12 @@ impl Outgoing {
     }
 
     /// The same with these headers.
-    pub async fn get_with(&self, url: &OutgoingUrl, headers: HeaderMap, limit: usize) -> Result<Document, OutgoingError> {
+    pub async fn get_with(
+        &self,
+        url: &OutgoingUrl,
+        headers: HeaderMap,
+        limit: usize,
+    ) -> Result<Document, OutgoingError> {
         let mut request = Request::new(Full::default());
         *request.headers_mut() = headers;
         self.send(url, request, limit.min(MAX_BODY)).await

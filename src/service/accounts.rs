@@ -61,17 +61,17 @@ impl Service {
         Ok(())
     }
 
-    /// Refuses sign-in, signs the user out everywhere and revokes what the user granted.
+    /// Refuses sign-in, signs the user out everywhere and revokes what the user granted. A user of the app is named by its `sub`.
     pub async fn disable_account(&self, username: String) -> Result<(), AccountError> {
-        let account = self.account(username).await?;
-        self.revoker.revoke(Ending::DisableSubject(account.subject)).await?;
+        let subject = self.subject_of(username).await?;
+        self.revoker.revoke(Ending::DisableSubject(subject)).await?;
         Ok(())
     }
 
     /// Lets a disabled user sign in again.
     pub async fn enable_account(&self, username: String) -> Result<(), AccountError> {
-        let account = self.account(username).await?;
-        self.store.enable_subject(account.subject).await?;
+        let subject = self.subject_of(username).await?;
+        self.store.enable_subject(subject).await?;
         Ok(())
     }
 

@@ -131,7 +131,9 @@ impl SessionProbe {
         let is_for_app = |pair: &&[u8]| {
             let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
             let is_own = OWN_COOKIES.iter().any(|own| name.starts_with(own));
-            !name.is_empty() && !is_own && (self.cookies.is_empty() || self.cookies.iter().any(|wanted| wanted.as_bytes() == name))
+            !name.is_empty()
+                && !is_own
+                && (self.cookies.is_empty() || self.cookies.iter().any(|wanted| wanted.as_bytes() == name))
         };
         let pairs = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
         pairs.map(<[u8]>::trim_ascii).filter(is_for_app).collect::<Vec<_>>().join(&b"; "[..])

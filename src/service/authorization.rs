@@ -252,11 +252,7 @@ impl Service {
     }
 
     /// Takes the user's decision from the consent form; what to tell the client.
-    pub async fn decide(
-        &self,
-        form: &Parameters,
-        visitor: &Visitor,
-    ) -> Result<AuthorizationResponse, DecisionFailure> {
+    pub async fn decide(&self, form: &Parameters, visitor: &Visitor) -> Result<AuthorizationResponse, DecisionFailure> {
         let session = self.browser_session(visitor).await?.ok_or(DecisionFailure::SignedOut)?;
         let query = form.get("request").ok_or(DecisionFailure::Forged)?;
         let grant = self.open_ticket(form.get("ticket").ok_or(DecisionFailure::Forged)?, &session, query)?;
@@ -341,7 +337,9 @@ impl Service {
         let suffices =
             request.sign_in.prompt != Prompt::Login && request.sign_in.max_age.is_none_or(|max_age| age <= max_age);
         let since_sent = || self.was_sent_to_sign_in(query).is_some_and(|sent_at| signed_in_at >= sent_at);
-        suffices || (age < TICKET_LIFETIME && if session.user.is_some() { since_sent() } else { self.signed_in_for(session, query) })
+        suffices
+            || (age < TICKET_LIFETIME
+                && if session.user.is_some() { since_sent() } else { self.signed_in_for(session, query) })
     }
 
     /// `patience`: for so many seconds after it has expired, a pushed request is good.

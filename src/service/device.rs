@@ -210,11 +210,7 @@ impl Service {
     }
 
     /// Takes the user's decision from the form.
-    pub async fn decide_device(
-        &self,
-        form: &Parameters,
-        visitor: &Visitor,
-    ) -> Result<DeviceDecision, DecisionFailure> {
+    pub async fn decide_device(&self, form: &Parameters, visitor: &Visitor) -> Result<DeviceDecision, DecisionFailure> {
         let session = self.browser_session(visitor).await?.ok_or(DecisionFailure::SignedOut)?;
         let user_code: UserCode =
             form.get("user_code").and_then(|text| text.parse().ok()).ok_or(DecisionFailure::Forged)?;

@@ -4,11 +4,11 @@ use serde::Serialize;
 
 use super::Service;
 use super::possession::Shown;
+use crate::domain::app_user::UserClaims;
 use crate::domain::caller::Sight;
 use crate::domain::challenge::{Challenge, ChallengeError, Scheme};
 use crate::domain::decision::{Decision, Match, Requirement};
 use crate::domain::error::Unavailable;
-use crate::domain::app_user::UserClaims;
 use crate::domain::grant::SubjectId;
 use crate::domain::openid::{EMAIL, OPENID, PROFILE};
 use crate::domain::scope::ScopeSet;

@@ -18,8 +18,14 @@ pub(super) fn pages() -> Vec<Page> {
     let scopes: Vec<DescribedScope> =
         scopes.map(|(name, meaning)| DescribedScope { name: name.into(), meaning }).into_iter().collect();
     let resources = ["https://api.example/orders".into()];
-    let asked =
-        |scopes| Asked { client_name: "Shop", username: "ann", switches_account: true, ticket: "ticket", scopes, resources: &resources };
+    let asked = |scopes| Asked {
+        client_name: "Shop",
+        username: "ann",
+        switches_account: true,
+        ticket: "ticket",
+        scopes,
+        resources: &resources,
+    };
     let (here, fields) = ("https://shop.example/callback", [("code", "code".to_owned())]);
     let responses: Vec<Response> = vec![
         super::login(Some("Shop"), Some(here), None, "request", LastSignIn::None),
