@@ -39,7 +39,7 @@ class App(BaseHTTPRequestHandler):
             return self.answer(403, "text/plain", "That is not right.")
         session = secrets.token_urlsafe(32)
         SESSIONS[session] = (name, int(time.time()))
-        if not return_to.startswith(f"{SCOPEGATE}/"):  # never send anybody anywhere else
+        if not (return_to.startswith(f"{SCOPEGATE}/") and return_to.isprintable()):  # nobody is sent anywhere else
             return_to = "/"
         cookie = f"session={session}; Path=/; HttpOnly; SameSite=Lax"
         self.answer(303, "text/plain", "", ("Location", return_to), ("Set-Cookie", cookie))

@@ -9,7 +9,6 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message as _;
-use prost::Message as _;
 use prost_types::FileDescriptorProto;
 use scopegate::proto::envoy::service::auth::v3::CheckResponse;
 use scopegate::proto::envoy::service::auth::v3::check_response::HttpResponse;

@@ -71,7 +71,7 @@ async fn c21_an_app_that_nobody_registered_is_what_its_document_says() {
     assert_eq!(metadata["client_id_metadata_document_supported"], true);
     let page = sidecar.browser().consent_page(&sidecar.request(&[("client_id", &client.id)])).await;
     assert!(page.body.contains("Assistant") && page.body.contains("nobody here has checked"), "{}", page.body);
-    assert!(page.body.contains(&format!("<strong>{}</strong> says it is", site.address)), "{}", page.body);
+    assert!(page.body.contains(&format!("<strong><bdi>{}</bdi></strong> says it is", site.address)), "{}", page.body);
 
     let tokens = redeem(&sidecar, &client).await.tokens();
     let introspected = sidecar.introspect(&tokens.access).await;
