@@ -22,6 +22,7 @@ pub mod jwk;
 pub mod jwt;
 pub mod signing_key;
 pub mod openid;
+pub mod consent;
 pub mod credentials;
 pub mod registration;
 pub mod client_document;

@@ -12,6 +12,7 @@ mod engine;
 mod accounts;
 mod assertions;
 mod clients;
+mod consents;
 mod devices;
 mod grants;
 mod machines;
@@ -40,6 +41,7 @@ use tokio::runtime::Handle;
 
 pub use self::accounts::{Account, NewSession, Session};
 pub use self::clients::ClientChanges;
+pub use self::consents::{Basis, Consent};
 pub use self::devices::{DeviceApproval, DeviceRequest, DeviceState, NewDeviceRequest};
 use self::engine::{Engine, Pool, on_engine};
 pub use self::grants::{NewGrant, Redemption, Refresh, Times};

@@ -19,6 +19,7 @@ mod command_line;
 mod coverage;
 mod crashes;
 mod concurrency;
+mod consent;
 mod differential;
 mod device;
 mod dpop;
