@@ -89,7 +89,10 @@ impl Standing {
     }
 }
 
-/// What stays of the scopes that were asked for: those that were ticked, and those that cannot be unticked.
+/// What the form of a consent page kept of the scopes that were asked for: nothing, where one is missing that the client requires. The page
+/// has those in the form without a box; one that became required since it was shown may be missing.
 pub(super) fn kept(client: &Client, asked: &ScopeSet, form: &Parameters) -> ScopeSet {
-    asked.filter(|scope| client.requires(scope) || form.all("scope").any(|ticked| ticked == scope))
+    let kept = asked.filter(|scope| form.all("scope").any(|kept| kept == scope));
+    let is_whole = asked.iter().all(|scope| kept.contains(scope) || !client.requires(scope));
+    if is_whole { kept } else { ScopeSet::default() }
 }

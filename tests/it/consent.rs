@@ -319,6 +319,11 @@ async fn a_scope_that_the_app_needs_is_shown_without_a_box_and_comes_with_the_re
     let reply = decide(&mut browser, &page, &[]).await;
     let code = query_of(reply.header("location").unwrap(), "code").unwrap();
     assert_eq!(sidecar.redeem(&code).await.tokens().scope, "a");
+    let page = browser.get(&format!("/authorize?{}", sidecar.request(&[("prompt", "consent")]))).await;
+    let without = page.body.replace("name=\"scope\" value=\"a\"", "name=\"scope\" value=\"b\"");
+    let changed = Reply { body: without, ..page };
+    let refused = decide(&mut browser, &changed, &["b"]).await;
+    assert_eq!(got(&refused), Got::Error("access_denied".into()), "without it, nothing");
     let only = browser.get(&format!("/authorize?{}", sidecar.request(&[("scope", "a"), ("prompt", "consent")]))).await;
     assert!(!only.body.contains("Untick"), "there is nothing to untick");
     // What it does not ask for is not added.

@@ -376,7 +376,7 @@ async fn a36_a_login_prompt_asks_for_the_password_once_more_and_once_only() {
     let mut browser = sidecar.browser();
     let first = claims(&redeem(&sidecar, &browser.approve(&request(&sidecar, &[])).await).await);
     sidecar.clock.advance(5);
-    let again = request(&sidecar, &[("prompt", "login"), ("state", "a b/'")]);
+    let again = request(&sidecar, &[("prompt", "login consent"), ("state", "a b/'")]);
     let reply = authorize(&mut browser, &again).await;
     assert!(reply.header("location").unwrap().starts_with("/login?"), "{reply:?}");
     let body = form(&[("username", USERNAME), ("password", PASSWORD), ("request", &again)]);
