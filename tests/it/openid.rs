@@ -649,7 +649,7 @@ async fn signed_in(sidecar: &Sidecar) -> (Browser, String) {
 }
 
 async fn is_signed_in(sidecar: &Sidecar, browser: &mut Browser) -> bool {
-    authorize(browser, &request(sidecar, &[])).await.status == StatusCode::OK
+    authorize(browser, &request(sidecar, &[("prompt", "consent")])).await.status == StatusCode::OK
 }
 
 #[tokio::test]
