@@ -4,6 +4,7 @@
 
 mod attempts;
 mod callers;
+mod consent;
 mod gateway;
 mod jwt;
 mod layers;
@@ -25,6 +26,7 @@ use url::Url;
 
 pub use self::attempts::Attempts;
 pub use self::callers::{ConfiguredCaller, LocalCallers};
+pub use self::consent::Consent;
 pub use self::gateway::{Gateway, RouteConfig};
 pub use self::jwt::Jwt;
 pub use self::layers::{ConfigError, Environment, Layers};
@@ -75,6 +77,7 @@ pub struct Config {
     pub jwt: Jwt,
     pub login: Login,
     pub attempts: Attempts,
+    pub consent: Consent,
     pub scopes: Scopes,
     pub resources: Resources,
     pub par: Par,
@@ -340,6 +343,7 @@ impl Default for Config {
             jwt: Jwt::default(),
             login: Login::default(),
             attempts: Attempts::default(),
+            consent: Consent::default(),
             scopes: Scopes::default(),
             resources: Resources::default(),
             par: Par::default(),
@@ -641,6 +645,7 @@ impl Config {
                 proxies: self.http.trusted_proxies.clone(),
             },
             attempts: self.attempts.limits(),
+            consent: self.consent.rules(),
             pushed_requests: PushedRequests { required: self.par.required, lifetime: self.par.lifetime },
             resources: ResourceCatalogue::new(
                 self.resources

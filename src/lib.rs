@@ -54,6 +54,12 @@
 //! (`service::client_credentials`). A device's code points to the grant that its user will make, on a page of ours
 //! (`service::device`). Token exchange adds a narrower variant to the same grant (`service::token_exchange`).
 //!
+//! # `GET /authorize`
+//!
+//! `service::authorization` validates the request and finds the session; `service::consent` says whether the user has to be asked: the
+//! policy is `domain::consent`, what the user allowed before is `store::consents`. A grant that rests on that is inserted only while it
+//! stands, and a decision is remembered in the transaction that makes its grant.
+//!
 //! # A request at a proxy
 //!
 //! `grpc::ext_authz` reads what Envoy tells of a request and calls `service::gateway`, which finds what its route needs (the route of

@@ -12,6 +12,7 @@ pub mod client_authentication;
 mod client_documents;
 mod client_credentials;
 pub mod clients;
+mod consent;
 pub mod device;
 pub mod discovery;
 pub mod gateway;
@@ -57,6 +58,7 @@ use self::pushed_requests::PushedRequests;
 use self::registration_rate::RegistrationRate;
 use self::remote_keys::RemoteKeys;
 use self::signing_keys::SigningKeys;
+use crate::domain::consent::ConsentRules;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::Lifetimes;
 use crate::domain::language::{Languages, ScopeMeaning};
@@ -96,6 +98,8 @@ pub struct Settings {
     pub client_addresses: ClientAddresses,
     /// How often passwords and client secrets may be guessed.
     pub attempts: AttemptLimits,
+    /// When users are asked again.
+    pub consent: ConsentRules,
     /// How long a caller may keep a permission.
     pub answer_ttl: Duration,
     pub registration: RegistrationPolicy,

@@ -13,6 +13,7 @@ mod accounts;
 mod app_users;
 mod assertions;
 mod clients;
+mod consents;
 mod devices;
 mod grants;
 mod machines;
@@ -40,8 +41,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use tokio::runtime::Handle;
 
 pub use self::accounts::{Account, NewSession, Session};
-pub use self::app_users::SubjectStanding;
+pub use self::app_users::{NamedUser, SubjectStanding};
 pub use self::clients::ClientChanges;
+pub use self::consents::{Basis, Consent};
 pub use self::devices::{DeviceApproval, DeviceRequest, DeviceState, NewDeviceRequest};
 use self::engine::{Engine, Pool, on_engine};
 pub use self::grants::{NewGrant, Redemption, Refresh, Times};

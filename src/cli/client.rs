@@ -1,5 +1,7 @@
 //! `scopegate client`.
 
+mod consent;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{fs, io};
@@ -7,6 +9,7 @@ use std::{fs, io};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use self::consent::Consent;
 use super::{CliError, ConfigSource, Output, OutputFormat, output};
 use crate::domain::client::{
     AuthenticationMethod, Client, ClientId, ClientMetadata, ClientType, GrantType, Introspects, RefreshTokenRotation,
@@ -81,6 +84,8 @@ enum Verb {
         #[command(flatten)]
         policy: Policy,
         #[command(flatten)]
+        consent: Consent,
+        #[command(flatten)]
         common: Common,
     },
     /// List the clients
@@ -115,6 +120,8 @@ enum Verb {
         no_backchannel_logout: bool,
         #[command(flatten)]
         policy: Policy,
+        #[command(flatten)]
+        consent: Consent,
         /// Replaces the keys of a client that signs
         #[arg(long, value_name = "FILE")]
         jwks: Option<PathBuf>,
@@ -260,6 +267,16 @@ struct ClientDocument<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     backchannel_logout_session_required: bool,
     access_token_format: &'static str,
+    /// Whether its users are asked.
+    consent: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    required_scopes: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_uri: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy_uri: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tos_uri: Option<&'a str>,
     token_endpoint_auth_method: &'static str,
     disabled: bool,
     resource_server: bool,
@@ -292,6 +309,11 @@ impl<'a> ClientDocument<'a> {
             backchannel_logout_uri: client.metadata.backchannel_logout_uri.as_ref().map(OutgoingUrl::as_str),
             backchannel_logout_session_required: client.metadata.backchannel_logout_session_required,
             access_token_format: client.metadata.access_token_format.as_str(),
+            consent: client.metadata.consent.as_str(),
+            required_scopes: client.metadata.required_scopes.iter().map(Scope::as_str).collect(),
+            client_uri: client.metadata.client_uri.as_deref(),
+            policy_uri: client.metadata.policy_uri.as_deref(),
+            tos_uri: client.metadata.tos_uri.as_deref(),
             token_endpoint_auth_method: client.authentication_method().as_str(),
             disabled: client.disabled_at.is_some(),
             resource_server: client.introspects == Introspects::Any,
@@ -319,6 +341,11 @@ impl<'a> ClientDocument<'a> {
             ("refresh_token_rotation", &self.refresh_token_rotation),
             ("backchannel_logout_uri", &self.backchannel_logout_uri.unwrap_or_default()),
             ("access_token_format", &self.access_token_format),
+            ("consent", &self.consent),
+            ("required_scopes", &self.required_scopes.join(" ")),
+            ("client_uri", &self.client_uri.unwrap_or_default()),
+            ("policy_uri", &self.policy_uri.unwrap_or_default()),
+            ("tos_uri", &self.tos_uri.unwrap_or_default()),
             ("token_endpoint_auth_method", &self.token_endpoint_auth_method),
             ("disabled", &self.disabled),
             ("resource_server", &self.resource_server),
@@ -352,6 +379,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
             jwks_uri,
             logout,
             policy,
+            consent,
             common,
         } => {
             let metadata = ClientMetadata {
@@ -368,7 +396,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
                 scopes: scope.into_iter().collect(),
                 public,
                 introspects: if resource_server { Introspects::Any } else { Introspects::Own },
-                metadata: policy.over(logout.over(metadata)),
+                metadata: consent.over(policy.over(logout.over(metadata))),
             };
             let (client, secret) = service.create_client(new).await?;
             set_post_logout(&service, &client.id, post_logout_redirect_uri).await?;
@@ -390,13 +418,15 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
             logout,
             no_backchannel_logout,
             policy,
+            consent,
             disable,
             enable,
             common,
         } => {
             let service = common.source.open().await?.service;
             let keys = SigningKeys::given(jwks.as_deref(), jwks_uri)?;
-            let metadata = if keys.is_some() || policy.is_given() || logout.is_given() || no_backchannel_logout {
+            let given = keys.is_some() || policy.is_given() || consent.is_given() || logout.is_given();
+            let metadata = if given || no_backchannel_logout {
                 let client = service.client(client_id.clone()).await?;
                 let mut metadata = match keys {
                     None => client.metadata,
@@ -406,7 +436,7 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
                     metadata.backchannel_logout_uri = None;
                     metadata.backchannel_logout_session_required = false;
                 }
-                Some(policy.over(logout.over(metadata)))
+                Some(consent.over(policy.over(logout.over(metadata))))
             } else {
                 None
             };

@@ -40,8 +40,7 @@ pub struct SignInRequest {
     pub asks_for_class: bool,
 }
 
-/// What the user has to be shown. That consent is asked for in any case, and another account offered, makes `consent` and
-/// `select_account` nothing special.
+/// What the user has to be shown. The consent page offers another account, so `select_account` is as good as `consent`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Prompt {
     #[default]
@@ -52,6 +51,8 @@ pub enum Prompt {
     Login,
     /// The consent page, also where it was answered before.
     Consent,
+    /// Both.
+    LoginAndConsent,
 }
 
 impl SignInRequest {
@@ -88,13 +89,23 @@ impl Prompt {
         if !words.iter().all(|word| matches!(*word, "login" | "consent" | "select_account")) {
             return Err(InvalidRequest::Prompt);
         }
-        Ok(if words.contains(&"login") {
-            Self::Login
-        } else if words.is_empty() {
-            Self::Anything
-        } else {
-            Self::Consent
+        let consent = words.iter().any(|word| *word != "login");
+        Ok(match (words.contains(&"login"), consent) {
+            (false, false) => Self::Anything,
+            (true, false) => Self::Login,
+            (false, true) => Self::Consent,
+            (true, true) => Self::LoginAndConsent,
         })
+    }
+
+    /// Whether a user who is signed in has to sign in again.
+    pub fn asks_to_sign_in(self) -> bool {
+        matches!(self, Self::Login | Self::LoginAndConsent)
+    }
+
+    /// Whether a user has to be asked who allowed all of it before.
+    pub fn asks_for_consent(self) -> bool {
+        matches!(self, Self::Consent | Self::LoginAndConsent)
     }
 }
 
@@ -200,7 +211,8 @@ mod tests {
             ("", Ok(Prompt::Anything)),
             ("none", Ok(Prompt::None)),
             ("login", Ok(Prompt::Login)),
-            ("consent login", Ok(Prompt::Login)),
+            ("login login", Ok(Prompt::Login)),
+            ("consent login", Ok(Prompt::LoginAndConsent)),
             ("select_account", Ok(Prompt::Consent)),
             ("none login", Err(InvalidRequest::Prompt)),
             ("none none", Err(InvalidRequest::Prompt)),

@@ -6,10 +6,10 @@ use axum::extract::State;
 use axum::response::Response;
 use http::{StatusCode, Uri};
 
-use super::Context;
 use super::error::unavailable_page;
 use super::extract::{FormText, Origin, PageForm, SessionCookie};
 use super::pages::{self, Problem};
+use super::{Context, MAX_QUERY_BYTES};
 use crate::domain::authorization::Fatal;
 use crate::service::authorization::{AuthorizationFailure, AuthorizationStep, DecisionFailure};
 
@@ -31,9 +31,23 @@ pub(super) async fn from_form(
     FormText(form): FormText,
 ) -> Response {
     match uri.query() {
+        None | Some("")
+            if cookie.value().is_none()
+                && let Some(address) = as_query(&form) =>
+        {
+            pages::redirect(&address)
+        }
         None | Some("") => pages::in_language_of(&form, authorize(&service, &form, &cookie, address).await),
         Some(_) => failed(AuthorizationFailure::Page(Fatal::Malformed)),
     }
+}
+
+/// The same request as a query, if it is not too long for one. With a form of another site, browsers send no cookie that is `SameSite=Lax`;
+/// with what they are sent on to, they do, and so the session counts.
+fn as_query(form: &str) -> Option<String> {
+    let parameters = form_urlencoded::parse(form.as_bytes());
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+    (query.len() <= MAX_QUERY_BYTES).then(|| format!("/authorize?{query}"))
 }
 
 async fn authorize(service: &Context, query: &str, cookie: &SessionCookie, address: Option<IpAddr>) -> Response {

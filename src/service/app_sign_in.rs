@@ -22,7 +22,7 @@ use crate::domain::network::Network;
 use crate::domain::outgoing::OutgoingUrl;
 use crate::domain::secret::SecretHash;
 use crate::domain::timestamp::Timestamp;
-use crate::store::{Session, SubjectStanding};
+use crate::store::{NamedUser, Session, SubjectStanding};
 
 /// The most that the app may answer, in bytes.
 const MAX_ANSWER: usize = 16 << 10;
@@ -216,13 +216,16 @@ impl Service {
 
     /// Writes down whom the app names, for what the user does now. `false` when the subject is somebody else's.
     pub(super) async fn remember_user(&self, session: &BrowserSession) -> Result<bool, Unavailable> {
-        match &session.user {
+        match self.named_user(session) {
             None => Ok(true),
-            Some(user) => {
-                let realm = self.settings.login.realm.clone();
-                self.store.name_subject(user.as_ref().clone(), realm, self.effects.now()).await
-            }
+            Some(named) => self.store.name_subject(named, self.effects.now()).await,
         }
+    }
+
+    /// Whom the app names, to be written down.
+    pub(super) fn named_user(&self, session: &BrowserSession) -> Option<NamedUser> {
+        let user = session.user.as_deref()?.clone();
+        Some(NamedUser { user, realm: self.settings.login.realm.clone() })
     }
 
     /// Where the app signs its users in, for a request that came to a path of ours. `None`: the app has no such page.

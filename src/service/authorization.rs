@@ -10,12 +10,13 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::app_sign_in::{Again, SessionFailure, Visitor};
+use super::consent::kept;
 use super::sign_in::BrowserSession;
 use super::{Service, Settings};
 use crate::domain::authorization::{
     AuthorizationRequest, AuthorizationResponse, Fatal, Rejection, ResponseTarget, client_id,
 };
-use crate::domain::client::Client;
+use crate::domain::client::{Client, GrantType};
 use crate::domain::error::{AccessDenied, Failure, InvalidRequest, OAuthError, Unavailable};
 use crate::domain::grant::{Confirmation, Restriction, SubjectId, Variant};
 use crate::domain::language::ScopeMeaning;
@@ -24,11 +25,17 @@ use crate::domain::parameters::Parameters;
 use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::{GrantId, Token, TokenKind, TokenText};
-use crate::store::NewGrant;
+use crate::store::{Basis, NewGrant};
 
 /// How long the user may think, in seconds.
 pub(super) const TICKET_LIFETIME: u32 = 600;
 const TICKET_TAG: usize = 20;
+
+/// What a client gets, and why.
+struct Allowance {
+    scopes: ScopeSet,
+    basis: Basis,
+}
 
 /// What to show for a valid authorization request.
 pub enum AuthorizationStep {
@@ -64,6 +71,8 @@ pub struct Consent {
     /// Where they would be good (RFC 8707); none: wherever.
     pub resources: Vec<Box<str>>,
     pub ticket: String,
+    /// For how many seconds the client can do all this at most.
+    pub lasts: u32,
     /// Which languages the client asks for.
     pub ui_locales: Option<String>,
 }
@@ -72,6 +81,10 @@ pub struct Consent {
 pub struct DescribedScope {
     pub name: String,
     pub meaning: ScopeMeaning,
+    /// The user cannot allow the rest without it.
+    pub is_required: bool,
+    /// The user allowed it before.
+    pub was_allowed: bool,
 }
 
 /// Why there is no step to take.
@@ -171,16 +184,27 @@ impl Service {
         if hinted.is_some_and(|subject| subject != session.session.subject) {
             return refused(OAuthError::LoginRequired);
         }
+        let standing = match self.standing(&client, &request, &session).await {
+            Ok(standing) => standing,
+            Err(error) => return Err(self.temporarily_unavailable(&request, &error)),
+        };
+        let before = standing.before().clone();
+        if !request.sign_in.prompt.asks_for_consent()
+            && let Some(basis) = standing.basis()
+        {
+            return self.authorize_unasked(query, request, session, basis).await.map(AuthorizationStep::Answer);
+        }
         if silently {
-            return self.authorize_silently(&client, query, request, session).await.map(AuthorizationStep::Answer);
+            return refused(OAuthError::ConsentRequired);
         }
         Ok(AuthorizationStep::Consent(Box::new(Consent {
             ticket: self.ticket(self.effects.grant_id(), &session, query),
+            lasts: self.lasts(&client),
+            scopes: self.described(&client, request.scopes.iter(), &before),
             client,
             username: session.session.username,
             switches_account: self.settings.login.is_built_in(),
             redirect_uri: request.target.redirect_uri().to_owned(),
-            scopes: request.scopes.iter().map(|scope| self.describe(scope)).collect(),
             resources: request.resources,
             ui_locales: request.sign_in.ui_locales,
         })))
@@ -215,40 +239,23 @@ impl Service {
         Ok(LoginPrompt { client, redirect_uri, login_hint, ui_locales })
     }
 
-    /// Without asking, for a user who allowed as much before. Not to a public client: anybody could pose as it
-    /// (RFC 6749 §10.2).
-    async fn authorize_silently(
+    /// Without asking. What this rests on may have ended meanwhile: then the user is asked next time.
+    async fn authorize_unasked(
         &self,
-        client: &Client,
         query: &str,
         request: AuthorizationRequest,
         session: BrowserSession,
+        basis: Basis,
     ) -> Result<AuthorizationResponse, AuthorizationFailure> {
-        let now = self.effects.now();
-        if !client.is_confidential() {
-            return Err(self.answer(&request.target, &OAuthError::ConsentRequired));
-        }
-        let granted = self
-            .store
-            .granted_variants(session.session.subject.clone(), client.id.clone(), now)
-            .await
-            .map_err(|error| self.temporarily_unavailable(&request, &error))?;
-        let rules = &self.settings.implications;
-        let suffices = |granted: &Variant| {
-            // Without resources, a token is restricted to none: that is another thing than some, and more.
-            granted.resources().is_empty() == request.resources.is_empty()
-                && request.resources.iter().all(|resource| granted.resources().contains(resource))
-                && request.scopes.iter().all(|scope| rules.satisfy(&granted.scopes, scope))
-        };
-        if !granted.iter().any(suffices) {
-            return Err(self.answer(&request.target, &OAuthError::ConsentRequired));
-        }
-        if !self.use_up(query, now).await? {
+        if !self.use_up(query, self.effects.now()).await? {
             return Err(Fatal::RequestUri.into());
         }
-        let (target, scopes) = (request.target.clone(), request.scopes.clone());
-        let answer = self.grant(self.effects.grant_id(), session, request, scopes).await?;
-        Ok(answer.unwrap_or_else(|| target.with_error(&OAuthError::ConsentRequired, &self.settings.issuer)))
+        let (target, scopes, prompt) = (request.target.clone(), request.scopes.clone(), request.sign_in.prompt);
+        let answer = self.grant(self.effects.grant_id(), session, request, Allowance { scopes, basis }).await?;
+        Ok(answer.unwrap_or_else(|| match prompt {
+            Prompt::None => target.with_error(&OAuthError::ConsentRequired, &self.settings.issuer),
+            _ => target.with_temporarily_unavailable(&self.settings.issuer),
+        }))
     }
 
     /// Takes the user's decision from the consent form; what to tell the client.
@@ -256,7 +263,7 @@ impl Service {
         let session = self.browser_session(visitor).await?.ok_or(DecisionFailure::SignedOut)?;
         let query = form.get("request").ok_or(DecisionFailure::Forged)?;
         let grant = self.open_ticket(form.get("ticket").ok_or(DecisionFailure::Forged)?, &session, query)?;
-        let (_, request) = self.validate(query, TICKET_LIFETIME).await?;
+        let (client, request) = self.validate(query, TICKET_LIFETIME).await?;
         let denied = |cause: AccessDenied| request.target.with_error(&cause.into(), &self.settings.issuer);
         if !self.use_up(query, self.effects.now()).await? {
             return Err(DecisionFailure::Used);
@@ -266,27 +273,27 @@ impl Service {
             Some("deny") => return Ok(denied(AccessDenied::ByUser)),
             _ => return Err(Fatal::Malformed.into()),
         }
-        let kept = request.scopes.filter(|scope| form.all("scope").any(|kept| kept == scope));
-        if kept.is_empty() {
+        let scopes = kept(&client, &request.scopes, form);
+        if scopes.is_empty() {
             return Ok(denied(AccessDenied::NoScopeKept));
         }
-        self.grant(grant, session, request, kept).await?.ok_or(DecisionFailure::Used)
+        let basis = self.decided(&client, &request, &session, &scopes).await?;
+        self.grant(grant, session, request, Allowance { scopes, basis }).await?.ok_or(DecisionFailure::Used)
     }
 
-    /// Makes a grant, and the answer with its code. `None` when the grant was made before, or its client or user is gone.
+    /// Makes a grant, and the answer with its code. `None` when the grant was made before, or its client or user or what it rests on is
+    /// gone.
     async fn grant(
         &self,
         id: GrantId,
         session: BrowserSession,
         request: AuthorizationRequest,
-        scopes: ScopeSet,
+        Allowance { scopes, basis }: Allowance,
     ) -> Result<Option<AuthorizationResponse>, Unavailable> {
         self.can_sign()?;
-        if !self.remember_user(&session).await? {
-            return Ok(None);
-        }
         let now = self.effects.now();
         let authentication = session.authentication(&request.sign_in);
+        let named = self.named_user(&session);
         let confirmation = request.key.map(|key| Confirmation::Jkt(key.as_str().into()));
         let inserted = self
             .store
@@ -294,6 +301,7 @@ impl Service {
                 id,
                 client: request.client,
                 subject: session.session.subject,
+                named,
                 session: session.session.id,
                 variant: Variant::new(scopes, Restriction { resources: request.resources, confirmation }),
                 redirect_uri_parameter: request.redirect_uri_parameter,
@@ -301,6 +309,7 @@ impl Service {
                 now,
                 expires_at: now.plus(self.settings.lifetimes.code),
                 authentication: Some(authentication),
+                basis,
             })
             .await;
         match inserted {
@@ -331,11 +340,11 @@ impl Service {
     /// Whether a session is new enough for the request. One that was opened for this very request is.
     fn signed_in_lately_enough(&self, session: &BrowserSession, request: &AuthorizationRequest, query: &str) -> bool {
         let Some(signed_in_at) = session.signed_in_at() else {
-            return request.sign_in.prompt != Prompt::Login && request.sign_in.max_age.is_none();
+            return !request.sign_in.prompt.asks_to_sign_in() && request.sign_in.max_age.is_none();
         };
         let age = self.effects.now().seconds_since(signed_in_at);
         let suffices =
-            request.sign_in.prompt != Prompt::Login && request.sign_in.max_age.is_none_or(|max_age| age <= max_age);
+            !request.sign_in.prompt.asks_to_sign_in() && request.sign_in.max_age.is_none_or(|max_age| age <= max_age);
         let since_sent = || self.was_sent_to_sign_in(query).is_some_and(|sent_at| signed_in_at >= sent_at);
         suffices
             || (age < TICKET_LIFETIME
@@ -395,7 +404,13 @@ impl Service {
         let standard = self.settings.standard_scopes().contains(&scope);
         let otherwise = if standard { ScopeMeaning::Standard } else { ScopeMeaning::Unknown };
         let meaning = self.settings.catalogue.get(scope).cloned().unwrap_or(otherwise);
-        DescribedScope { name: scope.to_owned(), meaning }
+        DescribedScope { name: scope.to_owned(), meaning, is_required: false, was_allowed: false }
+    }
+
+    /// For how many seconds a client can do at most what a user allows it now.
+    pub(super) fn lasts(&self, client: &Client) -> u32 {
+        let lifetimes = client.lifetimes(&self.settings.lifetimes);
+        if client.may_use(GrantType::RefreshToken) { lifetimes.refresh_token_absolute } else { lifetimes.access_token }
     }
 
     fn code(&self, grant: GrantId, now: Timestamp) -> TokenText {

@@ -5,9 +5,11 @@ use crate::domain::client::{
     AuthenticationMethod, Client, ClientId, ClientMetadata, ClientType, GrantType, Introspects, RefreshTokenRotation,
     Registrar,
 };
+use crate::domain::consent::ConsentPolicy;
 use crate::domain::error::Unavailable;
 use crate::domain::jwt_access_token::AccessTokenFormat;
 use crate::domain::redirect_uri::RedirectUri;
+use crate::domain::registration::is_public_url;
 use crate::domain::resource;
 use crate::domain::scope::ScopeSet;
 use crate::domain::secret::RandomSecret;
@@ -53,6 +55,10 @@ pub enum ClientError {
     AccessTokenFormat,
     #[error("the lifetime of a token is 1 to {MAX_LIFETIME} seconds")]
     Lifetime,
+    #[error("only an app that the operator registered can do without consent")]
+    Skip,
+    #[error("{0} is an https URL without a user name")]
+    Url(&'static str),
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
@@ -66,6 +72,7 @@ impl Service {
         check_name(&new.name)?;
         self.check_scopes_known(&new.scopes)?;
         self.check_resources(&new.metadata)?;
+        self.check_scopes_known(&new.metadata.required_scopes.iter().cloned().collect())?;
         if new.public && (new.introspects == Introspects::Any || !new.metadata.resources.is_empty()) {
             return Err(ClientError::PublicIntrospection);
         }
@@ -105,8 +112,13 @@ impl Service {
             self.check_scopes_known(scopes)?;
         }
         if let Some(metadata) = &changes.metadata {
-            check_metadata(metadata, !self.client(id.clone()).await?.is_confidential())?;
+            let client = self.client(id.clone()).await?;
+            check_metadata(metadata, !client.is_confidential())?;
             self.check_format(metadata)?;
+            self.check_scopes_known(&metadata.required_scopes.iter().cloned().collect())?;
+            if metadata.consent == ConsentPolicy::Skip && !client.is_verified() {
+                return Err(ClientError::Skip);
+            }
         }
         self.store.update_client(id.clone(), changes).await?;
         self.client(id).await
@@ -220,6 +232,13 @@ fn check_metadata(metadata: &ClientMetadata, public: bool) -> Result<(), ClientE
     }
     if public && metadata.refresh_token_rotation == RefreshTokenRotation::Keep {
         return Err(ClientError::PublicKeep);
+    }
+    for (member, url) in
+        [("client_uri", &metadata.client_uri), ("policy_uri", &metadata.policy_uri), ("tos_uri", &metadata.tos_uri)]
+    {
+        if !url.as_deref().is_none_or(is_public_url) {
+            return Err(ClientError::Url(member));
+        }
     }
     let lifetimes = [
         metadata.access_token_lifetime,

@@ -1,4 +1,5 @@
-//! The device flow (RFC 8628): a device without a browser shows a code, and its user enters it here.
+//! The device flow (RFC 8628): a device without a browser shows a code, and its user enters it here. The user is asked each time, about
+//! whatever app: who sent the code may be anybody.
 //!
 //! The device code is a signed pointer to the request, and the request has the id of the grant to be. Who enters user codes is signed in,
 //! and may enter few that are none: a code is short, so it is not there to be guessed at (RFC 8628 §5.1).
@@ -7,6 +8,7 @@ use super::Service;
 use super::app_sign_in::{Again, SessionFailure, Visitor};
 use super::authorization::{DecisionFailure, DescribedScope};
 use super::client_authentication::Caller;
+use super::consent::kept;
 use super::possession::BindingKey;
 use super::sign_in::BrowserSession;
 use super::token_endpoint::{FirstVariants, IssuedTokens};
@@ -71,6 +73,8 @@ pub struct DeviceConsent {
     /// Where they would be good (RFC 8707); none: wherever.
     pub resources: Vec<Box<str>>,
     pub ticket: String,
+    /// For how many seconds the device can do all this at most.
+    pub lasts: u32,
 }
 
 /// What the user decided.
@@ -200,11 +204,12 @@ impl Service {
         self.store.forgive_user_code(subject.clone()).await?;
         Ok(DeviceStep::Confirm(Box::new(DeviceConsent {
             ticket: self.ticket(request.id, &session, &sealed_with(user_code)),
+            lasts: self.lasts(&client),
+            scopes: self.described(&client, request.variant.scopes.iter(), &ScopeSet::default()),
             client,
             username: session.session.username,
             switches_account: self.settings.login.is_built_in(),
             user_code,
-            scopes: request.variant.scopes.iter().map(|scope| self.describe(scope)).collect(),
             resources: request.variant.resources().to_vec(),
         })))
     }
@@ -218,8 +223,8 @@ impl Service {
         let id = self.open_ticket(ticket, &session, &sealed_with(user_code))?;
         let now = self.effects.now();
         let waiting = self.waiting_device(user_code, now).await?.filter(|(request, _)| request.id == id);
-        let (request, _) = waiting.ok_or(DecisionFailure::Used)?;
-        let kept = request.variant.scopes.filter(|scope| form.all("scope").any(|kept| kept == scope));
+        let (request, client) = waiting.ok_or(DecisionFailure::Used)?;
+        let kept = kept(&client, &request.variant.scopes, form);
         let approved = match form.get("decision") {
             Some("approve") => !kept.is_empty(),
             Some("deny") => false,

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 
 use super::Store;
-use super::engine::on_engine;
+use super::engine::{Transaction, on_engine};
 use super::rows::corrupt;
 use crate::domain::app_user::{AppUser, UserClaims};
 use crate::domain::error::Unavailable;
@@ -18,6 +18,12 @@ pub enum SubjectStanding {
     Disabled,
     /// Others named it: an account of the built-in login, or whoever was asked before.
     OfOthers,
+}
+
+/// A user, and whose name the subject is.
+pub struct NamedUser {
+    pub user: AppUser,
+    pub realm: String,
 }
 
 #[derive(FromRow)]
@@ -46,21 +52,13 @@ impl Store {
 
     /// Makes the subject of a user, or brings what is known of it up to date. `false` when the subject is of another realm: nothing has
     /// changed.
-    pub async fn name_subject(&self, user: AppUser, realm: String, now: Timestamp) -> Result<bool, Unavailable> {
+    pub async fn name_subject(&self, named: NamedUser, now: Timestamp) -> Result<bool, Unavailable> {
         let writer = self.writer.clone();
         self.run("name a subject", async move {
-            let claims = serde_json::to_string(&user.claims).map_err(|error| sqlx::Error::Encode(error.into()))?;
-            let named = on_engine!(&writer, on => sqlx::query(
-                "INSERT INTO subjects (id, name, created_at, revoked_seq, realm, claims) VALUES ($1, $2, $3, 0, $4, $5) \
-                 ON CONFLICT (id) DO UPDATE SET name = excluded.name, claims = excluded.claims WHERE subjects.realm = excluded.realm",
-            )
-            .bind(user.subject.as_str().to_owned())
-            .bind(user.name().to_owned())
-            .bind(now.as_unix())
-            .bind(realm)
-            .bind(claims)
-            .execute(on).await?.rows_affected());
-            Ok(named == 1)
+            let mut transaction = writer.begin().await?;
+            let is_ours = write_subject(&mut transaction, &named, now).await?;
+            transaction.commit().await?;
+            Ok(is_ours)
         })
         .await
     }
@@ -78,4 +76,24 @@ impl Store {
         })
         .await
     }
+}
+
+/// As [`Store::name_subject`], together with what the user does.
+pub(super) async fn write_subject(
+    transaction: &mut Transaction,
+    NamedUser { user, realm }: &NamedUser,
+    now: Timestamp,
+) -> Result<bool, sqlx::Error> {
+    let claims = serde_json::to_string(&user.claims).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let written = on_engine!(transaction, on => sqlx::query(
+        "INSERT INTO subjects (id, name, created_at, revoked_seq, realm, claims) VALUES ($1, $2, $3, 0, $4, $5) \
+         ON CONFLICT (id) DO UPDATE SET name = excluded.name, claims = excluded.claims WHERE subjects.realm = excluded.realm",
+    )
+    .bind(user.subject.as_str().to_owned())
+    .bind(user.name().to_owned())
+    .bind(now.as_unix())
+    .bind(realm.clone())
+    .bind(claims)
+    .execute(&mut **on).await?.rows_affected());
+    Ok(written == 1)
 }

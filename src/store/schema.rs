@@ -81,6 +81,12 @@ const VERSIONS: &[Version] = &[
         sqlite: include_str!("migrations/sqlite/0015_app_users.sql"),
         postgres: include_str!("migrations/postgres/0015_app_users.sql"),
     },
+    Version {
+        number: 17,
+        name: "consents",
+        sqlite: include_str!("migrations/sqlite/0017_consents.sql"),
+        postgres: include_str!("migrations/postgres/0017_consents.sql"),
+    },
 ];
 
 /// A database whose schema this program does not fit.

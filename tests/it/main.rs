@@ -20,6 +20,7 @@ mod command_line;
 mod coverage;
 mod crashes;
 mod concurrency;
+mod consent;
 mod differential;
 mod device;
 mod dpop;

@@ -24,8 +24,9 @@ use crate::domain::language::{Language, Languages, ScopeMeaning};
 use crate::domain::parameters::Parameters;
 
 /// The templates, by name.
-pub(super) const TEMPLATES: [(&str, &str); 16] = [
+pub(super) const TEMPLATES: [(&str, &str); 18] = [
     ("layout.html", include_str!("../templates/layout.html")),
+    ("about.html", include_str!("../templates/about.html")),
     ("account.html", include_str!("../templates/account.html")),
     ("code.html", include_str!("../templates/code.html")),
     ("consent.html", include_str!("../templates/consent.html")),
@@ -33,6 +34,7 @@ pub(super) const TEMPLATES: [(&str, &str); 16] = [
     ("device_consent.html", include_str!("../templates/device_consent.html")),
     ("error.html", include_str!("../templates/error.html")),
     ("form_post.html", include_str!("../templates/form_post.html")),
+    ("lasts.html", include_str!("../templates/lasts.html")),
     ("login.html", include_str!("../templates/login.html")),
     ("logout.html", include_str!("../templates/logout.html")),
     ("notice.html", include_str!("../templates/notice.html")),
