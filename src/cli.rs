@@ -4,6 +4,7 @@
 
 mod account;
 mod client;
+mod client_flags;
 mod dev;
 mod grant;
 mod health;

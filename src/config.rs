@@ -6,6 +6,7 @@ mod attempts;
 mod callers;
 mod consent;
 mod gateway;
+mod grants;
 mod jwt;
 mod layers;
 mod listen;
@@ -28,6 +29,7 @@ pub use self::attempts::Attempts;
 pub use self::callers::{ConfiguredCaller, LocalCallers};
 pub use self::consent::Consent;
 pub use self::gateway::{Gateway, RouteConfig};
+pub use self::grants::Grants;
 pub use self::jwt::Jwt;
 pub use self::layers::{ConfigError, Environment, Layers};
 pub use self::listen::{ListenAddress, ListenAddresses};
@@ -36,6 +38,8 @@ pub use self::outgoing::Outgoing;
 pub use self::pages::Pages;
 pub use self::registration::{Registration, RegistrationMode};
 pub use self::tls::Tls;
+use crate::domain::client::AuthenticationMethod;
+use crate::domain::dpop_nonce::NonceKeys;
 use crate::domain::grant::Lifetimes;
 use crate::domain::jwk::SigningAlgorithm;
 use crate::domain::language::{Languages, ScopeMeaning, Wording};
@@ -82,6 +86,7 @@ pub struct Config {
     pub resources: Resources,
     pub par: Par,
     pub registration: Registration,
+    pub grants: Grants,
     pub gateway: Gateway,
     /// Rules about requests at proxies, in their order.
     pub routes: Vec<RouteConfig>,
@@ -97,15 +102,38 @@ pub struct Http {
     /// One address, `ip:port`. Port 0 picks a free one.
     pub listen: ListenAddresses,
     /// The proxies in front, addresses or networks such as `10.0.0.0/8`: what they say of client certificates and of where a request
-    /// comes from is believed.
+    /// comes from is believed, and of requests at `/check`.
     pub trusted_proxies: Vec<Network>,
     /// The header to which each of them adds the address that it has a request from: as of `X-Forwarded-For`, or `Forwarded` (RFC 7239).
     pub client_address_header: String,
     /// The header in which they pass on the certificate of the client, as of RFC 9440 or as percent-encoded PEM. They have to remove
     /// what clients send under this name. Empty: there are no client certificates.
     pub client_certificate_header: String,
+    /// How client certificates authenticate clients (RFC 8705 §2): `off`; `tls_client_auth`, where nobody lets a certificate through that no
+    /// authority of yours has signed, neither `http.tls.client_ca_file` nor the proxies; or `self_signed_tls_client_auth`, where the proxies
+    /// only see to it that the client has the key.
+    pub client_certificate_authentication: CertificateAuthentication,
     /// Off: TLS ends in front.
     pub tls: Tls,
+}
+
+/// How client certificates authenticate clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateAuthentication {
+    Off,
+    TlsClientAuth,
+    SelfSignedTlsClientAuth,
+}
+
+impl CertificateAuthentication {
+    fn method(self) -> Option<AuthenticationMethod> {
+        match self {
+            Self::Off => None,
+            Self::TlsClientAuth => Some(AuthenticationMethod::TlsClientAuth),
+            Self::SelfSignedTlsClientAuth => Some(AuthenticationMethod::SelfSignedTlsClientAuth),
+        }
+    }
 }
 
 /// The front for services.
@@ -188,6 +216,17 @@ pub struct Tokens {
     pub refresh_token_absolute_lifetime: u32,
     /// For so long after a rotation, the preceding refresh token gets the same successor again. 0: never.
     pub refresh_grace: u32,
+    /// Whether DPoP proofs need a nonce (RFC 9449 §8 and §9): `off` or `required`. It is good for 2 to 4 minutes at every server with the
+    /// same `keys.secret`. Services that check tokens pass `CheckScopesResponse.dpop_nonce` on as `DPoP-Nonce`.
+    pub dpop_nonce: DPoPNonce,
+}
+
+/// Whether DPoP proofs need a nonce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DPoPNonce {
+    Off,
+    Required,
 }
 
 /// Secrets of the deployment.
@@ -251,6 +290,8 @@ pub struct Resources {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Par {
+    /// Whether `/par` is there.
+    pub enabled: bool,
     /// Refuse authorization requests that were not pushed, of whichever client.
     pub required: bool,
     /// In so many seconds after the request was pushed, the user has to be asked. 60 to 600.
@@ -261,7 +302,8 @@ pub struct Par {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Telemetry {
-    /// `error`, `warn`, `info`, `debug`, `trace`, or directives as of tracing-subscriber's `EnvFilter`.
+    /// `error`, `warn`, `info`, `debug`, `trace`, or directives as of tracing-subscriber's `EnvFilter`. With
+    /// `scopegate::checks=debug` among them, every check has a line with its trace and request id.
     pub log: String,
     /// `text`, `json`, or `auto`: text on a terminal.
     pub log_format: LogFormat,
@@ -348,6 +390,7 @@ impl Default for Config {
             resources: Resources::default(),
             par: Par::default(),
             registration: Registration::default(),
+            grants: Grants::default(),
             gateway: Gateway::default(),
             routes: Vec::new(),
             outgoing: Outgoing::default(),
@@ -365,6 +408,7 @@ impl Default for Http {
             client_address_header: "X-Forwarded-For".into(),
             client_certificate_header: String::new(),
             tls: Tls::default(),
+            client_certificate_authentication: CertificateAuthentication::Off,
         }
     }
 }
@@ -413,6 +457,7 @@ impl Default for Tokens {
             refresh_token_idle_lifetime: 30 * 86_400,
             refresh_token_absolute_lifetime: 90 * 86_400,
             refresh_grace: 10,
+            dpop_nonce: DPoPNonce::Off,
         }
     }
 }
@@ -425,7 +470,7 @@ impl Default for OpenIdConnect {
 
 impl Default for Par {
     fn default() -> Self {
-        Self { required: false, lifetime: 600 }
+        Self { enabled: true, required: false, lifetime: 600 }
     }
 }
 
@@ -491,8 +536,17 @@ impl Config {
                 "this is the name of a header, and needs http.trusted_proxies",
             );
         }
+        if self.http.client_certificate_authentication != CertificateAuthentication::Off && !self.sees_certificates() {
+            return wrong(
+                "http.client_certificate_authentication",
+                "this needs http.client_certificate_header or http.tls.client_ca_file",
+            );
+        }
         if HeaderName::from_str(&self.http.client_address_header).is_err() {
             return wrong("http.client_address_header", "this is the name of a header");
+        }
+        if self.par.required && !self.par.enabled {
+            return wrong("par.required", "this needs par.enabled");
         }
         if !(60..=600).contains(&self.par.lifetime) {
             return wrong("par.lifetime", "this is a number of seconds from 60 to 600");
@@ -522,7 +576,7 @@ impl Config {
         self.jwt.validate()?;
         self.attempts.validate()?;
         self.login.validate(&self.http.trusted_proxies)?;
-        self.registration.validate(&self.scopes)?;
+        self.registration.validate(&self.catalogue())?;
         self.gateway.validate(&self.routes)?;
         self.outgoing.validate()?;
         if self.registration.client_id_metadata_documents && !self.outgoing.enabled {
@@ -576,6 +630,22 @@ impl Config {
     /// The key that seals forms.
     pub fn form_key(&self) -> Result<MacKey, ConfigError> {
         Ok(MacKey::derive(&self.master_secret()?, "scopegate/v1/form"))
+    }
+
+    /// The keys of DPoP nonces, where proofs need one.
+    pub fn nonce_keys(&self) -> Result<Option<NonceKeys>, ConfigError> {
+        const PURPOSE: &str = "scopegate/v1/dpop-nonce";
+        if self.tokens.dpop_nonce == DPoPNonce::Off {
+            return Ok(None);
+        }
+        let present = MacKey::derive(&self.master_secret()?, PURPOSE);
+        let mut previous = Vec::new();
+        for key in &self.keys.previous {
+            let master = MasterSecret::from_base64(key.secret.expose())
+                .map_err(|error| ConfigError::new("keys.previous.secret", &error.to_string()))?;
+            previous.push(MacKey::derive(&master, PURPOSE));
+        }
+        Ok(Some(NonceKeys::new(present, previous)))
     }
 
     /// The key that seals what servers tell each other of revocations.
@@ -646,7 +716,11 @@ impl Config {
             },
             attempts: self.attempts.limits(),
             consent: self.consent.rules(),
-            pushed_requests: PushedRequests { required: self.par.required, lifetime: self.par.lifetime },
+            pushed_requests: PushedRequests {
+                offered: self.par.enabled,
+                required: self.par.required,
+                lifetime: self.par.lifetime,
+            },
             resources: ResourceCatalogue::new(
                 self.resources
                     .catalogue
@@ -654,8 +728,9 @@ impl Config {
                     .map(|(resource, scopes)| (resource.clone(), scopes.iter().cloned().collect())),
             ),
             answer_ttl: std::time::Duration::from_millis(self.cache.answer_ttl),
-            registration: self.registration.policy(&self.scopes),
-            gateway: self.gateway.rules(&self.routes),
+            registration: self.registration.policy(&self.catalogue()),
+            gateway: self.gateway.rules(&self.routes, &self.http.trusted_proxies),
+            grant_types: self.grants.types(),
             openid: self.openid.enabled.then_some(OpenId {
                 id_token_lifetime: self.openid.id_token_lifetime,
                 backchannel_logout: self.openid.backchannel_logout,
@@ -665,8 +740,16 @@ impl Config {
 
     fn client_certificates(&self) -> Option<ClientCertificates> {
         let header = HeaderName::from_str(&self.http.client_certificate_header).ok();
-        let come = header.is_some() || self.http.tls.asks_clients();
-        come.then(|| ClientCertificates { header, proxies: self.http.trusted_proxies.clone() })
+        self.sees_certificates().then(|| ClientCertificates {
+            header,
+            proxies: self.http.trusted_proxies.clone(),
+            method: self.http.client_certificate_authentication.method(),
+        })
+    }
+
+    /// Whether the certificates of clients come to the HTTP port.
+    fn sees_certificates(&self) -> bool {
+        !self.http.client_certificate_header.is_empty() || self.http.tls.asks_clients()
     }
 
     /// With the scopes of OpenID Connect. An empty catalogue knows every scope, so it stays empty.

@@ -3,6 +3,7 @@
 //! A call passes one place, [`GrpcFront`], which asks who calls and how long the answer may take; then one method of a service
 //! implementation, which calls one use case and renders what it returns.
 
+mod checks;
 mod consistency;
 mod ext_authz;
 mod methods;

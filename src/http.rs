@@ -4,6 +4,7 @@
 //! handlers; what it is, never here.
 
 mod authorize;
+mod check;
 mod device;
 mod discovery;
 mod error;
@@ -12,6 +13,7 @@ mod introspect;
 mod jwks;
 mod login;
 mod logout;
+mod original_request;
 mod pages;
 mod par;
 mod protected_resource;
@@ -23,10 +25,10 @@ mod userinfo;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use http::header::{
     AUTHORIZATION, CONTENT_TYPE, HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
@@ -39,14 +41,20 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
 
 pub use self::extract::{ClientAddress, ConnectionCertificate};
+use self::original_request::CHECK_PATH;
 use self::pages::Problem;
 pub use self::pages::branding::{Branding, Logo, Template};
 pub use self::pages::renderer::{MalformedTemplate, Renderer};
+use crate::domain::client::GrantType;
 use crate::domain::resource::METADATA_PATH;
 use crate::service::Service;
 
 /// The longest query that is read, in bytes.
 const MAX_QUERY_BYTES: usize = 8 << 10;
+
+/// RFC 9449 §4.1 and §8.
+const DPOP: HeaderName = HeaderName::from_static("dpop");
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// What every handler works with.
 type Context = Arc<Service>;
@@ -56,6 +64,7 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
     let renderer = Arc::new(renderer);
     let (style, logo) = (renderer.clone(), renderer.clone());
     let issuer = &service.settings.issuer;
+    let offers_devices = service.settings.offers(GrantType::DeviceCode);
     let offers_openid = service.settings.openid.is_some();
     let same_origin = CsrfLayer::new()
         .add_trusted_origin(issuer.as_str())
@@ -66,24 +75,25 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
     let forms = Router::new()
         .merge(if signs_in { login_forms() } else { Router::new() })
         .route("/consent", post(authorize::decide))
-        .route("/device", get(device::show).post(device::decide))
+        .merge(if offers_devices { device_page() } else { Router::new() })
         .merge(if offers_openid && signs_in { logout_form() } else { Router::new() })
         .layer(same_origin);
     let https = service.settings.is_https();
     Router::new()
         .route("/authorize", get(authorize::from_query).post(authorize::from_form))
-        .route("/token", post(token::issue))
-        .route("/par", post(par::push))
+        .route("/token", post(token::issue).layer(middleware::from_fn_with_state(service.clone(), give_nonce)))
+        .merge(if service.settings.pushed_requests.offered { pushed_requests(&service) } else { Router::new() })
         .route("/revoke", post(revoke::revoke))
         .route("/introspect", post(introspect::introspect))
         .route("/register", post(register::register))
         .route("/register/{client_id}", get(register::show).put(register::change).delete(register::end))
-        .route("/device_authorization", post(device::authorize))
+        .merge(if offers_devices { devices(&service) } else { Router::new() })
         .route(METADATA_PATH, get(protected_resource::metadata))
         .route(&format!("{METADATA_PATH}/{{*path}}"), get(protected_resource::metadata))
-        .merge(if offers_openid { openid() } else { Router::new() })
+        .merge(if offers_openid { openid(&service) } else { Router::new() })
         .merge(if offers_openid && signs_in { logout() } else { Router::new() })
         .merge(if service.settings.signs() { keys() } else { Router::new() })
+        .merge(if service.settings.gateway.check { checks() } else { Router::new() })
         .merge(metadata())
         .route("/assets/scopegate.css", get(async move || style.style_sheet()))
         .route("/assets/logo", get(async move || logo.logo()))
@@ -132,23 +142,60 @@ fn logout() -> Router<Context> {
 }
 
 /// The endpoints of OpenID Connect that are no pages.
-fn openid() -> Router<Context> {
+fn openid(service: &Context) -> Router<Context> {
     Router::new()
         .route("/.well-known/openid-configuration", get(discovery::metadata))
         // Browsers ask before they send the header; the layer answers.
-        .route("/userinfo", get(userinfo::from_header).post(userinfo::from_form).options(error::method_not_allowed))
+        .route(
+            "/userinfo",
+            get(userinfo::from_header)
+                .post(userinfo::from_form)
+                .options(error::method_not_allowed)
+                .layer(middleware::from_fn_with_state(service.clone(), give_nonce)),
+        )
         .layer(
             CorsLayer::new()
                 .allow_origin(Any)
                 .allow_methods([Method::GET, Method::POST])
-                .allow_headers([AUTHORIZATION, CONTENT_TYPE])
-                .expose_headers([WWW_AUTHENTICATE]),
+                .allow_headers([AUTHORIZATION, CONTENT_TYPE, DPOP])
+                .expose_headers([WWW_AUTHENTICATE, DPOP_NONCE]),
         )
+}
+
+fn pushed_requests(service: &Context) -> Router<Context> {
+    Router::new().route("/par", post(par::push).layer(middleware::from_fn_with_state(service.clone(), give_nonce)))
+}
+
+/// Where devices come; their users come to the page.
+fn devices(service: &Context) -> Router<Context> {
+    let authorize = post(device::authorize).layer(middleware::from_fn_with_state(service.clone(), give_nonce));
+    Router::new().route("/device_authorization", authorize)
+}
+
+fn device_page() -> Router<Context> {
+    Router::new().route("/device", get(device::show).post(device::decide))
+}
+
+/// Where proxies ask whether a request may pass, whatever its method. Behind `/check`, the path is that of the request.
+fn checks() -> Router<Context> {
+    Router::new()
+        .route(CHECK_PATH, any(check::check))
+        .route(&format!("{CHECK_PATH}/"), any(check::check))
+        .route(&format!("{CHECK_PATH}/{{*path}}"), any(check::check))
 }
 
 /// What only our own page may send.
 fn logout_form() -> Router<Context> {
     Router::new().route("/logout/confirm", post(logout::confirm))
+}
+
+/// Where proofs are taken and need a nonce, every answer has the one for the next (RFC 9449 §8.2).
+async fn give_nonce(State(service): State<Context>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if let Some(nonce) = service.dpop_nonce().and_then(|nonce| HeaderValue::try_from(nonce).ok()) {
+        response.headers_mut().insert(DPOP_NONCE, nonce);
+    }
+    response
 }
 
 async fn refuse_long_queries(request: Request, next: Next) -> Response {

@@ -15,7 +15,8 @@
 //! | [`effects`] | clock and randomness, the private keys that need it, and requests that go out |
 //! | [`domain`] | what OAuth is, as pure values and functions |
 //!
-//! Beside them: [`config`] (every default, in one place), [`proto`] (generated code), [`telemetry`] (logs and metrics).
+//! Beside them: [`config`] (every default, in one place), [`proto`] (generated code), [`telemetry`] (logs and metrics), and
+//! [`client`], which the server does not use: for services in Rust that ask it.
 //!
 //! # `CheckScopes`, from the socket and back
 //!
@@ -65,7 +66,8 @@
 //! `grpc::ext_authz` reads what Envoy tells of a request and calls `service::gateway`, which finds what its route needs (the route of
 //! the proxy says it, or `domain::route` by a path that `domain::request_path` takes for unambiguous), takes the one token out of it
 //! (`domain::presented`), and asks as `CheckScopes` does. `domain::identity_headers` is what the application is told. Whatever fails is a
-//! denial in a good answer (`grpc::ext_authz::fail_closed`).
+//! denial in a good answer (`grpc::ext_authz::fail_closed`). Other proxies ask at `/check` (`http::check`), and tell of the request in
+//! headers that count from listed peers alone (`http::original_request`).
 //!
 //! # Signing out
 //!
@@ -95,3 +97,4 @@ pub mod config;
 pub mod telemetry;
 pub mod server;
 pub mod cli;
+pub mod client;

@@ -119,6 +119,7 @@ impl Backend {
             outgoing: Outgoing::new(config.outgoing.policy()?),
             app: Outgoing::new(config.login.policy(&config.outgoing)?),
             form_key: config.form_key()?,
+            nonce_keys: config.nonce_keys()?,
             pruning: metrics.pruning.clone(),
             logouts: metrics.logouts.clone(),
             refused_attempts: metrics.refused_attempts.clone(),

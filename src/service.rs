@@ -58,7 +58,9 @@ use self::pushed_requests::PushedRequests;
 use self::registration_rate::RegistrationRate;
 use self::remote_keys::RemoteKeys;
 use self::signing_keys::SigningKeys;
+use crate::domain::client::GrantType;
 use crate::domain::consent::ConsentRules;
+use crate::domain::dpop_nonce::NonceKeys;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::Lifetimes;
 use crate::domain::language::{Languages, ScopeMeaning};
@@ -105,6 +107,8 @@ pub struct Settings {
     pub registration: RegistrationPolicy,
     /// How requests at proxies are judged.
     pub gateway: Gateway,
+    /// The ways to tokens that there are.
+    pub grant_types: Vec<GrantType>,
     /// `None`: OpenID Connect is not offered, and `openid` is a scope like any other.
     pub openid: Option<OpenId>,
     /// `None`: every access token is opaque.
@@ -123,6 +127,10 @@ pub struct OpenId {
 }
 
 impl Settings {
+    pub fn offers(&self, grant_type: GrantType) -> bool {
+        self.grant_types.contains(&grant_type)
+    }
+
     /// Cookies are `Secure` and `__Host-` exactly when people come over https.
     pub fn is_https(&self) -> bool {
         self.issuer.starts_with("https://")
@@ -159,6 +167,8 @@ pub struct Service {
     app: Outgoing,
     /// Seals the forms that users are shown.
     form_key: MacKey,
+    /// Where DPoP proofs need a nonce.
+    nonce_keys: Option<NonceKeys>,
     passwords: Passwords,
     attempts: Attempts,
     pruning: PruningMetrics,
@@ -183,6 +193,7 @@ pub struct Parts {
     pub outgoing: Outgoing,
     pub app: Outgoing,
     pub form_key: MacKey,
+    pub nonce_keys: Option<NonceKeys>,
     pub pruning: PruningMetrics,
     pub logouts: LogoutMetrics,
     pub refused_attempts: RefusedAttempts,
@@ -204,6 +215,7 @@ impl Service {
             outgoing,
             app,
             form_key,
+            nonce_keys,
             pruning,
             logouts,
             refused_attempts,
@@ -224,6 +236,7 @@ impl Service {
             outgoing,
             app,
             form_key,
+            nonce_keys,
             passwords: Passwords::new(),
             pruning,
             logouts,

@@ -1,5 +1,7 @@
 //! Logs and metrics.
 
+pub mod correlation;
+
 use std::io::{IsTerminal as _, stderr};
 use std::sync::Arc;
 

@@ -52,16 +52,25 @@ step "Install Chromium, if it is missing"
 # On Ubuntu the package of this name installs a snap, which runs nothing in most containers; Debian has the browser itself.
 command -v chromium || command -v chromium-browser || install chromium
 
+step "Install nginx, if it is missing"
+command -v /usr/sbin/nginx nginx || install nginx-light
+
 step "Generate the Python gRPC stubs"
 mkdir -p $tools/stubs
 $tools/bin/python -m grpc_tools.protoc -Iproto --python_out=$tools/stubs --grpc_python_out=$tools/stubs \
     scopegate/v1/token_service.proto google/rpc/status.proto
+
+step "Build the examples in other languages, if they changed"
+tests/examples.sh
 
 step "Check the format"
 cargo fmt --check
 
 step "Lint the protos"
 $tools/bin/buf lint proto
+
+step "Lint the Dockerfile"
+$tools/bin/hadolint deploy/docker/Dockerfile
 
 step "Check the licenses, versions and sources of the dependencies"
 $tools/bin/cargo-deny --locked --all-features check licenses bans sources

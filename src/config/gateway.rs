@@ -1,4 +1,4 @@
-//! How requests at proxies are judged: by Envoy's `ext_authz`.
+//! How requests at proxies are judged: by Envoy's `ext_authz`, and at `/check`.
 
 use std::collections::BTreeMap;
 use std::str::FromStr as _;
@@ -7,6 +7,7 @@ use http::{HeaderName, Method};
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
+use crate::domain::network::Network;
 use crate::domain::route::{HostPattern, PathTemplate, Policy, Route};
 use crate::service::gateway::Gateway as Rules;
 
@@ -21,8 +22,11 @@ pub struct Gateway {
     pub token_cookie: String,
     /// Beside `Authorization`, a bearer token may come in the query, as `access_token` (RFC 6750 §2.3), where logs and histories keep it.
     pub token_in_query: bool,
-    /// Whether the application behind gets the token, too. In the query, it never does.
+    /// Whether the application behind Envoy gets the token, too. In the query, it never does. Other proxies have to be told themselves.
     pub forward_token: bool,
+    /// Whether proxies may ask over HTTP, at `/check`: those in `http.trusted_proxies`, and nobody else. Where one of them also passes
+    /// on the endpoints of this server to the outside, it has to leave out `/check`.
+    pub check: bool,
     /// What proxies may ask for by name (`policy`).
     pub policies: BTreeMap<String, Policy>,
 }
@@ -34,6 +38,7 @@ impl Default for Gateway {
             token_cookie: String::new(),
             token_in_query: false,
             forward_token: true,
+            check: true,
             policies: BTreeMap::new(),
         }
     }
@@ -117,7 +122,7 @@ impl Gateway {
         Ok(())
     }
 
-    pub(super) fn rules(&self, routes: &[RouteConfig]) -> Rules {
+    pub(super) fn rules(&self, routes: &[RouteConfig], proxies: &[Network]) -> Rules {
         let route = |route: &RouteConfig| Route {
             hosts: route.hosts.clone(),
             methods: route.methods.iter().map(|method| method.as_str().into()).collect(),
@@ -131,6 +136,8 @@ impl Gateway {
             token_cookie: Some(self.token_cookie.clone()).filter(|name| !name.is_empty()),
             token_in_query: self.token_in_query,
             forward_token: self.forward_token,
+            check: self.check,
+            proxies: proxies.to_vec(),
         }
     }
 }

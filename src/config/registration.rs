@@ -1,10 +1,13 @@
 //! The section `[registration]`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use url::Host;
 
-use super::{ConfigError, Scopes, Secret};
+use super::{ConfigError, Secret};
 use crate::domain::client_document::DocumentPolicy;
+use crate::domain::language::ScopeMeaning;
 use crate::domain::registration::{Gate, RegistrationPolicy};
 use crate::domain::scope::{Scope, ScopeSet};
 use crate::domain::secret::SecretHash;
@@ -20,7 +23,7 @@ pub struct Registration {
     pub mode: RegistrationMode,
     /// What they present with `token`: 32 random characters or more.
     pub initial_access_token: Secret,
-    /// What they may ask for. Empty: all of `scopes.catalogue`.
+    /// What they may ask for. Empty: all of `scopes.catalogue`, with those of OpenID Connect.
     pub scopes: Vec<String>,
     /// With `open`, how many may be registered from one address in an hour, by each server.
     pub per_hour: u32,
@@ -67,7 +70,8 @@ impl Default for Registration {
 }
 
 impl Registration {
-    pub(super) fn validate(&self, scopes: &Scopes) -> Result<(), ConfigError> {
+    /// The catalogue has the scopes of OpenID Connect, as `scopes_supported` says it.
+    pub(super) fn validate(&self, catalogue: &BTreeMap<String, ScopeMeaning>) -> Result<(), ConfigError> {
         let wrong = |key: &str, why: &str| Err(ConfigError::new(&format!("registration.{key}"), why));
         if self.mode == RegistrationMode::Token && self.initial_access_token.expose().len() < MIN_TOKEN_LENGTH {
             return wrong(
@@ -75,14 +79,14 @@ impl Registration {
                 "this has 32 characters or more; `openssl rand -base64 32` makes one",
             );
         }
-        let unknown = |scope: &&String| !scopes.catalogue.is_empty() && !scopes.catalogue.contains_key(*scope);
+        let unknown = |scope: &&String| !catalogue.is_empty() && !catalogue.contains_key(*scope);
         if self.scopes.iter().any(|scope| !Scope::is_well_formed(scope))
             || self.scopes.iter().any(|scope| unknown(&scope))
         {
             return wrong("scopes", "these are scopes of scopes.catalogue");
         }
         let takes_any = self.mode != RegistrationMode::Off || self.client_id_metadata_documents;
-        if takes_any && self.scopes.is_empty() && scopes.catalogue.is_empty() {
+        if takes_any && self.scopes.is_empty() && catalogue.is_empty() {
             return wrong(
                 "scopes",
                 "what clients may ask for that register themselves has to be said, here or in scopes.catalogue",
@@ -104,9 +108,9 @@ impl Registration {
         Ok(())
     }
 
-    pub(super) fn policy(&self, scopes: &Scopes) -> RegistrationPolicy {
+    pub(super) fn policy(&self, catalogue: &BTreeMap<String, ScopeMeaning>) -> RegistrationPolicy {
         let names: Vec<&str> = if self.scopes.is_empty() {
-            scopes.catalogue.keys().map(String::as_str).collect()
+            catalogue.keys().map(String::as_str).collect()
         } else {
             self.scopes.iter().map(String::as_str).collect()
         };
@@ -136,7 +140,7 @@ mod tests {
 
     fn policy(text: &str) -> Result<RegistrationPolicy, ConfigError> {
         let config = Layers::new().text(REQUIRED)?.text(text)?.build()?;
-        Ok(config.registration.policy(&config.scopes))
+        Ok(config.registration.policy(&config.catalogue()))
     }
 
     #[test]
@@ -144,9 +148,11 @@ mod tests {
         const CATALOGUE: &str = "[scopes.catalogue]\na = 'A'\nb = 'B'\n[registration]\n";
         assert!(matches!(policy("").expect("the defaults are good").gate, Gate::Nobody));
         let good = policy(&format!("{CATALOGUE}mode = 'open'")).expect("this is good");
-        assert_eq!((good.scopes.as_str(), good.max_clients), ("a b", 1_000));
-        let narrowed = policy(&format!("{CATALOGUE}mode = 'open'\nscopes = ['b']")).expect("this is good");
-        assert_eq!(narrowed.scopes.as_str(), "b");
+        assert_eq!((good.scopes.as_str(), good.max_clients), ("a b openid profile", 1_000));
+        let plain = policy(&format!("openid.enabled = false\n{CATALOGUE}mode = 'open'")).expect("this is good");
+        assert_eq!(plain.scopes.as_str(), "a b", "without OpenID Connect");
+        let narrowed = policy(&format!("{CATALOGUE}mode = 'open'\nscopes = ['b', 'openid']")).expect("this is good");
+        assert_eq!(narrowed.scopes.as_str(), "b openid");
         for (text, key) in [
             ("mode = 'token'", "initial_access_token"),
             ("mode = 'token'\ninitial_access_token = 'short'", "initial_access_token"),

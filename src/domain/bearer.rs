@@ -1,29 +1,42 @@
-//! Access tokens as requests carry them (RFC 6750 §2): in the header or in the form, never in the query.
+//! Access tokens as requests carry them (RFC 6750 §2, RFC 9449 §7.1): in the header or in the form, never in the query.
 
+use super::challenge::Scheme;
 use super::error::InvalidRequest;
 use super::parameters::Parameters;
+
+/// An access token, and how it was presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presented<'r> {
+    pub token: &'r str,
+    pub scheme: Scheme,
+}
 
 /// The access token of a request; `None` where it carries none.
 pub fn access_token<'r>(
     authorization: &[&'r [u8]],
     form: Option<&'r Parameters>,
-) -> Result<Option<&'r str>, InvalidRequest> {
+) -> Result<Option<Presented<'r>>, InvalidRequest> {
     let in_form = match form {
         Some(form) if form.is_repeated("access_token") => return Err(InvalidRequest::Repeated),
         Some(form) => form.get("access_token"),
         None => None,
     };
     match (authorization, in_form) {
-        ([], token) => Ok(token),
-        ([header], None) => Ok(bearer(header)),
+        ([], token) => Ok(token.map(|token| Presented { token, scheme: Scheme::Bearer })),
+        ([header], None) => Ok(in_header(header)),
         ([_, ..], _) => Err(InvalidRequest::SeveralAuthentications),
     }
 }
 
 /// `None` for another scheme, whose name is compared without regard to case (RFC 9110 §11.1).
-fn bearer(header: &[u8]) -> Option<&str> {
+fn in_header(header: &[u8]) -> Option<Presented<'_>> {
     let (scheme, token) = std::str::from_utf8(header).ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
+    let scheme = match scheme {
+        scheme if scheme.eq_ignore_ascii_case("bearer") => Scheme::Bearer,
+        scheme if scheme.eq_ignore_ascii_case("dpop") => Scheme::DPoP,
+        _ => return None,
+    };
+    Some(token.trim()).filter(|token| !token.is_empty()).map(|token| Presented { token, scheme })
 }
 
 #[cfg(test)]
@@ -35,9 +48,12 @@ mod tests {
         let form = |text: &str| Parameters::parse(text.as_bytes()).expect("few parameters");
         let (with, without, twice) = (form("access_token=t"), form(""), form("access_token=t&access_token=t"));
         let header = [b"bearer  t".as_slice()];
-        assert_eq!(access_token(&header, None), Ok(Some("t")));
-        assert_eq!(access_token(&header, Some(&without)), Ok(Some("t")));
-        assert_eq!(access_token(&[], Some(&with)), Ok(Some("t")));
+        let presented = |scheme| Ok(Some(Presented { token: "t", scheme }));
+        assert_eq!(access_token(&header, None), presented(Scheme::Bearer));
+        assert_eq!(access_token(&header, Some(&without)), presented(Scheme::Bearer));
+        assert_eq!(access_token(&[], Some(&with)), presented(Scheme::Bearer));
+        assert_eq!(access_token(&[b"dpop t"], None), presented(Scheme::DPoP));
+        assert_eq!(access_token(&[b"DPoP t"], Some(&with)), Err(InvalidRequest::SeveralAuthentications));
         assert_eq!(access_token(&[], None), Ok(None));
         assert_eq!(access_token(&[b"Basic dDp0"], None), Ok(None));
         assert_eq!(access_token(&[b"Bearer "], None), Ok(None));

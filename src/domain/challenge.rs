@@ -58,7 +58,7 @@ impl ChallengeError<'_> {
         match self {
             Self::InsufficientScope { .. } => "insufficient_scope",
             Self::InsufficientUserAuthentication { .. } => "insufficient_user_authentication",
-            Self::InvalidProof(cause) if !cause.concerns_token() => "invalid_dpop_proof",
+            Self::InvalidProof(cause) if !cause.concerns_token() => cause.code(),
             Self::InvalidToken | Self::InvalidAudience | Self::InvalidProof(_) => "invalid_token",
         }
     }
@@ -152,11 +152,11 @@ mod tests {
         for (cause, expected) in [
             (
                 InvalidProof::Missing,
-                r#"DPoP error="invalid_token", error_description="the token is bound to a key, and the request has no proof of it", algs="ES256 EdDSA RS256 PS256", resource_metadata="https://r/x""#,
+                r#"DPoP error="invalid_token", error_description="the token is bound to a key, and the request has no proof of it", algs="ES256 Ed25519 EdDSA RS256 PS256", resource_metadata="https://r/x""#,
             ),
             (
                 InvalidProof::Method,
-                r#"DPoP error="invalid_dpop_proof", error_description="the proof is for another method", algs="ES256 EdDSA RS256 PS256", resource_metadata="https://r/x""#,
+                r#"DPoP error="invalid_dpop_proof", error_description="the proof is for another method", algs="ES256 Ed25519 EdDSA RS256 PS256", resource_metadata="https://r/x""#,
             ),
         ] {
             let error = ChallengeError::InvalidProof(cause);

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::certificate_subject::CertificateSubject;
 use super::client_keys::ClientKeys;
 use super::consent::ConsentPolicy;
 use super::grant::Lifetimes;
@@ -61,6 +62,8 @@ pub enum ClientType {
     /// It signs assertions with a key of its own (RFC 7523 §2.2); [`ClientMetadata::jwks`] has the public half, or
     /// [`ClientMetadata::jwks_uri`] says where it is.
     Signing,
+    /// Its certificate proves it to the proxy that ends TLS (RFC 8705 §2); the metadata say which.
+    Certified,
 }
 
 /// The secret that a client had before it was given the present one. It is good for a while, so that a client in many places
@@ -78,6 +81,10 @@ pub enum AuthenticationMethod {
     ClientSecretBasic,
     ClientSecretPost,
     PrivateKeyJwt,
+    /// RFC 8705 §2.1.
+    TlsClientAuth,
+    /// RFC 8705 §2.2.
+    SelfSignedTlsClientAuth,
     None,
 }
 
@@ -88,8 +95,15 @@ impl AuthenticationMethod {
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
             Self::PrivateKeyJwt => "private_key_jwt",
+            Self::TlsClientAuth => "tls_client_auth",
+            Self::SelfSignedTlsClientAuth => "self_signed_tls_client_auth",
             Self::None => "none",
         }
+    }
+
+    /// Whether it takes a certificate.
+    pub const fn is_by_certificate(self) -> bool {
+        matches!(self, Self::TlsClientAuth | Self::SelfSignedTlsClientAuth)
     }
 }
 
@@ -266,6 +280,9 @@ pub struct ClientMetadata {
     pub software_version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks: Option<ClientKeys>,
+    /// Whom its certificate names, with `tls_client_auth`.
+    #[serde(flatten)]
+    pub certificate_subject: Option<CertificateSubject>,
     /// Where its keys are, when they are not in `jwks`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks_uri: Option<OutgoingUrl>,
@@ -312,6 +329,7 @@ impl Default for ClientMetadata {
             software_id: None,
             software_version: None,
             jwks: None,
+            certificate_subject: None,
             jwks_uri: None,
             backchannel_logout_uri: None,
             backchannel_logout_session_required: false,
@@ -359,6 +377,9 @@ impl Client {
         match self.client_type {
             ClientType::Public => AuthenticationMethod::None,
             ClientType::Signing => AuthenticationMethod::PrivateKeyJwt,
+            ClientType::Certified => {
+                self.metadata.token_endpoint_auth_method.unwrap_or(AuthenticationMethod::TlsClientAuth)
+            }
             ClientType::Confidential { .. } => {
                 self.metadata.token_endpoint_auth_method.unwrap_or(AuthenticationMethod::ClientSecretBasic)
             }

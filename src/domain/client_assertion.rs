@@ -41,7 +41,7 @@ pub enum InvalidAssertion {
     #[error("client_assertion_type is {ASSERTION_TYPE}")]
     Type,
     #[error(
-        "client_assertion is no JSON Web Token with iss, sub, aud, exp and jti, signed by RS256, PS256, ES256 or EdDSA"
+        "client_assertion is no JSON Web Token with iss, sub, aud, exp and jti, signed by RS256, PS256, ES256 or Ed25519"
     )]
     Malformed,
     #[error("client_assertion has header parameters that have to be understood and are not")]

@@ -24,13 +24,14 @@ pub enum SigningAlgorithm {
     Ps256,
     #[serde(rename = "ES256")]
     Es256,
-    #[serde(rename = "EdDSA")]
+    /// With Ed25519, the one curve for it here; RFC 9864 §2.2 calls it so.
+    #[serde(rename = "EdDSA", alias = "Ed25519")]
     EdDsa,
 }
 
 impl SigningAlgorithm {
     /// Their registered names.
-    pub const NAMES: [&'static str; 4] = ["RS256", "PS256", "ES256", "EdDSA"];
+    pub const NAMES: [&'static str; 5] = ["RS256", "PS256", "ES256", "Ed25519", "EdDSA"];
 }
 
 /// One public key or more, each of a kind that can be used here.
@@ -47,7 +48,7 @@ pub enum InvalidKeys {
     Private,
     #[error("jwks has more than {MAX_KEYS} keys")]
     TooMany,
-    #[error("jwks has no key for a signature by RS256, PS256, ES256 or EdDSA")]
+    #[error("jwks has no key for a signature by RS256, PS256, ES256 or Ed25519")]
     Unusable,
 }
 
@@ -59,8 +60,9 @@ struct ClientKey {
     public: PublicKey,
 }
 
+/// A public key of a kind that is known here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum PublicKey {
+pub enum PublicKey {
     Rsa { n: Vec<u8>, e: Vec<u8> },
     P256 { x: [u8; 32], y: [u8; 32] },
     Ed25519 { x: [u8; 32] },
@@ -113,6 +115,11 @@ impl ClientKeys {
             .filter(|key| key_id.is_none() || key.id.as_deref() == key_id)
             .filter(|key| key.algorithm.is_none_or(|only| only == algorithm))
             .any(|key| key.public.verify(algorithm, message, signature))
+    }
+
+    /// Whether this is one of them.
+    pub fn contain(&self, key: &PublicKey) -> bool {
+        self.0.iter().any(|known| known.public == *key)
     }
 }
 

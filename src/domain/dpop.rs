@@ -14,10 +14,12 @@ use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};
 use url::{Position, Url};
 
+use super::dpop_nonce::NonceKeys;
 use super::timestamp::Timestamp;
 
-/// The signature algorithms that are accepted (RFC 9449 §5.1): asymmetric ones, for keys from 2048 bits on.
-pub const ALGORITHMS: [&str; 4] = ["ES256", "EdDSA", "RS256", "PS256"];
+/// The signature algorithms that are accepted (RFC 9449 §5.1): asymmetric ones, for keys from 2048 bits on. `EdDSA` is what clients
+/// called `Ed25519` before RFC 9864.
+pub const ALGORITHMS: [&str; 5] = ["ES256", "Ed25519", "EdDSA", "RS256", "PS256"];
 /// How far from now a proof may have been made, in seconds: clocks differ.
 pub const WINDOW: u32 = 60;
 /// The longest proof that is read, in bytes.
@@ -88,12 +90,22 @@ pub enum InvalidProof {
     ThumbprintMismatch,
     #[error("the proof was used before")]
     Replayed,
+    #[error("the proof needs the nonce of the DPoP-Nonce header, which changes every few minutes")]
+    Nonce,
 }
 
 impl InvalidProof {
     /// Whether it is the token that does not do, rather than the proof (RFC 9449 §7.1 and §7.2).
     pub const fn concerns_token(self) -> bool {
         matches!(self, Self::Missing | Self::Unbound | Self::OtherKey)
+    }
+
+    /// The `error` code where it is the proof that does not do (RFC 9449 §5 and §8).
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Nonce => "use_dpop_nonce",
+            _ => "invalid_dpop_proof",
+        }
     }
 }
 
@@ -112,6 +124,8 @@ pub struct ProvenRequest<'a> {
     pub uri: &'a str,
     /// The access token that it carries; none at the token endpoint.
     pub token: Option<&'a str>,
+    /// Where proofs need a nonce, what knows it.
+    pub nonces: Option<&'a NonceKeys>,
 }
 
 /// Unknown members are ignored, repeated ones refused.
@@ -150,6 +164,7 @@ struct Claims {
     htu: String,
     iat: i64,
     ath: Option<String>,
+    nonce: Option<String>,
 }
 
 impl Proof {
@@ -181,9 +196,9 @@ impl Proof {
         Ok(Self { key, claims })
     }
 
-    /// RFC 9449 §4.3, 8 to 12.
+    /// RFC 9449 §4.3, 8 to 12. The nonce comes last: whoever lacks it alone has only to try again.
     pub fn check(&self, request: &ProvenRequest<'_>, now: Timestamp) -> Result<(), InvalidProof> {
-        let Claims { htm, htu, iat, ath, .. } = &self.claims;
+        let Claims { htm, htu, iat, ath, nonce, .. } = &self.claims;
         if htm != request.method {
             return Err(InvalidProof::Method);
         }
@@ -198,7 +213,12 @@ impl Proof {
         if expected.is_some() && expected.as_deref() != ath.as_deref() {
             return Err(InvalidProof::TokenHash);
         }
-        Ok(())
+        match (request.nonces, nonce) {
+            (Some(nonces), Some(nonce)) if nonces.knows(nonce, now) => Ok(()),
+            (Some(_), _) => Err(InvalidProof::Nonce),
+            // Of none of ours, we know nothing.
+            (None, _) => Ok(()),
+        }
     }
 
     /// What tells it from every other proof: its key and `jti`.
@@ -234,7 +254,7 @@ impl Jwk {
                 key.verify(message, signature).map_err(|_| wrong)?;
                 Ok(Thumbprint::of(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x_text}","y":"{y_text}"}}"#)))
             }
-            ("EdDSA", "OKP", Some("Ed25519")) => {
+            ("Ed25519" | "EdDSA", "OKP", Some("Ed25519")) => {
                 let (text, x) = member(&self.x).filter(|(_, x)| x.len() == 32).ok_or(malformed)?;
                 UnparsedPublicKey::new(&ED25519, x).verify(message, signature).map_err(|_| wrong)?;
                 Ok(Thumbprint::of(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{text}"}}"#)))
@@ -270,8 +290,14 @@ fn target(uri: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::secret::{MacKey, MasterSecret};
     use aws_lc_rs::rand::SystemRandom;
-    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
+    use aws_lc_rs::rsa::KeySize;
+    use aws_lc_rs::signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
+        RsaEncoding, RsaKeyPair,
+    };
+    use base64::prelude::BASE64_STANDARD;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -318,7 +344,7 @@ mod tests {
         for algorithm in ["none", "HS256", "ES384", ""] {
             assert_eq!(with("alg", algorithm.into()), Some(InvalidProof::Algorithm), "{algorithm}");
         }
-        for algorithm in ["EdDSA", "RS256", "PS256"] {
+        for algorithm in ["Ed25519", "EdDSA", "RS256", "PS256"] {
             assert_eq!(with("alg", algorithm.into()), Some(InvalidProof::Malformed), "{algorithm}");
         }
         for private in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
@@ -353,7 +379,7 @@ mod tests {
             let mut claims = claims();
             claims[name] = value;
             let proof = Proof::parse(sign(&key, &header, &claims).as_bytes())?;
-            proof.check(&ProvenRequest { method: "POST", uri, token }, Timestamp::from_unix(now))
+            proof.check(&ProvenRequest { method: "POST", uri, token, nonces: None }, Timestamp::from_unix(now))
         };
         let htu = |htu: &str, uri: &str| check("htu", htu.into(), uri, None, 1_000);
         for same in ["https://i/token", "HTTPS://I:443/token", "https://i/token?a=b#c", "https://i/x/../token"] {
@@ -385,16 +411,101 @@ mod tests {
         }
     }
 
-    #[test]
-    fn ed25519_keys_sign_proofs_too() {
-        let key = Ed25519KeyPair::generate().expect("a key");
-        let header = json!({
-            "typ": "dpop+jwt", "alg": "EdDSA",
-            "jwk": { "kty": "OKP", "crv": "Ed25519", "x": encode(key.public_key().as_ref()) },
+    fn signed_by_rsa(key: &RsaKeyPair, algorithm: &str) -> String {
+        let public = key.public_key();
+        let (n, e) = (public.modulus(), public.exponent());
+        let jwk = json!({
+            "kty": "RSA",
+            "n": encode(n.big_endian_without_leading_zero()),
+            "e": encode(e.big_endian_without_leading_zero()),
         });
+        let header = json!({ "typ": "dpop+jwt", "alg": algorithm, "jwk": jwk });
         let signed = format!("{}.{}", encode(header.to_string()), encode(claims().to_string()));
-        let text = format!("{signed}.{}", encode(key.sign(signed.as_bytes())));
-        assert!(Proof::parse(text.as_bytes()).is_ok());
+        let padding: &dyn RsaEncoding = if algorithm == "RS256" { &RSA_PKCS1_SHA256 } else { &RSA_PSS_SHA256 };
+        let mut signature = vec![0; key.public_modulus_len()];
+        key.sign(padding, &SystemRandom::new(), signed.as_bytes(), &mut signature).expect("a signature");
+        format!("{signed}.{}", encode(signature))
+    }
+
+    #[test]
+    fn x13_every_algorithm_signs_proofs() {
+        let ed25519 = Ed25519KeyPair::generate().expect("a key");
+        let (p256, p256_jwk) = key();
+        let rsa = RsaKeyPair::generate(KeySize::Rsa2048).expect("a key");
+        for algorithm in ALGORITHMS {
+            let text = match algorithm {
+                "ES256" => sign(&p256, &json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": p256_jwk }), &claims()),
+                "Ed25519" | "EdDSA" => {
+                    let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(ed25519.public_key().as_ref()) });
+                    let header = json!({ "typ": "dpop+jwt", "alg": algorithm, "jwk": jwk });
+                    let signed = format!("{}.{}", encode(header.to_string()), encode(claims().to_string()));
+                    format!("{signed}.{}", encode(ed25519.sign(signed.as_bytes())))
+                }
+                rsa_algorithm => signed_by_rsa(&rsa, rsa_algorithm),
+            };
+            assert!(Proof::parse(text.as_bytes()).is_ok(), "{algorithm}");
+        }
+        // Neither padding is taken for the other.
+        for (algorithm, other) in [("RS256", "PS256"), ("PS256", "RS256")] {
+            let (text, foreign) = (signed_by_rsa(&rsa, algorithm), signed_by_rsa(&rsa, other));
+            let (signed, _) = text.rsplit_once('.').expect("a signature");
+            let (_, signature) = foreign.rsplit_once('.').expect("a signature");
+            let mixed = format!("{signed}.{signature}");
+            assert_eq!(Proof::parse(mixed.as_bytes()), Err(InvalidProof::Signature), "{algorithm}");
+        }
+    }
+
+    #[test]
+    fn x13_an_rsa_key_has_2048_to_4096_bits() {
+        for size in [KeySize::Rsa2048, KeySize::Rsa4096] {
+            let key = RsaKeyPair::generate(size).expect("a key");
+            assert!(
+                Proof::parse(signed_by_rsa(&key, "PS256").as_bytes()).is_ok(),
+                "{} bytes",
+                key.public_modulus_len()
+            );
+        }
+        // Refused before anything is computed with them, so the signature does not matter.
+        let refused = |n: Vec<u8>, e: &[u8]| {
+            let jwk = json!({ "kty": "RSA", "n": encode(n), "e": encode(e) });
+            let header = json!({ "typ": "dpop+jwt", "alg": "RS256", "jwk": jwk });
+            Proof::parse(format!("{}.{}.AAAA", encode(header.to_string()), encode(claims().to_string())).as_bytes())
+                .err()
+        };
+        let modulus = |bytes: usize| vec![0xFF; bytes];
+        for bytes in [0, 1, 128, 255, 513, 1_024] {
+            assert_eq!(refused(modulus(bytes), &[1, 0, 1]), Some(InvalidProof::Malformed), "{bytes} bytes");
+        }
+        for exponent in [&[][..], &[0, 1, 0, 1], &[1, 0, 0, 0, 1]] {
+            assert_eq!(refused(modulus(256), exponent), Some(InvalidProof::Malformed), "{exponent:?}");
+        }
+        assert_eq!(refused([&[0], &modulus(256)[..]].concat(), &[1, 0, 1]), Some(InvalidProof::Malformed));
+        // 2041 bits, and no good modulus.
+        assert_eq!(refused([&[1], &modulus(255)[..]].concat(), &[1, 0, 1]), Some(InvalidProof::Signature));
+    }
+
+    #[test]
+    fn where_proofs_need_a_nonce_the_rest_is_checked_first() {
+        let (key, jwk) = key();
+        let header = json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": jwk });
+        let master = MasterSecret::from_base64(&BASE64_STANDARD.encode([1; 32])).expect("32 bytes");
+        let nonces = NonceKeys::new(MacKey::derive(&master, "nonce"), []);
+        let now = Timestamp::from_unix(1_000);
+        let check = |nonce: Value, method: &str, nonces| {
+            let mut claims = claims();
+            claims["nonce"] = nonce;
+            let proof = Proof::parse(sign(&key, &header, &claims).as_bytes())?;
+            proof.check(&ProvenRequest { method, uri: "https://i/token", token: None, nonces }, now)
+        };
+        let good = Value::from(nonces.nonce(now));
+        assert_eq!(check(good.clone(), "POST", Some(&nonces)), Ok(()));
+        assert_eq!(check(good, "GET", Some(&nonces)), Err(InvalidProof::Method));
+        for wrong in [Value::Null, "".into(), "x".into(), nonces.nonce(now.plus(600)).into()] {
+            assert_eq!(check(wrong.clone(), "POST", Some(&nonces)), Err(InvalidProof::Nonce), "{wrong}");
+            assert_eq!(check(wrong.clone(), "GET", Some(&nonces)), Err(InvalidProof::Method), "{wrong}");
+            assert_eq!(check(wrong, "POST", None), Ok(()));
+        }
+        assert_eq!(InvalidProof::Nonce.code(), "use_dpop_nonce");
     }
 
     /// The example of RFC 9449 §4.1, and its thumbprint of §6.1.
@@ -403,7 +514,8 @@ mod tests {
         let text = "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6IkVDIiwieCI6Imw4dEZyaHgtMzR0VjNoUklDUkRZOXpDa0RscEJoRjQyVVFVZldWQVdCRnMiLCJ5IjoiOVZFNGpmX09rX282NHpiVFRsY3VOSmFqSG10NnY5VERWclUwQ2R2R1JEQSIsImNydiI6IlAtMjU2In19.eyJqdGkiOiItQndDM0VTYzZhY2MybFRjIiwiaHRtIjoiUE9TVCIsImh0dSI6Imh0dHBzOi8vc2VydmVyLmV4YW1wbGUuY29tL3Rva2VuIiwiaWF0IjoxNTYyMjYyNjE2fQ.2-GxA6T8lP4vfrg8v-FdWP0A0zdrj8igiMLvqRMUvwnQg4PtFLbdLXiOSsX0x7NVY-FNyJK70nfbV37xRZT3Lg";
         let proof = Proof::parse(text.as_bytes()).expect("the example of the RFC");
         assert_eq!(proof.key.as_str(), "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I");
-        let request = ProvenRequest { method: "POST", uri: "https://server.example.com/token", token: None };
+        let request =
+            ProvenRequest { method: "POST", uri: "https://server.example.com/token", token: None, nonces: None };
         assert_eq!(proof.check(&request, Timestamp::from_unix(1_562_262_616)), Ok(()));
     }
 

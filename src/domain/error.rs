@@ -64,7 +64,7 @@ impl OAuthError {
             Self::InvalidClient(_) => "invalid_client",
             Self::InvalidGrant(_) => "invalid_grant",
             Self::InvalidScope(_) => "invalid_scope",
-            Self::InvalidDPoPProof(_) => "invalid_dpop_proof",
+            Self::InvalidDPoPProof(cause) => cause.code(),
             Self::InvalidTarget(_) => "invalid_target",
             Self::AccessDenied(_) => "access_denied",
             Self::UnsupportedGrantType => "unsupported_grant_type",
@@ -195,7 +195,7 @@ pub enum InvalidScope {
     NotAllowed,
     #[error("the scope exceeds what was granted")]
     NotGranted,
-    #[error("the grant was narrowed to too many different scopes")]
+    #[error("the grant has tokens for too many different scopes, resources and keys at the same time: try again later")]
     TooManyVariants,
     #[error("the scopes and resources do not fit into a token: ask for fewer")]
     TooLong,

@@ -13,9 +13,7 @@ use super::secret::SecretHash;
 use super::step_up::UserAuthentication;
 use super::timestamp::Timestamp;
 use super::token::{GrantId, Token, TokenKind};
-
-/// A grant has at most this many variants: a token names its own in one byte.
-pub const MAX_VARIANTS: usize = 256;
+use super::variant_list::{Meaning, VariantList};
 
 /// The stable name of a user (`sub`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -202,8 +200,7 @@ pub struct Grant {
     pub username: String,
     /// The browser session in which it was authorized, if that is known.
     pub session: Option<SessionId>,
-    /// The first is all that was granted.
-    pub variants: Vec<Variant>,
+    pub variants: VariantList,
     pub state: GrantState,
     /// Access tokens of an earlier generation are dead.
     pub generation: u32,
@@ -256,9 +253,14 @@ impl Grant {
         }
     }
 
+    /// What the access token that belongs to `rotation` stands for. `None` when that one has expired, and its place is another's.
+    pub fn variant_of(&self, rotation: &Rotation) -> Option<&Variant> {
+        self.variants.get(rotation.variant, rotation.rotated_at)
+    }
+
     /// Whether the access token that belongs to `rotation` is bound to this key, or to none.
     pub fn is_bound(&self, rotation: &Rotation, key: Option<&Confirmation>) -> bool {
-        self.variants.get(usize::from(rotation.variant)).is_some_and(|variant| variant.confirmation() == key)
+        self.variant_of(rotation).is_some_and(|variant| variant.confirmation() == key)
     }
 
     /// The access token that belongs to `rotation`: made from the row alone, so that it is the same again whatever the
@@ -300,15 +302,6 @@ impl Grant {
             lifetime: further.lifetime.max(1),
         }
     }
-
-    /// The index of a variant, and whether it has to be added to the list. `None` when the list is full.
-    pub fn index_of(&self, variant: &Variant) -> Option<VariantIndex> {
-        match self.variants.iter().position(|known| known == variant) {
-            Some(index) => u8::try_from(index).ok().map(VariantIndex::Known),
-            None if self.variants.len() < MAX_VARIANTS => u8::try_from(self.variants.len()).ok().map(VariantIndex::New),
-            None => None,
-        }
-    }
 }
 
 /// What an access token beside those of the rotations is made from.
@@ -318,14 +311,6 @@ pub struct Further {
     pub issued_at: Timestamp,
     /// Seconds.
     pub lifetime: u32,
-}
-
-/// The index of a variant in a grant's list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VariantIndex {
-    Known(u8),
-    /// The list has to grow by it.
-    New(u8),
 }
 
 impl Rotation {
@@ -346,8 +331,8 @@ pub struct GrantFacts {
     pub session: Option<SessionId>,
     /// How the user authenticated, if that is known.
     pub authentication: Option<UserAuthentication>,
-    /// The list only grows: a token whose variant is not in it makes these facts stale.
-    pub variants: Box<[Variant]>,
+    /// What a token stands for in it never changes: one whose variant it does not know makes these facts stale.
+    pub variants: VariantList,
     /// Access tokens of an earlier generation are dead; [`GrantFacts::REVOKED`] kills all.
     pub generation: u32,
     /// The position of the revocation log when the grant was created.
@@ -360,9 +345,9 @@ impl GrantFacts {
     /// The generation of a grant that is not active: no token reaches it.
     pub const REVOKED: u32 = u32::MAX;
 
-    /// What `token` stands for; `None` when these facts are older than the token.
-    pub fn variant(&self, token: &Token) -> Option<&Variant> {
-        self.variants.get(usize::from(token.variant))
+    /// What `token` stands for.
+    pub fn meaning(&self, token: &Token) -> Meaning<'_> {
+        self.variants.meaning(token.variant, token.issued_at)
     }
 }
 
@@ -385,7 +370,7 @@ mod tests {
             subject: SubjectId::new("subject"),
             username: "ann".into(),
             session: None,
-            variants: vec!["a b".parse().expect("a variant")],
+            variants: "a b".parse().expect("a list"),
             state,
             generation: 0,
             created_at: Timestamp::from_unix(0),
@@ -435,18 +420,6 @@ mod tests {
         assert_eq!(grant.access_token(&late).expires_at(), Some(late.expires_at));
         assert_eq!(grant.refresh_token(&late).expires_at(), Some(late.expires_at));
         assert_eq!(grant.access_token(&rotation(7)).lifetime, 600);
-    }
-
-    #[test]
-    fn a_variant_is_listed_once_and_the_list_has_an_end() {
-        let mut grant = grant(GrantState::Pending);
-        let variant = |text: &str| text.parse::<Variant>().expect("a variant");
-        assert_eq!(grant.index_of(&variant("b a")), Some(VariantIndex::Known(0)));
-        assert_eq!(grant.index_of(&variant("a")), Some(VariantIndex::New(1)));
-        assert_eq!(grant.index_of(&variant("a b\thttps://r\t")), Some(VariantIndex::New(1)));
-        grant.variants = (0..MAX_VARIANTS).map(|n| variant(&format!("s{n}"))).collect();
-        assert_eq!(grant.index_of(&variant("s255")), Some(VariantIndex::Known(255)));
-        assert_eq!(grant.index_of(&variant("a")), None);
     }
 
     #[test]

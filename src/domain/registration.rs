@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
+use super::certificate_subject::CertificateSubject;
 use super::client::{ApplicationType, AuthenticationMethod, ClientMetadata, GrantType};
 use super::client_document::DocumentPolicy;
 use super::client_keys::{ClientKeys, InvalidKeys};
@@ -98,7 +99,7 @@ pub enum InvalidClientMetadata {
     Url(&'static str),
     #[error("there are more than {MAX_CONTACTS} contacts")]
     Contacts,
-    #[error("token_endpoint_auth_method is client_secret_basic, client_secret_post, private_key_jwt or none")]
+    #[error("token_endpoint_auth_method is one of token_endpoint_auth_methods_supported of the metadata")]
     AuthenticationMethod,
     #[error("token_endpoint_auth_method stays of its kind: a secret, keys or none")]
     AuthenticationKind,
@@ -110,8 +111,10 @@ pub enum InvalidClientMetadata {
     Scope,
     #[error(transparent)]
     Keys(#[from] InvalidKeys),
-    #[error("private_key_jwt requires jwks or jwks_uri")]
+    #[error("private_key_jwt requires jwks or jwks_uri, and self_signed_tls_client_auth jwks")]
     KeysMissing,
+    #[error("tls_client_auth requires one of the tls_client_auth members of RFC 8705 section 2.1.2")]
+    CertificateSubject,
     #[error("access_token_format is opaque")]
     AccessTokenFormat,
     #[error("introspection_signed_response_alg is the algorithm in introspection_signing_alg_values_supported")]
@@ -148,7 +151,7 @@ pub struct RegistrationChange {
     pub registration: Registration,
 }
 
-/// The members of RFC 7591 §2, RFC 9126 §6, RFC 9449 §5.2, RFC 8705 §3.4 and RFC 9701 §6 that mean something here; others are ignored, and so are a `client_id` that an app would like to have
+/// The members of RFC 7591 §2, RFC 9126 §6, RFC 9449 §5.2, RFC 8705 §2.1.2 and §3.4 and RFC 9701 §6 that mean something here; others are ignored, and so are a `client_id` that an app would like to have
 /// and a software statement, which nobody here could verify.
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -174,8 +177,38 @@ struct Document {
     backchannel_logout_uri: Option<String>,
     backchannel_logout_session_required: Option<bool>,
     tls_client_certificate_bound_access_tokens: Option<bool>,
+    tls_client_auth_subject_dn: Option<String>,
+    tls_client_auth_san_dns: Option<String>,
+    tls_client_auth_san_uri: Option<String>,
+    tls_client_auth_san_ip: Option<String>,
+    tls_client_auth_san_email: Option<String>,
     access_token_format: Option<String>,
     introspection_signed_response_alg: Option<String>,
+}
+
+impl Document {
+    /// RFC 8705 §2.1.2: exactly one where the method needs it; for others, they mean nothing.
+    fn certificate_subject(
+        &self,
+        method: AuthenticationMethod,
+    ) -> Result<Option<CertificateSubject>, InvalidClientMetadata> {
+        if method != AuthenticationMethod::TlsClientAuth {
+            return Ok(None);
+        }
+        let members = [
+            ("subject_dn", &self.tls_client_auth_subject_dn),
+            ("san_dns", &self.tls_client_auth_san_dns),
+            ("san_uri", &self.tls_client_auth_san_uri),
+            ("san_ip", &self.tls_client_auth_san_ip),
+            ("san_email", &self.tls_client_auth_san_email),
+        ];
+        let mut said = members.into_iter().filter_map(|(member, value)| Some((member, value.as_deref()?)));
+        match (said.next(), said.next()) {
+            (Some((member, value)), None) => CertificateSubject::parse(member, value).ok().map(Some),
+            _ => None,
+        }
+        .ok_or(InvalidClientMetadata::CertificateSubject)
+    }
 }
 
 /// RFC 7592 §2.2.
@@ -215,6 +248,7 @@ impl Registration {
         present.software_id = said.software_id;
         present.software_version = said.software_version;
         present.jwks = said.jwks;
+        present.certificate_subject = said.certificate_subject;
         present.jwks_uri = said.jwks_uri;
         present.require_pushed_authorization_requests = said.require_pushed_authorization_requests;
         present.dpop_bound_access_tokens = said.dpop_bound_access_tokens;
@@ -234,6 +268,7 @@ impl Registration {
             Some(name) => serde_json::from_value(Value::String(name.into()))
                 .map_err(|_| InvalidClientMetadata::AuthenticationMethod)?,
         };
+        let certificate_subject = document.certificate_subject(method)?;
         let redirect_uris = redirect_uris(document.redirect_uris, method, document.application_type)?;
         let grant_types = grant_types(document.grant_types)?;
         if document.response_types.is_some_and(|types| types != ["code"]) {
@@ -252,7 +287,12 @@ impl Registration {
         }
         let jwks_uri = document.jwks_uri.map(|text| keys_url(&text)).transpose()?;
         let jwks = document.jwks.map(ClientKeys::parse).transpose().map_err(InvalidClientMetadata::from)?;
-        if method == AuthenticationMethod::PrivateKeyJwt && jwks.is_none() && jwks_uri.is_none() {
+        let has_keys = match method {
+            AuthenticationMethod::PrivateKeyJwt => jwks.is_some() || jwks_uri.is_some(),
+            AuthenticationMethod::SelfSignedTlsClientAuth => jwks.is_some(),
+            _ => true,
+        };
+        if !has_keys {
             return Err(InvalidClientMetadata::KeysMissing.into());
         }
         let format = document.access_token_format.map(|format| format.parse());
@@ -285,6 +325,7 @@ impl Registration {
                 software_id: text("software_id", document.software_id)?,
                 software_version: text("software_version", document.software_version)?,
                 jwks,
+                certificate_subject,
                 jwks_uri,
                 // RFC 9126 §6, RFC 9449 §5.2, RFC 8705 §3.4.
                 require_pushed_authorization_requests: document.require_pushed_authorization_requests.unwrap_or(false),
@@ -457,6 +498,20 @@ mod tests {
             (json!({ "contacts": ["\u{7}"] }), Because::Text("contacts")),
             (json!({ "token_endpoint_auth_method": "client_secret_jwt" }), Because::AuthenticationMethod),
             (json!({ "token_endpoint_auth_method": "private_key_jwt" }), Because::KeysMissing),
+            (json!({ "token_endpoint_auth_method": "self_signed_tls_client_auth" }), Because::KeysMissing),
+            (json!({ "token_endpoint_auth_method": "tls_client_auth" }), Because::CertificateSubject),
+            (
+                json!({ "token_endpoint_auth_method": "tls_client_auth", "tls_client_auth_subject_dn": "x" }),
+                Because::CertificateSubject,
+            ),
+            (
+                json!({
+                    "token_endpoint_auth_method": "tls_client_auth",
+                    "tls_client_auth_san_dns": "c",
+                    "tls_client_auth_san_ip": "::1",
+                }),
+                Because::CertificateSubject,
+            ),
             (
                 json!({ "token_endpoint_auth_method": "none", "grant_types": ["client_credentials"] }),
                 Because::GrantTypes,

@@ -6,7 +6,7 @@
 //! | offset | bytes | field | meaning |
 //! |---:|---:|---|---|
 //! | 0 | 1 | version, key id | 4 bits each; version is 1 |
-//! | 1 | 1 | variant | index into the grant's list of scope subsets |
+//! | 1 | 1 | variant | index into the grant's list of variants, as it was when the token was issued |
 //! | 2 | 16 | grant id | random |
 //! | 18 | 4 | generation | the grant's generation when the token was made |
 //! | 22 | 4 | serial | tells tokens of one grant apart: counts its rotations; with the first bit set, random |
@@ -73,7 +73,7 @@ impl TokenKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token {
     pub kind: TokenKind,
-    /// Index into the grant's list of scope subsets.
+    /// Index into the grant's list of variants ([`super::variant_list`]).
     pub variant: u8,
     pub grant: GrantId,
     pub generation: u32,

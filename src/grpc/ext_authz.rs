@@ -8,10 +8,8 @@ use prost_types::{ListValue, Struct, Value};
 use tonic::{Code, Request, Response, Status};
 
 use crate::domain::caller::Caller;
-use crate::domain::certificate;
-use crate::domain::decision::Match;
+use crate::domain::certificate::ClientCertificate;
 use crate::domain::identity_headers::{self, CLIENT_ID, GRANT_ID, SCOPES, SUBJECT};
-use crate::domain::route::Policy;
 use crate::domain::timestamp::Timestamp;
 use crate::proto::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use crate::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
@@ -23,6 +21,7 @@ use crate::proto::google::rpc;
 use crate::service::Service;
 use crate::service::gateway::{self, Asked, GatewayFailure, GatewayRequest, Passage, Refusal};
 use crate::service::introspection::ActiveToken;
+use crate::telemetry::correlation::{CHECKS, Correlation};
 
 /// Every way of writing our headers that is not ours.
 static OTHER_SPELLINGS: LazyLock<Vec<String>> = LazyLock::new(identity_headers::other_spellings);
@@ -45,7 +44,8 @@ impl Authorization for EnvoyFront {
         let attributes = request.into_inner().attributes.unwrap_or_default();
         let http = attributes.request.unwrap_or_default().http.unwrap_or_default();
         let headers = headers(&http);
-        let asked = match asked(&attributes.context_extensions) {
+        let said = attributes.context_extensions.iter().map(|entry| (&entry.key, &entry.value));
+        let asked = match Asked::said(said) {
             Ok(asked) => asked,
             Err(cause) => {
                 tracing::error!(
@@ -62,6 +62,7 @@ impl Authorization for EnvoyFront {
                 status: 400,
                 error: Some(("invalid_request", "the method or the host is not text".into())),
                 www_authenticate: None,
+                dpop_nonce: None,
             })));
         };
         let gateway = &self.service.settings.gateway;
@@ -72,7 +73,11 @@ impl Authorization for EnvoyFront {
                 .map(|(_, value)| *value)
                 .collect()
         };
-        let certificate = attributes.source.as_ref().and_then(|source| certificate::thumbprint(&source.certificate));
+        let certificate = attributes
+            .source
+            .as_ref()
+            .and_then(|source| ClientCertificate::from_header(&source.certificate))
+            .map(|certificate| certificate.thumbprint());
         let request = GatewayRequest {
             method,
             scheme,
@@ -84,22 +89,36 @@ impl Authorization for EnvoyFront {
             cookies: all("cookie"),
             certificate,
         };
-        Ok(Response::new(match self.service.admit(&request, &asked, &self.caller.sight).await {
-            Ok(Passage::Allowed(active)) => self.allowed(Some(&active), &headers, &http.path),
+        let correlation = || Correlation::new(&all("traceparent"), &all("x-request-id"));
+        let answer = match self.service.admit(&request, &asked, &self.caller.sight).await {
+            Ok(Passage::Allowed { active, dpop_nonce }) => {
+                let answer = self.allowed(Some(&active), &headers, &http.path);
+                with_nonce(answer, dpop_nonce.as_deref())
+            }
             Ok(Passage::Anonymous) => self.allowed(None, &headers, &http.path),
             Ok(Passage::Refused(refusal)) => refused(&refusal),
             Err(GatewayFailure::UnknownPolicy(name)) => {
+                let Correlation { trace_id, request_id } = correlation();
                 tracing::error!(
                     name,
+                    trace_id,
+                    request_id,
                     "a route in Envoy asks for a policy that gateway.policies does not have: its requests are denied"
                 );
                 unknown()
             }
             Err(GatewayFailure::Unavailable(error)) => {
-                tracing::error!(error = %error, cause = %error.cause, "a request at Envoy could not be judged");
+                let Correlation { trace_id, request_id } = correlation();
+                tracing::error!(trace_id, request_id, error = %error, cause = %error.cause, "a request at Envoy could not be judged");
                 unknown()
             }
-        }))
+        };
+        if tracing::enabled!(target: CHECKS, tracing::Level::DEBUG) {
+            let Correlation { trace_id, request_id } = correlation();
+            let status = http_status(&answer);
+            tracing::debug!(target: CHECKS, trace_id, request_id, status, "a request at Envoy was judged");
+        }
+        Ok(Response::new(answer))
     }
 }
 
@@ -138,6 +157,7 @@ impl EnvoyFront {
                     .map(|(name, value)| header(name, &identity_headers::encode(&value)))
                     .collect(),
                 headers_to_remove: removed,
+                response_headers_to_add: Vec::new(),
                 query_parameters_to_remove: in_query.then(|| "access_token".into()).into_iter().collect(),
             })),
             dynamic_metadata: Some(metadata(active)),
@@ -145,39 +165,12 @@ impl EnvoyFront {
     }
 }
 
-/// What the proxy requires.
-fn asked(extensions: &[api::attribute_context::Entry]) -> Result<Asked, &'static str> {
-    if extensions.is_empty() {
-        return Ok(Asked::Rules);
+/// The nonce for the next proofs goes with the answer of the application behind (RFC 9449 §8.2).
+fn with_nonce(mut answer: api::CheckResponse, nonce: Option<&str>) -> api::CheckResponse {
+    if let Some(HttpResponse::OkResponse(passing)) = &mut answer.http_response {
+        passing.response_headers_to_add.extend(nonce.map(|nonce| header("dpop-nonce", nonce)));
     }
-    let mut policy = Policy::default();
-    let mut name = None;
-    for entry in extensions {
-        let value = str::from_utf8(&entry.value).map_err(|_| "a value is not text")?;
-        let words = || value.split_ascii_whitespace().map(str::to_owned).collect();
-        match entry.key.as_slice() {
-            b"required_scopes" => policy.required_scopes = words(),
-            b"audience" => policy.audience = words(),
-            b"match" => {
-                policy.r#match = match value {
-                    "all" => Match::All,
-                    "any" => Match::Any,
-                    _ => return Err("match is all or any"),
-                };
-            }
-            b"anonymous" => policy.anonymous = value.parse().map_err(|_| "anonymous is true or false")?,
-            b"policy" => name = Some(value.to_owned()),
-            _ => return Err("a key is none of required_scopes, match, audience, anonymous, policy"),
-        }
-    }
-    if !policy.is_well_formed() {
-        return Err("required_scopes has something that is no scope");
-    }
-    match name {
-        Some(_) if policy != Policy::default() => Err("policy stands alone"),
-        Some(name) => Ok(Asked::Named(name)),
-        None => Ok(Asked::Policy(policy)),
-    }
+    answer
 }
 
 /// Name and value of every header, whichever way Envoy sends them.
@@ -223,6 +216,7 @@ fn refused(refusal: &Refusal) -> api::CheckResponse {
     };
     let mut headers: Vec<HeaderValueOption> =
         refusal.www_authenticate.iter().map(|value| header("www-authenticate", value)).collect();
+    headers.extend(refusal.dpop_nonce.iter().map(|nonce| header("dpop-nonce", nonce)));
     let body = refusal.error.as_ref().map(|(error, description)| {
         headers.push(header("content-type", "application/json"));
         serde_json::json!({ "error": error, "error_description": description }).to_string()
@@ -247,6 +241,14 @@ fn denied(code: Code, http_status: u16, mut headers: Vec<HeaderValueOption>, bod
             body,
         })),
         dynamic_metadata: None,
+    }
+}
+
+/// What the client of Envoy gets; 200 where the request passes.
+fn http_status(answer: &api::CheckResponse) -> i32 {
+    match &answer.http_response {
+        Some(HttpResponse::DeniedResponse(denied)) => denied.status.as_ref().map_or(403, |status| status.code),
+        _ => 200,
     }
 }
 

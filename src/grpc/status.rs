@@ -64,10 +64,6 @@ pub(super) fn internal() -> Status {
     with_info(Code::Internal, "INTERNAL", "the call failed inside the server")
 }
 
-pub(super) fn not_implemented(what: &str) -> Status {
-    with_info(Code::Unimplemented, "NOT_IMPLEMENTED", &format!("{what} is not offered by this version"))
-}
-
 /// We do not know. The cause goes to the log, here and once.
 #[expect(clippy::needless_pass_by_value, reason = "this is where errors end: it goes into map_err")]
 pub(super) fn unavailable(error: Unavailable) -> Status {
@@ -90,7 +86,7 @@ pub(super) fn cursor_too_old() -> Status {
 }
 
 pub(super) fn stopping() -> Status {
-    retryable("SERVER_STOPPING", "this server is going away; resume with the last consistency token")
+    retryable("SERVER_STOPPING", "this server is going away: open the stream again, at another one")
 }
 
 pub(super) fn behind() -> Status {

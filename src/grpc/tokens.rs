@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use futures_util::stream::Empty;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::revocations::time;
-use super::{consistency, revocations, status};
+use super::{checks, consistency, revocations, status};
 use crate::domain::caller::{Caller, Permission};
 use crate::domain::challenge::Challenge;
 use crate::domain::decision::{Decision, Match, Requirement};
@@ -22,9 +21,12 @@ use crate::service::Service;
 use crate::service::introspection::{ActiveToken, Standing};
 use crate::service::possession::Shown;
 use crate::service::revocation::Reach;
+use crate::telemetry::correlation::{CHECKS, Correlation};
 
 /// How long a refusal may be kept: it does not become a permission, but a new key or scope rule may be on its way.
 const REFUSAL_TTL: Duration = Duration::from_secs(10);
+/// How long one check may take, whatever the caller allows.
+pub(super) const CHECK_LIMIT: Duration = Duration::from_millis(500);
 /// The largest batch.
 const MAX_BATCH: usize = 1_000;
 
@@ -62,7 +64,10 @@ impl TokenFront {
         })
     }
 
-    async fn check_one(&self, request: &api::CheckScopesRequest) -> Result<api::CheckScopesResponse, Status> {
+    pub(super) async fn check_one(
+        &self,
+        request: &api::CheckScopesRequest,
+    ) -> Result<api::CheckScopesResponse, Status> {
         self.come_as_far_as(request.consistency.as_ref()).await?;
         if request.token.is_empty() {
             return Err(status::token_missing());
@@ -78,7 +83,9 @@ impl TokenFront {
             .await
             .map_err(status::unavailable)?;
         let challenge = self.service.challenge(&decision, &requirement, standing.active.as_ref(), &shown);
-        Ok(self.answer(request, challenge, &decision, &standing))
+        let answer = self.answer(request, challenge, &decision, &standing);
+        let dpop_nonce = self.service.resource_nonce(standing.active.as_ref(), &shown).unwrap_or_default();
+        Ok(api::CheckScopesResponse { dpop_nonce, ..answer })
     }
 
     fn answer(
@@ -111,6 +118,7 @@ impl TokenFront {
             cache_status: cache_status(standing.source).into(),
             cache_ttl: self.cache_ttl(request, decision, standing),
             consistency_token: self.consistency_token(),
+            dpop_nonce: String::new(),
         }
     }
 
@@ -198,6 +206,22 @@ fn shown(proof: &api::Proof) -> Shown<'_> {
     }
 }
 
+/// What was said belongs to a trace. Nothing is read for it where nobody logs it.
+fn log_check(answer: &Result<api::CheckScopesResponse, Status>, headers: &http::HeaderMap) {
+    match answer {
+        Ok(answer) if tracing::enabled!(target: CHECKS, tracing::Level::DEBUG) => {
+            let Correlation { trace_id, request_id } = Correlation::of(headers);
+            let decision = answer.decision().as_str_name();
+            tracing::debug!(target: CHECKS, trace_id, request_id, decision, "a token was checked");
+        }
+        Ok(_) => {}
+        Err(failure) => {
+            let Correlation { trace_id, request_id } = Correlation::of(headers);
+            tracing::info!(trace_id, request_id, code = ?failure.code(), "a token could not be checked");
+        }
+    }
+}
+
 fn reach(mode: api::RevocationMode) -> Reach {
     match mode {
         api::RevocationMode::Unspecified | api::RevocationMode::Strict => Reach::Strict,
@@ -258,7 +282,9 @@ impl TokenService for TokenFront {
         &self,
         request: Request<api::CheckScopesRequest>,
     ) -> Result<Response<api::CheckScopesResponse>, Status> {
-        self.check_one(request.get_ref()).await.map(Response::new)
+        let answer = self.check_one(request.get_ref()).await;
+        log_check(&answer, request.metadata().as_ref());
+        answer.map(Response::new)
     }
 
     async fn batch_check_scopes(
@@ -280,13 +306,13 @@ impl TokenService for TokenFront {
         Ok(Response::new(api::BatchCheckScopesResponse { results }))
     }
 
-    type StreamCheckScopesStream = Empty<Result<api::StreamCheckScopesResponse, Status>>;
+    type StreamCheckScopesStream = checks::Stream;
 
     async fn stream_check_scopes(
         &self,
-        _: Request<Streaming<api::StreamCheckScopesRequest>>,
+        requests: Request<Streaming<api::StreamCheckScopesRequest>>,
     ) -> Result<Response<Self::StreamCheckScopesStream>, Status> {
-        Err(status::not_implemented("StreamCheckScopes"))
+        checks::answers(self.service.clone(), self.clone(), requests).map(Response::new)
     }
 
     async fn revoke(&self, request: Request<api::RevokeRequest>) -> Result<Response<api::RevokeResponse>, Status> {

@@ -7,7 +7,7 @@ use http::{StatusCode, Uri};
 use serde_json::json;
 
 use super::error::{OAuthFailure, no_store};
-use super::extract::{AuthorizationHeaders, Form, PageForm, SessionCookie};
+use super::extract::{AuthorizationHeaders, Form, Keys, PageForm, SessionCookie};
 use super::pages::{self, DeviceAlert, Notice};
 use super::{Context, authorize};
 use crate::domain::parameters::Parameters;
@@ -16,9 +16,10 @@ use crate::service::device::{DeviceDecision, DeviceStep};
 pub(super) async fn authorize(
     State(service): State<Context>,
     authorization: AuthorizationHeaders,
+    Keys(shown): Keys,
     Form(form): Form,
 ) -> Result<Response, OAuthFailure> {
-    let answer = service.authorize_device(&authorization.caller(), &form).await?;
+    let answer = service.authorize_device(&authorization.caller(&shown), &shown.proofs, &form).await?;
     let body = json!({
         "device_code": answer.device_code.expose(),
         "user_code": answer.user_code.to_string(),

@@ -11,9 +11,9 @@ use http::request::Parts;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use std::convert::Infallible;
 
-use super::Context;
 use super::error::{OAuthFailure, unreadable_page};
-use crate::domain::dpop::Thumbprint;
+use super::{Context, DPOP};
+use crate::domain::certificate::ClientCertificate;
 use crate::domain::error::InvalidRequest;
 use crate::domain::parameters::Parameters;
 use crate::service::Settings;
@@ -34,7 +34,7 @@ pub struct ClientAddress(pub IpAddr);
 
 /// The certificate of the client at the other end of a connection.
 #[derive(Clone, Debug)]
-pub struct ConnectionCertificate(pub Thumbprint);
+pub struct ConnectionCertificate(pub ClientCertificate);
 
 /// The body of a browser's request, as it came: `application/x-www-form-urlencoded`.
 pub(super) struct FormText(pub(super) String);
@@ -132,9 +132,9 @@ impl AuthorizationHeaders {
         self.values.iter().map(Vec::as_slice).collect()
     }
 
-    /// Who sends them.
-    pub(super) fn caller(&self) -> Caller<'_> {
-        Caller { authorization: self.values(), address: self.origin.0 }
+    /// Who sends them, with these keys.
+    pub(super) fn caller<'a>(&'a self, shown: &'a ShownKeys) -> Caller<'a> {
+        Caller { authorization: self.values(), address: self.origin.0, certificate: shown.certificate.as_ref() }
     }
 }
 
@@ -154,10 +154,10 @@ impl FromRequestParts<Context> for Keys {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, service: &Context) -> Result<Self, Infallible> {
-        let proofs = parts.headers.get_all("dpop").iter().map(|value| value.as_bytes().to_vec()).collect();
+        let proofs = parts.headers.get_all(DPOP).iter().map(|value| value.as_bytes().to_vec()).collect();
         let certificate = match (&service.settings.client_certificates, parts.extensions.get()) {
             (Some(certificates), Some(ClientAddress(peer))) => {
-                let connection = parts.extensions.get().map(|ConnectionCertificate(thumbprint)| thumbprint);
+                let connection = parts.extensions.get().map(|ConnectionCertificate(certificate)| certificate);
                 certificates.of(&parts.headers, *peer, connection)
             }
             _ => None,

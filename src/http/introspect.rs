@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::error::{OAuthFailure, no_store};
-use super::extract::{AuthorizationHeaders, Form};
+use super::extract::{AuthorizationHeaders, Form, Keys};
 use crate::service::introspection::ActiveToken;
 
 /// A signed answer (RFC 9701 §4).
@@ -18,10 +18,11 @@ const SIGNED: &str = "application/token-introspection+jwt";
 pub(super) async fn introspect(
     State(service): State<Context>,
     authorization: AuthorizationHeaders,
+    Keys(shown): Keys,
     headers: HeaderMap,
     Form(form): Form,
 ) -> Result<Response, OAuthFailure> {
-    let (caller, standing) = service.introspect_for_client(&authorization.caller(), &form).await?;
+    let (caller, standing) = service.introspect_for_client(&authorization.caller(&shown), &form).await?;
     let body = match &standing.active {
         Some(active) => describe(active, &service.settings.issuer),
         None => json!({ "active": false }),

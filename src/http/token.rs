@@ -15,7 +15,7 @@ pub(super) async fn issue(
     Keys(shown): Keys,
     Form(form): Form,
 ) -> Result<Response, OAuthFailure> {
-    let tokens = service.issue(&authorization.caller(), &shown, &form).await?;
+    let tokens = service.issue(&authorization.caller(&shown), &shown, &form).await?;
     let mut body = json!({
         "access_token": tokens.access_token.expose(),
         "token_type": tokens.token_type,

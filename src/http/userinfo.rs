@@ -4,42 +4,58 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::WWW_AUTHENTICATE;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 use super::Context;
 use super::error::{OAuthFailure, no_store};
-use super::extract::{AuthorizationHeaders, Form};
-use crate::domain::bearer;
+use super::extract::{AuthorizationHeaders, Form, Keys};
+use crate::domain::bearer::{self, Presented};
+use crate::domain::dpop::ALGORITHMS;
 use crate::domain::error::InvalidRequest;
 use crate::domain::parameters::Parameters;
 use crate::service::Service;
+use crate::service::possession::ShownKeys;
 use crate::service::userinfo::UserInfoFailure;
 
-pub(super) async fn from_header(State(service): State<Context>, authorization: AuthorizationHeaders) -> Response {
-    answer(&service, bearer::access_token(&authorization.values(), None)).await
+pub(super) async fn from_header(
+    State(service): State<Context>,
+    method: Method,
+    authorization: AuthorizationHeaders,
+    Keys(shown): Keys,
+) -> Response {
+    answer(&service, &method, &shown, bearer::access_token(&authorization.values(), None)).await
 }
 
 /// A body that is no form carries no token.
 pub(super) async fn from_form(
     State(service): State<Context>,
+    method: Method,
     authorization: AuthorizationHeaders,
+    Keys(shown): Keys,
     form: Result<Form, OAuthFailure>,
 ) -> Response {
     let form: Option<Parameters> = form.ok().map(|Form(parameters)| parameters);
-    answer(&service, bearer::access_token(&authorization.values(), form.as_ref())).await
+    answer(&service, &method, &shown, bearer::access_token(&authorization.values(), form.as_ref())).await
 }
 
-async fn answer(service: &Service, access_token: Result<Option<&str>, InvalidRequest>) -> Response {
-    let token = match access_token {
-        Ok(Some(token)) => token,
-        // RFC 6750 §3.1: no error is named to who presents nothing.
-        Ok(None) => return challenge(StatusCode::UNAUTHORIZED, "Bearer"),
+async fn answer(
+    service: &Service,
+    method: &Method,
+    shown: &ShownKeys,
+    access_token: Result<Option<Presented<'_>>, InvalidRequest>,
+) -> Response {
+    let presented = match access_token {
+        Ok(Some(presented)) => presented,
+        // RFC 6750 §3.1: no error is named to who presents nothing. RFC 9449 §7.1: it may come either way.
+        Ok(None) => {
+            return challenge(StatusCode::UNAUTHORIZED, &format!(r#"Bearer, DPoP algs="{}""#, ALGORITHMS.join(" ")));
+        }
         Err(error) => {
             let value = format!(r#"Bearer error="invalid_request", error_description="{error}""#);
             return challenge(StatusCode::BAD_REQUEST, &value);
         }
     };
-    match service.user_info(token).await {
+    match service.user_info(presented, method.as_str(), shown).await {
         Ok(info) => (no_store(), Json(info)).into_response(),
         Err(UserInfoFailure::Challenged { status, www_authenticate }) => {
             challenge(StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED), &www_authenticate)

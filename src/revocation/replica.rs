@@ -460,6 +460,7 @@ mod tests {
     use super::*;
     use crate::domain::timestamp::Timestamp;
     use crate::domain::token::TokenKind;
+    use crate::domain::variant_list::VariantList;
 
     const LEASE: Duration = Duration::from_secs(1);
 
@@ -474,7 +475,7 @@ mod tests {
             username: "ann".into(),
             session: Some(SessionId::from_bytes([5; 16])),
             authentication: None,
-            variants: Box::default(),
+            variants: VariantList::default(),
             generation: 0,
             created_seq,
             as_of,

@@ -24,8 +24,7 @@ use tower::ServiceExt as _;
 
 use super::bind::CoreListener;
 use super::tls::{Secured, Tls, Trust};
-use crate::domain::certificate;
-use crate::domain::dpop::Thumbprint;
+use crate::domain::certificate::ClientCertificate;
 use crate::grpc::GrpcFront;
 use crate::http::{ClientAddress, ConnectionCertificate};
 
@@ -72,7 +71,7 @@ struct Peer {
     /// `None`: it came through the Unix socket.
     address: Option<IpAddr>,
     /// In DER, of a client that the handshake has trusted.
-    certificate: Option<Vec<u8>>,
+    certificate: Option<ClientCertificate>,
     /// `None`: it is trusted for as long as it lasts.
     trust: Option<Trust>,
 }
@@ -190,7 +189,7 @@ async fn serve_tls(stream: TcpStream, address: IpAddr, tls: &Tls, front: Front, 
     match secured {
         Ok(Secured { stream, trust }) => {
             let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-            let certificate = certificate.map(|certificate| certificate.to_vec());
+            let certificate = certificate.map(|certificate| ClientCertificate::of_connection(certificate));
             serve_io(stream, Peer { address: Some(address), certificate, trust }, front, draining).await;
         }
         Err(error) => tracing::debug!(error = %error, "a connection had no good handshake"),
@@ -205,7 +204,7 @@ where
     let Peer { address, certificate, trust } = peer;
     let ended = match front {
         Front::Http(router) => {
-            let certificate = certificate.map(|certificate| ConnectionCertificate(Thumbprint::of(certificate)));
+            let certificate = certificate.map(ConnectionCertificate);
             let router = router.map_request(move |mut request: Request<Incoming>| {
                 if let Some(address) = address {
                     request.extensions_mut().insert(ClientAddress(address));
@@ -225,7 +224,7 @@ where
         }
         Front::Grpc(front) => {
             let is_local = address.is_none_or(|address| address.to_canonical().is_loopback());
-            let names = certificate.map(|certificate| certificate::names(&certificate)).unwrap_or_default();
+            let names = certificate.map(|certificate| certificate.names()).unwrap_or_default();
             let caller = front.connecting(&names, is_local);
             let connection = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())

@@ -337,14 +337,15 @@ impl Service {
         }
     }
 
-    /// Whether a session is new enough for the request. One that was opened for this very request is.
+    /// Whether a session is new enough for the request. One that was opened for this very request is. `max_age=0` says the same as
+    /// `prompt=login` (OpenID Connect Core §3.1.2.1).
     fn signed_in_lately_enough(&self, session: &BrowserSession, request: &AuthorizationRequest, query: &str) -> bool {
         let Some(signed_in_at) = session.signed_in_at() else {
             return !request.sign_in.prompt.asks_to_sign_in() && request.sign_in.max_age.is_none();
         };
         let age = self.effects.now().seconds_since(signed_in_at);
-        let suffices =
-            !request.sign_in.prompt.asks_to_sign_in() && request.sign_in.max_age.is_none_or(|max_age| age <= max_age);
+        let suffices = !request.sign_in.prompt.asks_to_sign_in()
+            && request.sign_in.max_age.is_none_or(|max_age| max_age > 0 && age <= max_age);
         let since_sent = || self.was_sent_to_sign_in(query).is_some_and(|sent_at| signed_in_at >= sent_at);
         suffices
             || (age < TICKET_LIFETIME

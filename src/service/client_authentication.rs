@@ -1,8 +1,9 @@
-//! Client authentication (RFC 6749 §2.3): basic, post, `private_key_jwt` (RFC 7523) and none.
+//! Client authentication (RFC 6749 §2.3): basic, post, `private_key_jwt` (RFC 7523), by certificate (RFC 8705 §2) and none.
 
 use std::net::IpAddr;
 
 use super::Service;
+use crate::domain::certificate::ClientCertificate;
 use crate::domain::client::{AuthenticationMethod, Client, ClientMetadata, ClientType};
 use crate::domain::client_assertion::{AssertionUse, ClientAssertion};
 use crate::domain::credentials::{ClientCredentials, Proof};
@@ -17,6 +18,8 @@ pub struct Caller<'a> {
     pub authorization: Vec<&'a [u8]>,
     /// Where it comes from, if somebody says.
     pub address: Option<IpAddr>,
+    /// The certificate that it shows.
+    pub certificate: Option<&'a ClientCertificate>,
 }
 
 /// A proof, as far as it can be looked at before the client is known.
@@ -28,7 +31,8 @@ enum Examined {
 
 impl Service {
     /// The client that a request comes from. Unknown, disabled and wrongly authenticated clients get the same answer, and
-    /// nearly the same time: one lookup and one hash. Wrong secrets count ([`super::attempts`]).
+    /// nearly the same time: one lookup and one hash. A certificate is looked at only for a client that registered one. Wrong secrets
+    /// count ([`super::attempts`]).
     pub(super) async fn authenticate_client(&self, caller: &Caller<'_>, form: &Parameters) -> Result<Client, Failure> {
         let now = self.effects.now();
         let credentials = ClientCredentials::parse(&caller.authorization, form)?;
@@ -46,7 +50,7 @@ impl Service {
                 Box::pin(self.verify_remotely(&client, assertion, now)).await?.then_some(client)
             }
             (_, client) => {
-                let proven = || client.filter(|client| proves(client, &examined, now));
+                let proven = || client.filter(|client| self.proves(client, &examined, caller.certificate, now));
                 match &guess {
                     Some(guess) => guess.judge(proven).map_err(InvalidClient::from)?,
                     None => proven(),
@@ -88,26 +92,68 @@ impl Service {
             }
         })
     }
+
+    /// A public client has no secret, so it must not present one: whoever does takes it for another client.
+    fn proves(
+        &self,
+        client: &Client,
+        proof: &Examined,
+        certificate: Option<&ClientCertificate>,
+        now: Timestamp,
+    ) -> bool {
+        let metadata = &client.metadata;
+        match (&client.client_type, proof) {
+            (ClientType::Public, Examined::None) => true,
+            (ClientType::Confidential { secret, previous }, Examined::Secret(presented, sent_by)) => {
+                let is_previous = previous.as_ref().is_some_and(|old| now < old.until && old.secret == *presented);
+                (secret == presented || is_previous) && allows(metadata, *sent_by)
+            }
+            (ClientType::Signing, Examined::Assertion(assertion, _)) => {
+                metadata.jwks.as_ref().is_some_and(|keys| assertion.is_signed_by(keys))
+            }
+            (ClientType::Certified, Examined::None) => {
+                certificate.is_some_and(|certificate| self.is_certified(metadata, certificate, now))
+            }
+            _ => false,
+        }
+    }
+
+    /// RFC 8705 §2, by the one method that the proxies allow for.
+    fn is_certified(&self, metadata: &ClientMetadata, certificate: &ClientCertificate, now: Timestamp) -> bool {
+        if !metadata.token_endpoint_auth_method.is_some_and(|method| self.offers(method)) {
+            return false;
+        }
+        match metadata.token_endpoint_auth_method {
+            Some(AuthenticationMethod::TlsClientAuth) => {
+                metadata.certificate_subject.as_ref().is_some_and(|subject| certificate.is_of(subject, now))
+            }
+            Some(AuthenticationMethod::SelfSignedTlsClientAuth) => {
+                let key = certificate.public_key(now);
+                key.zip(metadata.jwks.as_ref()).is_some_and(|(key, keys)| keys.contain(&key))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether clients may authenticate so here.
+    pub(super) fn offers(&self, method: AuthenticationMethod) -> bool {
+        let certificates = self.settings.client_certificates.as_ref();
+        !method.is_by_certificate() || certificates.and_then(|certificates| certificates.method) == Some(method)
+    }
+
+    /// The ways in which clients may authenticate (RFC 8414 §2), public ones left out.
+    pub(super) fn authentication_methods(&self) -> Vec<&'static str> {
+        use AuthenticationMethod::{
+            ClientSecretBasic, ClientSecretPost, PrivateKeyJwt, SelfSignedTlsClientAuth, TlsClientAuth,
+        };
+        let methods = [ClientSecretBasic, ClientSecretPost, PrivateKeyJwt, TlsClientAuth, SelfSignedTlsClientAuth];
+        methods.into_iter().filter(|method| self.offers(*method)).map(AuthenticationMethod::as_str).collect()
+    }
 }
 
 /// Whether its keys are elsewhere.
 fn has_remote_keys(client: &Client) -> bool {
     client.client_type == ClientType::Signing && client.metadata.jwks_uri.is_some()
-}
-
-/// A public client has no secret, so it must not present one: whoever does takes it for another client.
-fn proves(client: &Client, proof: &Examined, now: Timestamp) -> bool {
-    match (&client.client_type, proof) {
-        (ClientType::Public, Examined::None) => true,
-        (ClientType::Confidential { secret, previous }, Examined::Secret(presented, sent_by)) => {
-            let is_previous = previous.as_ref().is_some_and(|old| now < old.until && old.secret == *presented);
-            (secret == presented || is_previous) && allows(&client.metadata, *sent_by)
-        }
-        (ClientType::Signing, Examined::Assertion(assertion, _)) => {
-            client.metadata.jwks.as_ref().is_some_and(|keys| assertion.is_signed_by(keys))
-        }
-        _ => false,
-    }
 }
 
 /// A client that registered one method uses no other (RFC 7591 §2).

@@ -76,9 +76,9 @@ impl Service {
         for _ in 0..ATTEMPTS {
             match self.store.machine_grant(name.clone()).await? {
                 Some(grant) if lasts(&grant) => {
-                    if grant.index_of(wanted).is_none() {
+                    if grant.variants.place(wanted, now, lifetimes.access_token).is_none() {
                         self.store.release_machine_grant(grant.id, name.clone()).await?;
-                    } else if let Some(variant) = self.index_of(&grant, wanted).await? {
+                    } else if let Some(variant) = self.index_of(&grant, wanted, now, lifetimes.access_token).await? {
                         return Ok((grant, variant));
                     }
                     continue;

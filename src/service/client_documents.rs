@@ -131,6 +131,10 @@ impl Service {
             tracing::info!(client_id = %id, cause = %cause, "the document of a client makes it none");
             DocumentFailure::Refused
         })?;
+        if !self.offers(registration.method) {
+            tracing::info!(client_id = %id, "the document of a client names a method that is not offered");
+            return Err(DocumentFailure::Refused);
+        }
         let present = known.map(|client| client.metadata).unwrap_or_default();
         let registrar = Registrar::Document { read_at: now, fresh_until: now.plus(lifetime) };
         let client = client(&url, registration, present, registrar, now);
@@ -195,6 +199,7 @@ fn client(
         name: registration.name.clone().unwrap_or_else(|| url.host()),
         client_type: match registration.method {
             AuthenticationMethod::PrivateKeyJwt => ClientType::Signing,
+            method if method.is_by_certificate() => ClientType::Certified,
             _ => ClientType::Public,
         },
         metadata: registration.metadata(present),

@@ -39,8 +39,12 @@ pub enum ClientError {
     Name,
     #[error("this client has no secret")]
     NoSecret,
-    #[error("a client that signs has keys or a URL of keys, and one that is public neither signs nor has a secret")]
+    #[error(
+        "a client that signs has keys or a URL of keys, and one that is public neither signs nor has a secret; that does not change"
+    )]
     AuthenticationMethod,
+    #[error("http.client_certificate_authentication of the configuration is another method")]
+    CertificatesOff,
     #[error("a public client cannot introspect: anybody could pose as it")]
     PublicIntrospection,
     #[error("a resource is an absolute URI without a fragment, one of [resources.catalogue] if there are any: {0}")]
@@ -49,6 +53,8 @@ pub enum ClientError {
     PublicMachine,
     #[error("the refresh token of a public client is always rotated")]
     PublicKeep,
+    #[error("a token is bound to a DPoP key or to a certificate, not to both")]
+    BothBindings,
     #[error("a client has at least one grant type")]
     NoGrantType,
     #[error("access tokens that are JSON Web Tokens are off: jwt.access_tokens")]
@@ -111,17 +117,38 @@ impl Service {
         if let Some(scopes) = &changes.scopes {
             self.check_scopes_known(scopes)?;
         }
-        if let Some(metadata) = &changes.metadata {
-            let client = self.client(id.clone()).await?;
-            check_metadata(metadata, !client.is_confidential())?;
-            self.check_format(metadata)?;
-            self.check_scopes_known(&metadata.required_scopes.iter().cloned().collect())?;
-            if metadata.consent == ConsentPolicy::Skip && !client.is_verified() {
-                return Err(ClientError::Skip);
-            }
+        if changes.metadata.is_some() || changes.introspects.is_some() {
+            let present = self.client(id.clone()).await?;
+            self.check_change(&present, &changes)?;
         }
         self.store.update_client(id.clone(), changes).await?;
         self.client(id).await
+    }
+
+    fn check_change(&self, present: &Client, changes: &ClientChanges) -> Result<(), ClientError> {
+        let public = !present.is_confidential();
+        let metadata = changes.metadata.as_ref().unwrap_or(&present.metadata);
+        if public && (changes.introspects == Some(Introspects::Any) || !metadata.resources.is_empty()) {
+            return Err(ClientError::PublicIntrospection);
+        }
+        // Those that it is already were known once.
+        if metadata.resources != present.metadata.resources {
+            self.check_resources(metadata)?;
+        }
+        let method = metadata.token_endpoint_auth_method;
+        if method != present.metadata.token_endpoint_auth_method && !method.is_none_or(|method| self.offers(method)) {
+            return Err(ClientError::CertificatesOff);
+        }
+        if changes.metadata.is_some() {
+            self.check_format(metadata)?;
+        }
+        if metadata.required_scopes != present.metadata.required_scopes {
+            self.check_scopes_known(&metadata.required_scopes.iter().cloned().collect())?;
+        }
+        if metadata.consent == ConsentPolicy::Skip && !present.is_verified() {
+            return Err(ClientError::Skip);
+        }
+        check_metadata(metadata, public)
     }
 
     /// Gives a client with a secret a new one, which is shown this once. The one that it had stays good for `overlap` seconds, 0 being
@@ -178,12 +205,21 @@ impl Service {
         public: bool,
         metadata: &ClientMetadata,
     ) -> Result<(ClientType, Option<RandomSecret>), ClientError> {
+        if !metadata.token_endpoint_auth_method.is_none_or(|method| self.offers(method)) {
+            return Err(ClientError::CertificatesOff);
+        }
         match (public, metadata.token_endpoint_auth_method) {
             (true, None | Some(AuthenticationMethod::None)) => Ok((ClientType::Public, None)),
             (false, Some(AuthenticationMethod::PrivateKeyJwt))
                 if metadata.jwks.is_some() != metadata.jwks_uri.is_some() =>
             {
                 Ok((ClientType::Signing, None))
+            }
+            (false, Some(AuthenticationMethod::TlsClientAuth)) if metadata.certificate_subject.is_some() => {
+                Ok((ClientType::Certified, None))
+            }
+            (false, Some(AuthenticationMethod::SelfSignedTlsClientAuth)) if metadata.jwks.is_some() => {
+                Ok((ClientType::Certified, None))
             }
             (false, None | Some(AuthenticationMethod::ClientSecretBasic | AuthenticationMethod::ClientSecretPost)) => {
                 let secret = self.effects.secret();
@@ -226,6 +262,9 @@ impl Service {
 fn check_metadata(metadata: &ClientMetadata, public: bool) -> Result<(), ClientError> {
     if metadata.grant_types.is_empty() {
         return Err(ClientError::NoGrantType);
+    }
+    if metadata.dpop_bound_access_tokens && metadata.tls_client_certificate_bound_access_tokens {
+        return Err(ClientError::BothBindings);
     }
     if public && metadata.grant_types.contains(&GrantType::ClientCredentials) {
         return Err(ClientError::PublicMachine);

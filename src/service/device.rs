@@ -9,13 +9,12 @@ use super::app_sign_in::{Again, SessionFailure, Visitor};
 use super::authorization::{DecisionFailure, DescribedScope};
 use super::client_authentication::Caller;
 use super::consent::kept;
-use super::possession::BindingKey;
+use super::possession::{BindingKey, named_key};
 use super::sign_in::BrowserSession;
 use super::token_endpoint::{FirstVariants, IssuedTokens};
 use crate::domain::authorization::{Fatal, requested_scopes, with_query};
 use crate::domain::client::{Client, GrantType};
-use crate::domain::dpop::Thumbprint;
-use crate::domain::error::{AccessDenied, Failure, InvalidGrant, InvalidRequest, OAuthError, Unavailable};
+use crate::domain::error::{AccessDenied, Failure, InvalidGrant, OAuthError, Unavailable};
 use crate::domain::grant::{Confirmation, GrantState, Restriction, Variant};
 use crate::domain::openid::SignInRequest;
 use crate::domain::parameters::Parameters;
@@ -85,10 +84,13 @@ pub enum DeviceDecision {
 }
 
 impl Service {
-    /// RFC 8628 §3.1. What `resource` (RFC 8707) and `dpop_jkt` (RFC 9449 §10) say holds for the grant, as it does at `/authorize`.
+    /// RFC 8628 §3.1. What `resource` (RFC 8707) and `dpop_jkt` (RFC 9449 §10) say holds for the grant, as it does at `/authorize`. No
+    /// standard says what a proof means here; it binds the device's code, as one does that comes with a pushed request (RFC 9449 §10.1): a
+    /// device that shows its key wants it asked for.
     pub async fn authorize_device(
         &self,
         caller: &Caller<'_>,
+        proofs: &[Vec<u8>],
         form: &Parameters,
     ) -> Result<DeviceAuthorization, Failure> {
         form.refuse_repeated()?;
@@ -99,10 +101,14 @@ impl Service {
         let scopes = requested_scopes(form, &client, &self.settings.implications)?;
         let resources = self.settings.resources.requested(form)?;
         let scopes = self.settings.resources.scopes_at(&resources, &scopes)?;
-        let key: Option<Thumbprint> = form.get("dpop_jkt").map(str::parse).transpose().map_err(InvalidRequest::from)?;
+        let proof = self.proof_at("/device_authorization", proofs)?;
+        let key = named_key(form, proof.as_ref())?;
         let confirmation = key.map(|key| Confirmation::Jkt(key.as_str().into()));
         let variant = Variant::new(scopes, Restriction { resources, confirmation });
         self.can_sign()?;
+        if let Some(proof) = &proof {
+            self.claim_proof(proof).await?;
+        }
         let now = self.effects.now();
         for _ in 0..DRAWS {
             let user_code = UserCode::from_entropy(self.effects.random_bytes());

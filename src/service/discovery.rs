@@ -19,23 +19,25 @@ pub struct Metadata<'a> {
     revocation_endpoint: String,
     introspection_endpoint: String,
     /// RFC 9126 §5.
-    pushed_authorization_request_endpoint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pushed_authorization_request_endpoint: Option<String>,
     require_pushed_authorization_requests: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     registration_endpoint: Option<String>,
     /// RFC 8628 §4.
-    device_authorization_endpoint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_authorization_endpoint: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     scopes_supported: Vec<&'a str>,
     response_types_supported: [&'static str; 1],
     response_modes_supported: [&'static str; 2],
-    grant_types_supported: [&'static str; GrantType::ALL.len()],
-    token_endpoint_auth_methods_supported: [&'static str; 4],
-    token_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
-    revocation_endpoint_auth_methods_supported: [&'static str; 4],
-    revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
-    introspection_endpoint_auth_methods_supported: [&'static str; 3],
-    introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    grant_types_supported: Vec<&'static str>,
+    token_endpoint_auth_methods_supported: Vec<&'static str>,
+    token_endpoint_auth_signing_alg_values_supported: [&'static str; SigningAlgorithm::NAMES.len()],
+    revocation_endpoint_auth_methods_supported: Vec<&'static str>,
+    revocation_endpoint_auth_signing_alg_values_supported: [&'static str; SigningAlgorithm::NAMES.len()],
+    introspection_endpoint_auth_methods_supported: Vec<&'static str>,
+    introspection_endpoint_auth_signing_alg_values_supported: [&'static str; SigningAlgorithm::NAMES.len()],
     code_challenge_methods_supported: [&'static str; 1],
     ui_locales_supported: Vec<&'static str>,
     /// RFC 9207 §3.
@@ -44,7 +46,7 @@ pub struct Metadata<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     client_id_metadata_document_supported: Option<bool>,
     /// RFC 9449 §5.1.
-    dpop_signing_alg_values_supported: [&'static str; 4],
+    dpop_signing_alg_values_supported: [&'static str; ALGORITHMS.len()],
     /// RFC 8705 §3.3.
     tls_client_certificate_bound_access_tokens: bool,
     /// RFC 9728 §4.
@@ -84,7 +86,8 @@ struct OpenIdMetadata {
 impl Service {
     pub fn metadata(&self) -> Metadata<'_> {
         let issuer = &self.settings.issuer;
-        let authentication = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
+        let confidential = self.authentication_methods();
+        let authentication = [&confidential[..], &["none"]].concat();
         let registers = !matches!(self.settings.registration.gate, Gate::Nobody);
         Metadata {
             issuer,
@@ -92,23 +95,26 @@ impl Service {
             token_endpoint: format!("{issuer}/token"),
             revocation_endpoint: format!("{issuer}/revoke"),
             introspection_endpoint: format!("{issuer}/introspect"),
-            pushed_authorization_request_endpoint: format!("{issuer}/par"),
+            pushed_authorization_request_endpoint: self
+                .settings
+                .pushed_requests
+                .offered
+                .then(|| format!("{issuer}/par")),
             require_pushed_authorization_requests: self.settings.pushed_requests.required,
             registration_endpoint: registers.then(|| format!("{issuer}/register")),
-            device_authorization_endpoint: format!("{issuer}/device_authorization"),
+            device_authorization_endpoint: self
+                .settings
+                .offers(GrantType::DeviceCode)
+                .then(|| format!("{issuer}/device_authorization")),
             scopes_supported: self.scopes_supported(),
             response_types_supported: ["code"],
             response_modes_supported: ["query", "form_post"],
-            grant_types_supported: GrantType::ALL.map(GrantType::as_str),
-            token_endpoint_auth_methods_supported: authentication,
+            grant_types_supported: self.settings.grant_types.iter().map(|offered| offered.as_str()).collect(),
+            token_endpoint_auth_methods_supported: authentication.clone(),
             token_endpoint_auth_signing_alg_values_supported: SigningAlgorithm::NAMES,
             revocation_endpoint_auth_methods_supported: authentication,
             revocation_endpoint_auth_signing_alg_values_supported: SigningAlgorithm::NAMES,
-            introspection_endpoint_auth_methods_supported: [
-                "client_secret_basic",
-                "client_secret_post",
-                "private_key_jwt",
-            ],
+            introspection_endpoint_auth_methods_supported: confidential,
             introspection_endpoint_auth_signing_alg_values_supported: SigningAlgorithm::NAMES,
             code_challenge_methods_supported: ["S256"],
             ui_locales_supported: self.settings.languages.iter().map(Language::tag).collect(),

@@ -12,6 +12,7 @@ use crate::domain::challenge::Scheme;
 use crate::domain::decision::{Decision, Match};
 use crate::domain::dpop::Thumbprint;
 use crate::domain::error::Unavailable;
+use crate::domain::network::Network;
 use crate::domain::presented::{self, Malformed, Presented};
 use crate::domain::request_path::RequestPath;
 use crate::domain::route::{Policy, Route};
@@ -31,6 +32,10 @@ pub struct Gateway {
     pub token_in_query: bool,
     /// Whether the application behind gets the token, too.
     pub forward_token: bool,
+    /// Whether proxies may ask over HTTP, at `/check`.
+    pub check: bool,
+    /// Who may: nobody else is believed.
+    pub proxies: Vec<Network>,
 }
 
 /// A request, as a proxy describes it. What its client wrote is bytes.
@@ -64,11 +69,58 @@ pub enum Asked {
     Named(String),
 }
 
+impl Asked {
+    /// Of the keys and values with which a proxy says it. What could be a slip of the pen means nothing at all.
+    pub fn said<K: AsRef<[u8]>, V: AsRef<[u8]>>(pairs: impl IntoIterator<Item = (K, V)>) -> Result<Self, &'static str> {
+        let mut policy = Policy::default();
+        let mut name = None;
+        let mut seen: Vec<Vec<u8>> = Vec::new();
+        for (key, value) in pairs {
+            let (key, value) = (key.as_ref(), str::from_utf8(value.as_ref()).map_err(|_| "a value is not text")?);
+            if seen.iter().any(|seen| seen == key) {
+                return Err("a key is there twice");
+            }
+            let words = || value.split_ascii_whitespace().map(str::to_owned).collect();
+            match key {
+                b"required_scopes" => policy.required_scopes = words(),
+                b"audience" => policy.audience = words(),
+                b"match" => {
+                    policy.r#match = match value {
+                        "all" => Match::All,
+                        "any" => Match::Any,
+                        _ => return Err("match is all or any"),
+                    };
+                }
+                b"anonymous" => policy.anonymous = value.parse().map_err(|_| "anonymous is true or false")?,
+                b"policy" => name = Some(value.to_owned()),
+                _ => return Err("a key is none of required_scopes, match, audience, anonymous, policy"),
+            }
+            if value.trim().is_empty() {
+                return Err("a value is empty");
+            }
+            seen.push(key.to_owned());
+        }
+        if !policy.is_well_formed() {
+            return Err("required_scopes has something that is no scope");
+        }
+        match name {
+            Some(_) if policy != Policy::default() => Err("policy stands alone"),
+            Some(name) => Ok(Self::Named(name)),
+            None if seen.is_empty() => Ok(Self::Rules),
+            None => Ok(Self::Policy(policy)),
+        }
+    }
+}
+
 /// What becomes of a request.
 #[derive(Debug)]
 pub enum Passage {
     /// It passes, for whom the token stands for.
-    Allowed(Box<ActiveToken>),
+    Allowed {
+        active: Box<ActiveToken>,
+        /// For the next proofs (RFC 9449 §8.2).
+        dpop_nonce: Option<String>,
+    },
     /// It passes without a token.
     Anonymous,
     Refused(Refusal),
@@ -82,11 +134,13 @@ pub struct Refusal {
     /// As RFC 6750 §3.1 has it; `None` where the request presents nothing.
     pub error: Option<(&'static str, String)>,
     pub www_authenticate: Option<String>,
+    /// For the next proofs (RFC 9449 §9).
+    pub dpop_nonce: Option<String>,
 }
 
 impl Refusal {
     fn of(status: u16, code: &'static str, description: impl Into<String>) -> Self {
-        Self { status, error: Some((code, description.into())), www_authenticate: None }
+        Self { status, error: Some((code, description.into())), www_authenticate: None, dpop_nonce: None }
     }
 
     fn malformed(cause: Malformed) -> Self {
@@ -196,14 +250,16 @@ impl Service {
         let certificate = request.certificate.as_ref().map(Thumbprint::as_str).unwrap_or_default();
         let shown = Shown { proofs: &proofs, method: request.method, uri: &uri, certificate };
         let (decision, standing) = self.check(token, sight, &requirement, &shown).await?;
+        let dpop_nonce = self.resource_nonce(standing.active.as_ref(), &shown);
         if let (Decision::Allowed, Some(active)) = (&decision, &standing.active) {
-            return Ok(Passage::Allowed(Box::new(active.clone())));
+            return Ok(Passage::Allowed { active: Box::new(active.clone()), dpop_nonce });
         }
         let challenge = self
             .challenge(&decision, &requirement, standing.active.as_ref(), &shown)
             .expect("what is not allowed has a challenge");
         Ok(Passage::Refused(Refusal {
             www_authenticate: Some(challenge.to_string()),
+            dpop_nonce,
             ..Refusal::of(challenge.http_status(), challenge.error.code(), challenge.error.to_string())
         }))
     }
@@ -219,7 +275,7 @@ impl Service {
         }
         let challenge =
             if attributes.is_empty() { "Bearer".into() } else { format!("Bearer {}", attributes.join(", ")) };
-        Refusal { status: 401, error: None, www_authenticate: Some(challenge) }
+        Refusal { status: 401, error: None, www_authenticate: Some(challenge), dpop_nonce: None }
     }
 }
 

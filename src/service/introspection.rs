@@ -15,6 +15,7 @@ use crate::domain::parameters::Parameters;
 use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::{Signed, Token, TokenKind};
+use crate::domain::variant_list::Meaning;
 use crate::facts::{Depth, Source};
 use crate::revocation::Verdict;
 
@@ -39,8 +40,10 @@ impl ActiveToken {
     }
 
     pub fn variant(&self) -> &Variant {
-        // A token is not active unless its facts know its variant.
-        &self.facts.variants[usize::from(self.token.variant)]
+        match self.facts.meaning(&self.token) {
+            Meaning::Variant(variant) => variant,
+            Meaning::Gone | Meaning::Unknown => unreachable!("a token is not active unless its facts know its variant"),
+        }
     }
 
     /// What is decided about.
@@ -202,10 +205,11 @@ impl Service {
     /// `None` when the facts are older than the token, or than what the revocation index can complete.
     fn judge(&self, token: Token, facts: Arc<GrantFacts>, source: Source) -> Option<Standing> {
         match self.index.judge(&token, &facts) {
-            Verdict::Alive => {
-                facts.variant(&token)?;
-                Some(Standing { active: Some(ActiveToken { token, facts }), source })
-            }
+            Verdict::Alive => match facts.meaning(&token) {
+                Meaning::Variant(_) => Some(Standing { active: Some(ActiveToken { token, facts }), source }),
+                Meaning::Gone => Some(Standing::inactive(source)),
+                Meaning::Unknown => None,
+            },
             Verdict::Dead => Some(Standing::inactive(source)),
             Verdict::FactsTooOld => None,
         }
@@ -226,7 +230,7 @@ impl Service {
                         username: grant.username.into(),
                         session: grant.session,
                         authentication: grant.authentication.as_ref().and_then(Authentication::of_user),
-                        variants: grant.variants.into(),
+                        variants: grant.variants,
                         generation: grant.generation,
                         created_seq: 0,
                         as_of: 0,
@@ -235,6 +239,8 @@ impl Service {
             }
             _ => None,
         });
+        // What its facts do not know, no token stands for.
+        let active = active.filter(|active| matches!(active.facts.meaning(&active.token), Meaning::Variant(_)));
         Ok(Standing { active, source: Source::Bypassed })
     }
 }

@@ -8,14 +8,15 @@ use http::{HeaderMap, HeaderName};
 
 use super::Service;
 use super::introspection::ActiveToken;
-use crate::domain::certificate;
+use crate::domain::certificate::ClientCertificate;
 use crate::domain::challenge::{Challenge, Scheme};
-use crate::domain::client::Client;
+use crate::domain::client::{AuthenticationMethod, Client};
 use crate::domain::decision::{Decision, Requirement};
 use crate::domain::dpop::{InvalidProof, Proof, ProvenRequest, Thumbprint};
 use crate::domain::error::{Failure, InvalidRequest, OAuthError, Unavailable};
 use crate::domain::grant::Confirmation;
 use crate::domain::network::Network;
+use crate::domain::parameters::Parameters;
 use crate::domain::timestamp::Timestamp;
 
 /// What a request to a resource shows of the keys of who sent it.
@@ -35,17 +36,24 @@ pub struct ClientCertificates {
     /// In which the proxies pass them on.
     pub header: Option<HeaderName>,
     pub proxies: Vec<Network>,
+    /// How they authenticate clients, if they do.
+    pub method: Option<AuthenticationMethod>,
 }
 
 impl ClientCertificates {
-    /// The thumbprint of the certificate of a request: that of its connection or, where that is a trusted proxy's, the one that it passed
-    /// on, if it is exactly one.
-    pub fn of(&self, headers: &HeaderMap, peer: IpAddr, connection: Option<&Thumbprint>) -> Option<Thumbprint> {
+    /// The certificate of a request: that of its connection or, where that is a trusted proxy's, the one that it passed on, if it is exactly
+    /// one.
+    pub fn of(
+        &self,
+        headers: &HeaderMap,
+        peer: IpAddr,
+        connection: Option<&ClientCertificate>,
+    ) -> Option<ClientCertificate> {
         match &self.header {
             Some(header) if self.proxies.iter().any(|proxy| proxy.contains(peer)) => {
                 let mut values = headers.get_all(header).iter();
                 let (first, second) = (values.next()?, values.next());
-                if second.is_none() { certificate::thumbprint(first.as_bytes()) } else { None }
+                if second.is_none() { ClientCertificate::from_header(first.as_bytes()) } else { None }
             }
             _ => connection.cloned(),
         }
@@ -56,8 +64,7 @@ impl ClientCertificates {
 pub struct ShownKeys {
     /// Every value of the `DPoP` header.
     pub proofs: Vec<Vec<u8>>,
-    /// The thumbprint of the client certificate.
-    pub certificate: Option<Thumbprint>,
+    pub certificate: Option<ClientCertificate>,
 }
 
 /// The key that tokens are to be bound to.
@@ -77,7 +84,7 @@ impl Service {
             return Ok(proof.map(BindingKey::Proven));
         }
         match (proof, &shown.certificate) {
-            (None, Some(certificate)) => Ok(Some(BindingKey::Certificate(certificate.clone()))),
+            (None, Some(certificate)) => Ok(Some(BindingKey::Certificate(certificate.thumbprint()))),
             (None, None) => Err(InvalidRequest::CertificateMissing.into()),
             (Some(_), _) => Err(InvalidRequest::SeveralKeys.into()),
         }
@@ -88,7 +95,8 @@ impl Service {
     pub(super) fn proof_at(&self, path: &str, proofs: &[Vec<u8>]) -> Result<Option<Proof>, InvalidProof> {
         let Some(proof) = Proof::of_headers(proofs)? else { return Ok(None) };
         let uri = format!("{}{path}", self.settings.issuer);
-        proof.check(&ProvenRequest { method: "POST", uri: &uri, token: None }, self.effects.now())?;
+        let request = ProvenRequest { method: "POST", uri: &uri, token: None, nonces: self.nonce_keys.as_ref() };
+        proof.check(&request, self.effects.now())?;
         Ok(Some(proof))
     }
 
@@ -127,7 +135,8 @@ impl Service {
             (None | Some(Confirmation::X5tS256(_)), [_, ..]) => Ok(Some(InvalidProof::Unbound)),
             (Some(Confirmation::Jkt(_)), []) => Ok(Some(InvalidProof::Missing)),
             (Some(Confirmation::Jkt(thumbprint)), proofs) => {
-                let request = ProvenRequest { method: shown.method, uri: shown.uri, token: Some(text) };
+                let nonces = self.nonce_keys.as_ref();
+                let request = ProvenRequest { method: shown.method, uri: shown.uri, token: Some(text), nonces };
                 let checked = Proof::of_headers(proofs).and_then(|proof| {
                     let proof = proof.ok_or(InvalidProof::Missing)?;
                     proof.check(&request, now)?;
@@ -150,15 +159,41 @@ impl Service {
         active: Option<&ActiveToken>,
         shown: &Shown<'_>,
     ) -> Option<Challenge<'r>> {
-        let bound = active.is_some_and(|active| matches!(active.variant().confirmation(), Some(Confirmation::Jkt(_))));
         decision.challenge(requirement).map(|error| Challenge {
             error,
-            scheme: if bound || !shown.proofs.is_empty() { Scheme::DPoP } else { Scheme::Bearer },
+            scheme: if concerns_dpop(active, shown) { Scheme::DPoP } else { Scheme::Bearer },
             resource_metadata: self.settings.resources.metadata_url(requirement.audiences()),
         })
     }
 
+    /// The nonce for the next proofs of whoever sends a request (RFC 9449 §8.2). `None` where proofs need none.
+    pub fn dpop_nonce(&self) -> Option<String> {
+        self.nonce_keys.as_ref().map(|keys| keys.nonce(self.effects.now()))
+    }
+
+    /// The same for the answer of a resource server (RFC 9449 §9), which needs it only for DPoP.
+    pub fn resource_nonce(&self, active: Option<&ActiveToken>, shown: &Shown<'_>) -> Option<String> {
+        self.nonce_keys.as_ref()?;
+        concerns_dpop(active, shown).then(|| self.dpop_nonce()).flatten()
+    }
+
     async fn is_first_use(&self, proof: &Proof) -> Result<bool, Unavailable> {
         self.store.remember_proof(proof.id(), proof.expires_at()).await
+    }
+}
+
+/// Whether the request is one with a DPoP key, or should have been.
+fn concerns_dpop(active: Option<&ActiveToken>, shown: &Shown<'_>) -> bool {
+    let is_bound = |active: &ActiveToken| matches!(active.variant().confirmation(), Some(Confirmation::Jkt(_)));
+    !shown.proofs.is_empty() || active.is_some_and(is_bound)
+}
+
+/// The key that a code is to be bound to: the one that is proven, or the one that is only named (RFC 9449 §10).
+pub(super) fn named_key(form: &Parameters, proof: Option<&Proof>) -> Result<Option<Thumbprint>, OAuthError> {
+    let named: Option<Thumbprint> = form.get("dpop_jkt").map(str::parse).transpose().map_err(InvalidRequest::from)?;
+    match (named, proof) {
+        (Some(named), Some(proof)) if named != proof.key => Err(InvalidProof::ThumbprintMismatch.into()),
+        (None, Some(proof)) => Ok(Some(proof.key.clone())),
+        (named, _) => Ok(named),
     }
 }

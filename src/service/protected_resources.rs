@@ -13,7 +13,7 @@ pub struct ResourceMetadata<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     scopes_supported: Vec<&'a str>,
     bearer_methods_supported: [&'static str; 1],
-    dpop_signing_alg_values_supported: [&'static str; 4],
+    dpop_signing_alg_values_supported: [&'static str; ALGORITHMS.len()],
 }
 
 impl Service {

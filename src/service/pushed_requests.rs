@@ -5,9 +5,10 @@
 use super::Service;
 use super::authorization::AuthorizationFailure;
 use super::client_authentication::Caller;
+use super::possession::named_key;
 use crate::domain::authorization::{AuthorizationRequest, Fatal, REQUEST_URI_PREFIX, Rejection, request_uri};
 use crate::domain::client::{Client, ClientId};
-use crate::domain::dpop::{InvalidProof, Proof};
+use crate::domain::dpop::Proof;
 use crate::domain::error::{Failure, InvalidRequest, OAuthError, Unavailable};
 use crate::domain::parameters::Parameters;
 use crate::domain::secret::SecretHash;
@@ -22,6 +23,8 @@ const AUTHENTICATION: [&str; 4] = ["client_id", "client_secret", "client_asserti
 /// How requests are pushed.
 #[derive(Clone, Copy, Debug)]
 pub struct PushedRequests {
+    /// Whether there are any.
+    pub offered: bool,
     /// Whether every request has to be pushed, of whichever client.
     pub required: bool,
     /// Seconds from pushing a request until the user has to be asked.
@@ -101,12 +104,9 @@ impl Service {
 /// The request without the client's secrets. A key that the client proves with it binds the code (RFC 9449 §10.1).
 fn pushed_text(client: &Client, proof: Option<&Proof>, form: &Parameters) -> Result<String, OAuthError> {
     let mut more = vec![("client_id", client.id.as_str())];
-    if let Some(proof) = proof {
-        match form.get("dpop_jkt") {
-            None => more.push(("dpop_jkt", proof.key.as_str())),
-            Some(named) if named == proof.key.as_str() => {}
-            Some(_) => return Err(InvalidProof::ThumbprintMismatch.into()),
-        }
+    let key = named_key(form, proof)?;
+    if let Some(key) = key.as_ref().filter(|_| form.get("dpop_jkt").is_none()) {
+        more.push(("dpop_jkt", key.as_str()));
     }
     let text = form.encode(&AUTHENTICATION, &more);
     if text.len() > MAX_REQUEST_LENGTH { Err(InvalidRequest::TooLarge.into()) } else { Ok(text) }

@@ -66,13 +66,19 @@ impl Service {
             }
         }
         let registration = Registration::parse(body, &policy.scopes)?;
+        if !self.offers(registration.method) {
+            return Err(InvalidClientMetadata::AuthenticationMethod.into());
+        }
         self.can_read_keys(&registration)?;
         self.check_signed(&registration, &ClientMetadata::default())?;
         let secret = match registration.method {
             AuthenticationMethod::ClientSecretBasic | AuthenticationMethod::ClientSecretPost => {
                 Some(self.effects.secret())
             }
-            AuthenticationMethod::PrivateKeyJwt | AuthenticationMethod::None => None,
+            AuthenticationMethod::PrivateKeyJwt
+            | AuthenticationMethod::TlsClientAuth
+            | AuthenticationMethod::SelfSignedTlsClientAuth
+            | AuthenticationMethod::None => None,
         };
         let access_token = self.effects.secret();
         let id = self.new_client_id();
@@ -82,6 +88,7 @@ impl Service {
             client_type: match (registration.method, &secret) {
                 (_, Some(secret)) => ClientType::Confidential { secret: secret.hash(), previous: None },
                 (AuthenticationMethod::PrivateKeyJwt, None) => ClientType::Signing,
+                (method, None) if method.is_by_certificate() => ClientType::Certified,
                 (_, None) => ClientType::Public,
             },
             metadata: registration.metadata(ClientMetadata::default()),
@@ -126,7 +133,7 @@ impl Service {
         let knows_secret = match (&client.client_type, &change.client_secret) {
             (_, None) => true,
             (ClientType::Confidential { secret, .. }, Some(presented)) => secret == presented,
-            (ClientType::Public | ClientType::Signing, Some(_)) => false,
+            (ClientType::Public | ClientType::Signing | ClientType::Certified, Some(_)) => false,
         };
         if change.client_id != client.id.as_str() || !knows_secret {
             return Err(InvalidClientMetadata::Identity.into());
@@ -143,6 +150,7 @@ impl Service {
             metadata: Some(registration.metadata(client.metadata)),
             redirect_uris: Some(registration.redirect_uris),
             scopes: Some(registration.scopes),
+            introspects: None,
         };
         self.store.update_client(client.id.clone(), changes).await?;
         let client = self.store.client(client.id).await?.ok_or(RegistrationError::TokenInvalid)?;

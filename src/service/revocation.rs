@@ -55,7 +55,7 @@ impl Service {
             return Ok(true);
         }
         let grant = self.store.grant(token.grant).await?;
-        let variant = grant.as_ref().and_then(|grant| grant.variants.get(usize::from(token.variant)));
+        let variant = grant.as_ref().and_then(|grant| grant.variants.get(token.variant, token.issued_at));
         Ok(variant.is_some_and(|variant| sight.covers(token.kind, variant.resources())))
     }
 

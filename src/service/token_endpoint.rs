@@ -5,9 +5,7 @@ use super::client_authentication::Caller;
 use super::possession::{BindingKey, ShownKeys};
 use crate::domain::client::{Client, GrantType, RefreshTokenRotation};
 use crate::domain::error::{Failure, InvalidGrant, InvalidScope, OAuthError, Unavailable};
-use crate::domain::grant::{
-    Confirmation, Further, Grant, GrantState, RefreshStanding, Restriction, Variant, VariantIndex,
-};
+use crate::domain::grant::{Confirmation, Further, Grant, GrantState, RefreshStanding, Restriction, Variant};
 use crate::domain::openid::Authentication;
 use crate::domain::parameters::Parameters;
 use crate::domain::pkce::CodeVerifier;
@@ -15,6 +13,7 @@ use crate::domain::resource::InvalidTarget;
 use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::{Token, TokenKind, TokenText};
+use crate::domain::variant_list::Placement;
 use crate::store::{Redemption, Refresh, Times};
 
 /// So often a variant is added anew after others were added meanwhile.
@@ -53,8 +52,8 @@ impl Service {
         form.refuse_repeated()?;
         let client = self.authenticate_client(caller, form).await?;
         self.can_sign()?;
-        let grant_type: GrantType =
-            form.require("grant_type")?.parse().map_err(|_| OAuthError::UnsupportedGrantType)?;
+        let grant_type = form.require("grant_type")?.parse().ok().filter(|asked| self.settings.offers(*asked));
+        let grant_type = grant_type.ok_or(OAuthError::UnsupportedGrantType)?;
         if !client.may_use(grant_type) {
             return Err(OAuthError::UnauthorizedClient.into());
         }
@@ -182,8 +181,9 @@ impl Service {
                     let scopes = requested.as_ref().unwrap_or(&granted.scopes);
                     let wanted = self.narrowed(granted, scopes, form)?.bound_to(key.clone());
                     self.check_length(client, &wanted)?;
-                    let variant = self.index_of(&grant, &wanted).await?.ok_or(InvalidGrant::RefreshToken)?;
                     let (id, times) = (grant.client.clone(), self.times(client, now));
+                    let variant = self.index_of(&grant, &wanted, now, times.access_lifetime).await?;
+                    let variant = variant.ok_or(InvalidGrant::RefreshToken)?;
                     let refresh = Refresh { grant: grant.id, client: id, serial: rotation.serial, variant, now, times };
                     match client.rotation() {
                         RefreshTokenRotation::Rotate => {
@@ -258,14 +258,21 @@ impl Service {
         Ok(Variant::new(scopes, Restriction { resources, confirmation: granted.confirmation().cloned() }))
     }
 
-    /// The index of a variant in the list of a grant, which grows by it where it has to. `None` when the grant has ended.
-    pub(super) async fn index_of(&self, grant: &Grant, variant: &Variant) -> Result<Option<u8>, Failure> {
+    /// The index of a variant in the list of a grant, for tokens that are issued at `now` and live for at most `lifetime` seconds. The
+    /// list changes where it has to. `None` when the grant has ended.
+    pub(super) async fn index_of(
+        &self,
+        grant: &Grant,
+        variant: &Variant,
+        now: Timestamp,
+        lifetime: u32,
+    ) -> Result<Option<u8>, Failure> {
         let mut grant = grant.clone();
         for _ in 0..MAX_ADDITIONS {
-            match grant.index_of(variant).ok_or(InvalidScope::TooManyVariants)? {
-                VariantIndex::Known(index) => return Ok(Some(index)),
-                VariantIndex::New(index) => {
-                    if self.store.add_variant(grant.id, &grant.variants, variant).await? {
+            match grant.variants.place(variant, now, lifetime).ok_or(InvalidScope::TooManyVariants)? {
+                Placement::Known(index) => return Ok(Some(index)),
+                Placement::New(index, list) => {
+                    if self.store.replace_variants(grant.id, &grant.variants, &list).await? {
                         return Ok(Some(index));
                     }
                 }
@@ -299,7 +306,7 @@ impl Service {
         let GrantState::Active(rotation) = grant.state else { return None };
         let access_token = grant.access_token(&rotation);
         let refresh_token = client.may_use(GrantType::RefreshToken).then(|| grant.refresh_token(&rotation));
-        let variant = grant.variants.get(usize::from(rotation.variant))?;
+        let variant = grant.variant_of(&rotation)?;
         Some(IssuedTokens {
             access_token: self.token_keys.seal(&access_token),
             token: access_token,
@@ -317,7 +324,7 @@ impl Service {
     fn tokens_beside(&self, grant: &Grant, kept: &Token, mut further: Further) -> Option<IssuedTokens> {
         let GrantState::Active(rotation) = grant.state else { return None };
         further.lifetime = further.lifetime.min(rotation.expires_at.seconds_since(further.issued_at));
-        let variant = grant.variants.get(usize::from(further.variant))?;
+        let variant = grant.variants.get(further.variant, further.issued_at)?;
         let tokens = self.further_access_token(grant, variant, further);
         Some(IssuedTokens { refresh_token: Some(self.token_keys.seal(kept)), ..tokens })
     }

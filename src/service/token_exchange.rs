@@ -58,7 +58,7 @@ impl Service {
         let active = |state| matches!(state, GrantState::Active(_));
         let grant = self.store.grant(subject.token.grant).await?.filter(|grant| active(grant.state));
         let mut grant = grant.filter(|_| lifetime > 0).ok_or(InvalidRequest::SubjectToken)?;
-        let variant = self.index_of(&grant, &wanted).await?.ok_or(InvalidRequest::SubjectToken)?;
+        let variant = self.index_of(&grant, &wanted, now, own).await?.ok_or(InvalidRequest::SubjectToken)?;
         // What kills the subject token kills this one.
         grant.generation = subject.token.generation;
         let tokens = self.further_access_token(&grant, &wanted, Further { variant, issued_at: now, lifetime });

@@ -3,11 +3,14 @@
 use serde::Serialize;
 
 use super::Service;
-use super::possession::Shown;
+use super::possession::{Shown, ShownKeys};
 use crate::domain::app_user::UserClaims;
+use crate::domain::bearer::Presented;
 use crate::domain::caller::Sight;
+use crate::domain::certificate::ClientCertificate;
 use crate::domain::challenge::{Challenge, ChallengeError, Scheme};
 use crate::domain::decision::{Decision, Match, Requirement};
+use crate::domain::dpop::{InvalidProof, Thumbprint};
 use crate::domain::error::Unavailable;
 use crate::domain::grant::SubjectId;
 use crate::domain::openid::{EMAIL, OPENID, PROFILE};
@@ -51,30 +54,49 @@ impl Service {
         Ok(claims.map(|claims| claims.within(scopes)))
     }
 
-    /// What the scopes of an access token let its client know of the user.
-    pub async fn user_info(&self, access_token: &str) -> Result<UserInfo, UserInfoFailure> {
+    /// What the scopes of an access token let its client know of the user. `method` and `keys` are of the request that presents it.
+    pub async fn user_info(
+        &self,
+        presented: Presented<'_>,
+        method: &str,
+        keys: &ShownKeys,
+    ) -> Result<UserInfo, UserInfoFailure> {
         let scopes = [OPENID.to_owned()];
         let requirement = Requirement::new(&scopes, Match::All, &[])
             .map_err(|error| Unavailable { operation: "ask for a scope", cause: Box::new(error) })?;
-        // Keys are not shown here, so a token that is bound to one does not do.
-        let shown = Shown::default();
-        let (decision, standing) = self.check(access_token, &Sight::All, &requirement, &shown).await?;
-        let refusal = self.challenge(&decision, &requirement, standing.active.as_ref(), &shown);
-        let challenged = |challenge: Challenge<'_>| UserInfoFailure::Challenged {
+        // RFC 9449 §7.2: with the other scheme, a proof counts for nothing.
+        let proofs = match presented.scheme {
+            Scheme::Bearer => Vec::new(),
+            Scheme::DPoP => keys.proofs.iter().map(|proof| String::from_utf8_lossy(proof).into_owned()).collect(),
+        };
+        let certificate = keys.certificate.as_ref().map(ClientCertificate::thumbprint);
+        let uri = format!("{}/userinfo", self.settings.issuer);
+        let shown = Shown {
+            proofs: &proofs,
+            method,
+            uri: &uri,
+            certificate: certificate.as_ref().map_or("", Thumbprint::as_str),
+        };
+        let challenged = |challenge: &Challenge<'_>| UserInfoFailure::Challenged {
             status: challenge.http_status(),
             www_authenticate: challenge.to_string(),
         };
-        let bearer = |error| Challenge { error, scheme: Scheme::Bearer, resource_metadata: None };
+        let of = |error| Challenge { error, scheme: presented.scheme, resource_metadata: None };
+        if presented.scheme == Scheme::DPoP && proofs.is_empty() {
+            return Err(challenged(&of(ChallengeError::InvalidProof(InvalidProof::Required))));
+        }
+        let (decision, standing) = self.check(presented.token, &Sight::All, &requirement, &shown).await?;
+        let refusal = self.challenge(&decision, &requirement, standing.active.as_ref(), &shown);
         let (Decision::Allowed, Some(active)) = (&decision, standing.active) else {
-            return Err(challenged(refusal.unwrap_or(bearer(ChallengeError::InvalidToken))));
+            return Err(challenged(&refusal.unwrap_or(of(ChallengeError::InvalidToken))));
         };
         // A machine is no user to tell of, whatever its scopes imply.
         if active.facts.username.is_empty() {
-            return Err(challenged(bearer(ChallengeError::InvalidToken)));
+            return Err(challenged(&of(ChallengeError::InvalidToken)));
         }
         // A resource must not learn with the token that it gets what is meant for the client.
         if !active.variant().resources().is_empty() {
-            return Err(challenged(bearer(ChallengeError::InvalidAudience)));
+            return Err(challenged(&of(ChallengeError::InvalidAudience)));
         }
         let sub = active.facts.subject.as_str().to_owned();
         let claims = match self.claims_of_app(&active.facts.subject, active.scopes()).await? {

@@ -80,7 +80,13 @@ impl Service {
         }
     }
 
-    /// Ends all watching: the server goes away.
+    /// Waits until the server goes away.
+    pub async fn stopping(&self) {
+        // The sender lives as long as the service.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
+    }
+
+    /// Ends all watching, and all other streams: the server goes away.
     pub fn stop_watching(&self) {
         self.stopping.send_replace(true);
     }

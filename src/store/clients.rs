@@ -24,6 +24,7 @@ pub struct ClientChanges {
     pub name: Option<String>,
     pub redirect_uris: Option<Vec<RedirectUri>>,
     pub scopes: Option<ScopeSet>,
+    pub introspects: Option<Introspects>,
     pub metadata: Option<ClientMetadata>,
 }
 
@@ -56,15 +57,12 @@ impl Store {
             .bind(client.id.to_string())
             .bind(client.name)
             .bind(match client.client_type {
-                ClientType::Public | ClientType::Signing => None,
+                ClientType::Public | ClientType::Signing | ClientType::Certified => None,
                 ClientType::Confidential { secret, .. } => Some(secret.as_bytes().to_vec()),
             })
             .bind(join_lines(client.redirect_uris.iter().map(RedirectUri::as_str)))
             .bind(client.scopes.to_string())
-            .bind(match client.introspects {
-                Introspects::Own => "own",
-                Introspects::Any => "any",
-            })
+            .bind(introspects(client.introspects))
             .bind(json(&client.metadata)?)
             .bind(client.created_at.as_unix())
             .bind(registration_hash)
@@ -145,13 +143,15 @@ impl Store {
         self.run("update a client", async move {
             let updated = on_engine!(&writer, on => sqlx::query(
                 "UPDATE clients SET name = COALESCE($2, name), redirect_uris = COALESCE($3, redirect_uris), \
-                 scopes = COALESCE($4, scopes), metadata = COALESCE($5, metadata) WHERE id = $1 AND deleted_at IS NULL",
+                 scopes = COALESCE($4, scopes), metadata = COALESCE($5, metadata), introspects = COALESCE($6, introspects) \
+                 WHERE id = $1 AND deleted_at IS NULL",
             )
             .bind(id.to_string())
             .bind(changes.name)
             .bind(changes.redirect_uris.map(|uris| join_lines(uris.iter().map(RedirectUri::as_str))))
             .bind(changes.scopes.map(|scopes| scopes.to_string()))
             .bind(changes.metadata.as_ref().map(json).transpose()?)
+            .bind(changes.introspects.map(introspects))
             .execute(on).await?.rows_affected());
             Ok(updated == 1)
         })
@@ -205,6 +205,13 @@ impl Store {
             Ok(enabled == 1)
         })
         .await
+    }
+}
+
+const fn introspects(which: Introspects) -> &'static str {
+    match which {
+        Introspects::Own => "own",
+        Introspects::Any => "any",
     }
 }
 

@@ -14,6 +14,7 @@ use crate::domain::openid::Authentication;
 use crate::domain::pkce::CodeChallenge;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::GrantId;
+use crate::domain::variant_list::VariantList;
 
 /// So many wrong proofs end a pending grant: a code is not there to be guessed at.
 const MAX_FAILED_REDEMPTIONS: i64 = 5;
@@ -260,11 +261,15 @@ impl Store {
         .await
     }
 
-    /// Adds a variant to a grant's list, if it still is the one that was read: an index that was given out stays what it is.
-    pub async fn add_variant(&self, grant: GrantId, known: &[Variant], new: &Variant) -> Result<bool, Unavailable> {
+    /// Replaces a grant's list of variants, if it still is the one that was read.
+    pub async fn replace_variants(
+        &self,
+        grant: GrantId,
+        before: &VariantList,
+        after: &VariantList,
+    ) -> Result<bool, Unavailable> {
         let writer = self.writer.clone();
-        let lines = |variants: &mut dyn Iterator<Item = &Variant>| join_lines(variants.map(ToString::to_string));
-        let (before, after) = (lines(&mut known.iter()), lines(&mut known.iter().chain([new])));
+        let (before, after) = (before.to_string(), after.to_string());
         self.run("add a variant to a grant", async move {
             let added = on_engine!(&writer, on => sqlx::query(
                 "UPDATE grants SET variants = $3 WHERE id = $1 AND variants = $2 AND state = 'active'",

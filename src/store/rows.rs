@@ -87,6 +87,7 @@ impl TryFrom<ClientRow> for Client {
                     },
                 },
                 (None, Some(AuthenticationMethod::PrivateKeyJwt)) => ClientType::Signing,
+                (None, Some(method)) if method.is_by_certificate() => ClientType::Certified,
                 (None, _) => ClientType::Public,
             },
             redirect_uris: match row.redirect_uris.as_str() {
@@ -148,7 +149,7 @@ impl TryFrom<GrantRow> for Grant {
             subject: SubjectId::new(row.subject_id),
             username: row.username,
             session: optional::<SessionId>(&row.session_id)?,
-            variants: lines(&row.variants)?,
+            variants: parse(&row.variants)?,
             state: match (row.state.as_str(), row.rotated_at, row.expires_at) {
                 ("pending", ..) => GrantState::Pending,
                 ("revoked", ..) => GrantState::Revoked,
@@ -201,7 +202,7 @@ impl TryFrom<FactsRow> for GrantFacts {
             username: row.username.into(),
             session: optional::<SessionId>(&row.session_id)?,
             authentication: authentication(&row.authentication)?.as_ref().and_then(Authentication::of_user),
-            variants: lines(&row.variants)?.into(),
+            variants: parse(&row.variants)?,
             generation: if row.alive == 1 { number(row.generation)? } else { Self::REVOKED },
             created_seq: number(row.created_seq)?,
             as_of: number(row.as_of)?,

@@ -88,6 +88,25 @@ async fn a_token_is_bound_to_the_certificate_that_its_client_presented() {
 }
 
 #[tokio::test]
+async fn u2_user_info_takes_a_bound_token_with_its_certificate_alone() {
+    let sidecar = Sidecar::with(TRUSTING).await;
+    let scopes = Some("openid a b".parse().unwrap());
+    let changes = ClientChanges { scopes, ..ClientChanges::default() };
+    sidecar.service.update_client(sidecar.shop.id.parse().unwrap(), changes).await.unwrap();
+    bind(&sidecar, &sidecar.shop).await;
+    let code = sidecar.code_for(&sidecar.request(&[("scope", "openid")])).await;
+    let tokens = redeem(&sidecar, &sidecar.shop, &[&header(ONE)], &code).await.tokens();
+    let bearer = format!("Bearer {}", tokens.access);
+    let (one, other) = (header(ONE), header(OTHER));
+    for (certificates, status) in [(vec![&one], 200), (vec![&other], 401), (vec![], 401), (vec![&one, &one], 401)] {
+        let certificates = certificates.iter().map(|certificate| ("client-cert", certificate.as_str()));
+        let headers: Vec<(&str, &str)> = certificates.chain([("authorization", bearer.as_str())]).collect();
+        let reply = sidecar.http().send(http::Method::GET, "/userinfo", &headers, "").await;
+        assert_eq!(reply.status.as_u16(), status, "{headers:?}");
+    }
+}
+
+#[tokio::test]
 async fn f16_the_refresh_token_of_a_public_client_is_bound_to_its_certificate() {
     let sidecar = Sidecar::with(TRUSTING).await;
     bind(&sidecar, &sidecar.app).await;

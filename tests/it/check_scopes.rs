@@ -139,9 +139,6 @@ async fn what_cannot_be_answered_is_an_invalid_argument_with_a_reason() {
     assert_eq!(reason(status), (Code::InvalidArgument, "TOKEN_MISSING".into()));
     let status = grpc.revoke(api::RevokeRequest::default()).await.unwrap_err();
     assert_eq!(reason(status), (Code::InvalidArgument, "TOKEN_MISSING".into()));
-    let stream = futures_util::stream::empty::<api::StreamCheckScopesRequest>();
-    let status = grpc.stream_check_scopes(stream).await.unwrap_err();
-    assert_eq!(reason(status), (Code::Unimplemented, "NOT_IMPLEMENTED".into()));
 }
 
 #[tokio::test]

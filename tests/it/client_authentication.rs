@@ -152,6 +152,7 @@ async fn a_client_that_signs_gets_tokens_asks_about_them_and_revokes_them() {
     for (key, algorithm) in [
         (Key::p256(), "ES256"),
         (Key::Ed25519(Ed25519KeyPair::generate().unwrap()), "EdDSA"),
+        (Key::Ed25519(Ed25519KeyPair::generate().unwrap()), "Ed25519"),
         (Key::Rsa(rsa(), &RSA_PKCS1_SHA256), "RS256"),
         (Key::Rsa(rsa(), &RSA_PSS_SHA256), "PS256"),
     ] {
@@ -368,7 +369,7 @@ async fn the_metadata_says_by_which_methods_and_algorithms_clients_authenticate(
         let methods = metadata[format!("{endpoint}_endpoint_auth_methods_supported")].as_array().unwrap();
         assert!(methods.contains(&"private_key_jwt".into()));
         let algorithms = &metadata[format!("{endpoint}_endpoint_auth_signing_alg_values_supported")];
-        assert_eq!(algorithms, &json!(["RS256", "PS256", "ES256", "EdDSA"]));
+        assert_eq!(algorithms, &json!(["RS256", "PS256", "ES256", "Ed25519", "EdDSA"]));
     }
 }
 

@@ -29,19 +29,19 @@ fn run(directory: &Path, arguments: &[&str]) -> Output {
 
 /// The output of a command that has to work.
 #[track_caller]
-fn ok(directory: &Path, arguments: &[&str]) -> String {
+pub(crate) fn ok(directory: &Path, arguments: &[&str]) -> String {
     let output = run(directory, arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
 #[track_caller]
-fn json(directory: &Path, arguments: &[&str]) -> Value {
+pub(crate) fn json(directory: &Path, arguments: &[&str]) -> Value {
     serde_json::from_str(&ok(directory, &[arguments, &["--output", "json"]].concat())).unwrap()
 }
 
 #[track_caller]
-fn fails(directory: &Path, arguments: &[&str], status: i32, says: &str) {
+pub(crate) fn fails(directory: &Path, arguments: &[&str], status: i32, says: &str) {
     let output = run(directory, arguments);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(status), &b""[..]), "{arguments:?}: {text}");

@@ -36,7 +36,7 @@ pub(crate) async fn poll(sidecar: &Sidecar, client: &Registered, device: &Value)
 }
 
 /// Signs a browser in on the page for devices; where that leads.
-async fn sign_in(browser: &mut Browser, path: &str) -> Reply {
+pub async fn sign_in(browser: &mut Browser, path: &str) -> Reply {
     let to_login = browser.get(path).await;
     let page = browser.get(to_login.header("location").unwrap()).await;
     let fields =
@@ -49,7 +49,7 @@ fn path(user_code: &Value) -> String {
     format!("/device?user_code={}", user_code.as_str().unwrap())
 }
 
-async fn decide(browser: &mut Browser, page: &Reply, decision: &str) -> Reply {
+pub async fn decide(browser: &mut Browser, page: &Reply, decision: &str) -> Reply {
     let fields = [hidden_fields(&page.body), ticked_scopes(&page.body), vec![("decision".into(), decision.into())]];
     browser.post("/device", &encode(&fields.concat())).await
 }

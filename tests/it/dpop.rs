@@ -1,7 +1,11 @@
 //! DPoP: tokens that are bound to a key (RFC 9449).
 
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
+    RsaEncoding, RsaKeyPair,
+};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use scopegate::domain::client::ClientMetadata;
@@ -13,37 +17,79 @@ use sha2::{Digest as _, Sha256};
 
 use crate::harness::{REDIRECT_URI, Registered, Reply, Sidecar, VERIFIER, basic, form};
 
-const ADDRESS: &str = "https://api.example/orders";
+pub(crate) const ADDRESS: &str = "https://api.example/orders";
 
 /// A key of a client.
-pub(crate) struct Key(EcdsaKeyPair);
+pub(crate) struct Key(Pair);
 
-fn encode(bytes: impl AsRef<[u8]>) -> String {
+enum Pair {
+    P256(EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair, &'static str),
+    Rsa(RsaKeyPair, &'static str),
+}
+
+pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
 
 impl Key {
     pub(crate) fn new() -> Self {
-        Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
+        Self::of("ES256")
     }
 
-    fn coordinates(&self) -> (String, String) {
-        let point = self.0.public_key().as_ref();
-        (encode(&point[1..33]), encode(&point[33..]))
+    /// A key for an algorithm.
+    pub(crate) fn of(algorithm: &str) -> Self {
+        let rsa = || RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+        Self(match algorithm {
+            "ES256" => Pair::P256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap()),
+            "Ed25519" => Pair::Ed25519(Ed25519KeyPair::generate().unwrap(), "Ed25519"),
+            "EdDSA" => Pair::Ed25519(Ed25519KeyPair::generate().unwrap(), "EdDSA"),
+            "RS256" => Pair::Rsa(rsa(), "RS256"),
+            "PS256" => Pair::Rsa(rsa(), "PS256"),
+            other => panic!("this client does not know {other}"),
+        })
     }
 
-    /// RFC 7638 §3.
+    fn algorithm(&self) -> &'static str {
+        match &self.0 {
+            Pair::P256(_) => "ES256",
+            Pair::Ed25519(_, algorithm) | Pair::Rsa(_, algorithm) => algorithm,
+        }
+    }
+
+    fn jwk(&self) -> Value {
+        match &self.0 {
+            Pair::P256(key) => {
+                let point = key.public_key().as_ref();
+                json!({ "crv": "P-256", "kty": "EC", "x": encode(&point[1..33]), "y": encode(&point[33..]) })
+            }
+            Pair::Ed25519(key, _) => json!({ "crv": "Ed25519", "kty": "OKP", "x": encode(key.public_key().as_ref()) }),
+            Pair::Rsa(key, _) => {
+                let (n, e) = (key.public_key().modulus(), key.public_key().exponent());
+                let (n, e) = (n.big_endian_without_leading_zero(), e.big_endian_without_leading_zero());
+                json!({ "e": encode(e), "kty": "RSA", "n": encode(n) })
+            }
+        }
+    }
+
+    /// RFC 7638 §3: the members in the order of their names, as they are written here.
     pub(crate) fn thumbprint(&self) -> String {
-        let (x, y) = self.coordinates();
-        encode(Sha256::digest(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#)))
+        encode(Sha256::digest(self.jwk().to_string()))
     }
 
-    fn sign(&self, claims: &Value) -> String {
-        let (x, y) = self.coordinates();
-        let header =
-            json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": { "kty": "EC", "crv": "P-256", "x": x, "y": y } });
+    pub(crate) fn sign(&self, claims: &Value) -> String {
+        let header = json!({ "typ": "dpop+jwt", "alg": self.algorithm(), "jwk": self.jwk() });
         let signed = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
-        let signature = self.0.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
+        let signature = match &self.0 {
+            Pair::P256(key) => key.sign(&SystemRandom::new(), signed.as_bytes()).unwrap().as_ref().to_vec(),
+            Pair::Ed25519(key, _) => key.sign(signed.as_bytes()).as_ref().to_vec(),
+            Pair::Rsa(key, algorithm) => {
+                let padding: &dyn RsaEncoding = if *algorithm == "RS256" { &RSA_PKCS1_SHA256 } else { &RSA_PSS_SHA256 };
+                let mut signature = vec![0; key.public_modulus_len()];
+                key.sign(padding, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
+                signature
+            }
+        };
         format!("{signed}.{}", encode(signature))
     }
 
@@ -60,7 +106,7 @@ impl Key {
     }
 }
 
-fn claims(sidecar: &Sidecar, method: &str, uri: &str) -> Value {
+pub(crate) fn claims(sidecar: &Sidecar, method: &str, uri: &str) -> Value {
     let name = scopegate::effects::Effects::system().random_name();
     json!({ "jti": name, "htm": method, "htu": uri, "iat": sidecar.clock.now().as_unix() })
 }
@@ -84,7 +130,7 @@ pub(crate) async fn post(
     sidecar.http().post_text(path, &headers, &form(&parameters)).await
 }
 
-async fn redeem(sidecar: &Sidecar, client: &Registered, proofs: &[&str], code: &str) -> Reply {
+pub(crate) async fn redeem(sidecar: &Sidecar, client: &Registered, proofs: &[&str], code: &str) -> Reply {
     let more = [
         ("grant_type", "authorization_code"),
         ("code", code),
@@ -94,12 +140,12 @@ async fn redeem(sidecar: &Sidecar, client: &Registered, proofs: &[&str], code: &
     post(sidecar, client, "/token", proofs, &more).await
 }
 
-async fn refresh(sidecar: &Sidecar, client: &Registered, proofs: &[&str], token: &str) -> Reply {
+pub(crate) async fn refresh(sidecar: &Sidecar, client: &Registered, proofs: &[&str], token: &str) -> Reply {
     let more = [("grant_type", "refresh_token"), ("refresh_token", token)];
     post(sidecar, client, "/token", proofs, &more).await
 }
 
-async fn code_for(sidecar: &Sidecar, client: &Registered, more: &[(&str, &str)]) -> String {
+pub(crate) async fn code_for(sidecar: &Sidecar, client: &Registered, more: &[(&str, &str)]) -> String {
     sidecar.code_for(&sidecar.request(&[&[("client_id", client.id.as_str())], more].concat())).await
 }
 
@@ -160,7 +206,7 @@ async fn x13_i6_a_bound_token_passes_with_a_proof_of_its_key_and_not_otherwise()
             "{}",
             refused.www_authenticate
         );
-        assert!(refused.www_authenticate.contains(r#"algs="ES256 EdDSA RS256 PS256""#));
+        assert!(refused.www_authenticate.contains(r#"algs="ES256 Ed25519 EdDSA RS256 PS256""#));
     }
     let stale = key.proof_with(&sidecar, &tokens.access);
     sidecar.clock.advance(61);

@@ -6,11 +6,13 @@ use scopegate::config::ListenAddress;
 use scopegate::proto::scopegate::v1::token_service_client::TokenServiceClient;
 use scopegate::proto::scopegate::v1::{CheckScopesRequest, Decision};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
 use crate::command_line::{code, redeem, start_dev};
+use crate::dpop::{self, Key, claims, code_for, encode};
 use crate::harness::{Application, Envoy, Raw, Sidecar, Tokens};
 
 /// The scopes of the configuration that we ship, for the clients of the tests.
@@ -92,6 +94,41 @@ async fn e1_e3_e4_envoy_lets_pass_what_has_the_scopes_of_its_route_and_answers_t
 
     sidecar.http().post_as(&sidecar.shop, "/revoke", &[("token", &tokens.access)]).await;
     assert_eq!(envoy.with_token("/orders", &tokens.access).await.status, 401, "revoked a moment ago");
+}
+
+#[tokio::test]
+async fn x13_envoy_tells_the_nonce_that_the_next_proof_needs() {
+    let deployment = Deployment::with("[tokens]\ndpop_nonce = 'required'", &[]).await;
+    let Deployment { sidecar, envoy, tokens, application } = &deployment;
+    let (key, endpoint) = (Key::new(), format!("http://{}/token", sidecar.addresses.http));
+    let prove = |method: &str, uri: &str, nonce: &str, token: &str| {
+        let mut claims = claims(sidecar, method, uri);
+        claims["nonce"] = nonce.into();
+        claims["ath"] = encode(Sha256::digest(token)).into();
+        key.sign(&claims)
+    };
+    let code = code_for(sidecar, &sidecar.shop, &[]).await;
+    let first = dpop::redeem(sidecar, &sidecar.shop, &[&key.proof(sidecar, "/token")], &code).await;
+    let proof = prove("POST", &endpoint, first.header("dpop-nonce").unwrap(), "");
+    let token = dpop::redeem(sidecar, &sidecar.shop, &[&proof], &code).await.tokens().access;
+
+    let ask = async |nonce: &str| {
+        let proof = prove("GET", "http://api.example.com/orders", nonce, &token);
+        envoy.get("/orders", &[("Authorization", &format!("DPoP {token}")), ("DPoP", &proof)]).await
+    };
+    let before = application.served();
+    let refused = ask("x").await;
+    assert_eq!(refused.status, 401);
+    let challenge = refused.header("www-authenticate").unwrap();
+    assert!(challenge.starts_with(r#"DPoP error="use_dpop_nonce""#), "{challenge}");
+    assert_eq!(application.served(), before, "what was denied reached the application");
+    let nonce = refused.header("dpop-nonce").unwrap();
+    let passed = ask(nonce).await;
+    seen(&passed);
+    assert_eq!(ask(passed.header("dpop-nonce").unwrap()).await.status, 200, "that of an answer is good, too");
+
+    let plain = envoy.with_token("/orders", &tokens.access).await;
+    assert_eq!((plain.status, plain.header("dpop-nonce")), (200, None), "it is not about DPoP");
 }
 
 #[tokio::test]

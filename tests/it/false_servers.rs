@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use scopegate::domain::grant::{GrantFacts, SubjectId};
 use scopegate::domain::secret::MasterSecret;
 use scopegate::domain::token::GrantId;
+use scopegate::domain::variant_list::VariantList;
 use scopegate::effects::Effects;
 use scopegate::facts::redis::{Endpoint, RedisMetrics, Replacement, Shared, SharedCache, SharedKeys};
 use scopegate::proto::scopegate::v1 as api;
@@ -196,7 +197,7 @@ async fn rg76_after_a_hundred_thousand_dropped_commands_every_reply_is_the_one_t
             subject: SubjectId::new(format!("subject-{number}")),
             username: format!("user-{number}").into(),
             session: None,
-            variants: Box::default(),
+            variants: VariantList::default(),
             generation: 0,
             created_seq: 0,
             as_of: 0,

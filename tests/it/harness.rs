@@ -6,6 +6,7 @@ mod browser;
 mod chromium;
 mod database;
 mod envoy;
+mod gate;
 mod http;
 mod proxy;
 mod redis;
@@ -40,6 +41,7 @@ pub use self::browser::{Browser, encode, hidden_fields, query_of, ticked_scopes}
 pub use self::chromium::{Chromium, screenshots};
 pub use self::database::{Database, line};
 pub use self::envoy::{Envoy, Raw};
+pub use self::gate::{Gate, Kind};
 pub use self::http::{Http, Reply, basic, form};
 pub use self::proxy::{Line, Proxy, Target};
 pub use self::redis::Redis;

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use http::{Method, StatusCode};
 use scopegate::domain::client::GrantType;
+use scopegate::domain::dpop::ALGORITHMS;
 use scopegate::service::signing_keys::Replacement;
 use scopegate::store::ClientChanges;
 use serde_json::{Value, json};
@@ -25,7 +26,7 @@ const DAY: i64 = 86_400;
 const AFTER_LOGOUT: &str = "https://shop.example/signed-out";
 
 /// A sidecar whose clients may ask for `openid` and `profile`.
-async fn provider(more: &str) -> Sidecar {
+pub(crate) async fn provider(more: &str) -> Sidecar {
     let sidecar = Sidecar::with(&format!("{more}\n[consent]\nremember = 'confidential'")).await;
     for client in [&sidecar.shop, &sidecar.app] {
         let changes = ClientChanges { scopes: Some("a openid profile".parse().unwrap()), ..ClientChanges::default() };
@@ -512,7 +513,7 @@ async fn u1_u6_user_info_tells_what_the_scopes_allow() {
     ];
     let reply = http.send(Method::OPTIONS, "/userinfo", &preflight, "").await;
     assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
-    assert_eq!(reply.header("access-control-allow-headers"), Some("authorization,content-type"));
+    assert_eq!(reply.header("access-control-allow-headers"), Some("authorization,content-type,dpop"));
 }
 
 #[tokio::test]
@@ -537,7 +538,8 @@ async fn u2_u3_u5_user_info_challenges_tokens_that_do_not_do() {
         assert!(challenge.starts_with(r#"Bearer error="invalid_token""#), "{challenge}");
     }
     let nothing = http.get("/userinfo").await;
-    assert_eq!((nothing.status.as_u16(), nothing.header("www-authenticate")), (401, Some("Bearer")));
+    let both = format!(r#"Bearer, DPoP algs="{}""#, ALGORITHMS.join(" "));
+    assert_eq!((nothing.status.as_u16(), nothing.header("www-authenticate")), (401, Some(both.as_str())));
     let in_query = http.get(&format!("/userinfo?{}", form(&[("access_token", text(&good, "access_token"))]))).await;
     assert_eq!(in_query.status, StatusCode::UNAUTHORIZED, "never the query");
     let bearer = format!("Bearer {}", text(&good, "access_token"));

@@ -192,7 +192,7 @@ async fn the_metadata_of_a_resource_is_at_its_path() {
         json!({
             "resource": ORDERS, "authorization_servers": [issuer], "scopes_supported": ["a"],
             "bearer_methods_supported": ["header"],
-            "dpop_signing_alg_values_supported": ["ES256", "EdDSA", "RS256", "PS256"],
+            "dpop_signing_alg_values_supported": ["ES256", "Ed25519", "EdDSA", "RS256", "PS256"],
         })
     );
     let mail = sidecar.http().get("/.well-known/oauth-protected-resource").await.json();

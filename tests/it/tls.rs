@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use scopegate::domain::client::{ClientMetadata, GrantType, Introspects};
+use scopegate::domain::certificate_subject::CertificateSubject;
+use scopegate::domain::client::{AuthenticationMethod, ClientMetadata, GrantType, Introspects};
+use scopegate::effects::{Clock as _, Effects};
 use scopegate::proto::scopegate::v1 as api;
 use scopegate::proto::scopegate::v1::token_service_client::TokenServiceClient;
 use serde_json::{Value, json};
@@ -264,6 +266,43 @@ async fn a_token_is_bound_to_the_certificate_of_its_clients_connection() {
     assert!(settings.issuer.starts_with("https://"), "{}", settings.issuer);
     let metadata = serde_json::to_value(sidecar.service.metadata()).unwrap();
     assert_eq!(metadata["tls_client_certificate_bound_access_tokens"], json!(true));
+}
+
+#[tokio::test]
+async fn t24_the_certificate_of_a_connection_proves_the_client_whose_name_it_has() {
+    let (authority, directory) = (Authority::new(), tempfile::tempdir().unwrap());
+    for (name, names) in [("server", format!("DNS:{HOST}")), ("one", "DNS:one".into()), ("other", "DNS:other".into())] {
+        authority.issue(name, &names);
+    }
+    authority.install("server", directory.path());
+    let configuration =
+        format!("[http]\nclient_certificate_authentication = 'tls_client_auth'\n{}", files("http", directory.path()));
+    let sidecar = Sidecar::with(&configuration).await;
+    // The certificates are good from now on.
+    let behind = Effects::system().now().as_unix() - sidecar.clock.now().as_unix();
+    sidecar.clock.advance(behind.max(0) + 60);
+    let metadata = ClientMetadata {
+        grant_types: vec![GrantType::ClientCredentials],
+        token_endpoint_auth_method: Some(AuthenticationMethod::TlsClientAuth),
+        certificate_subject: Some(CertificateSubject::parse("san_dns", "one").unwrap()),
+        ..ClientMetadata::default()
+    };
+    let machine = sidecar.register(false, Introspects::Own, metadata).await;
+    let forged = format!("client-cert: :{}:\r\n", {
+        let der = CertificateDer::from_pem_file(authority.file("one.pem")).unwrap();
+        BASE64_STANDARD.encode(&der)
+    });
+    let body = form(&[("grant_type", "client_credentials"), ("client_id", &machine.id)]);
+    for (identity, head, expected) in [
+        (Some("one"), "", 200),
+        (Some("other"), "", 401),
+        (Some("other"), forged.as_str(), 401),
+        (None, forged.as_str(), 401),
+        (None, "", 401),
+    ] {
+        let (status, answer) = post(&sidecar, &authority, identity, "/token", head, &body).await;
+        assert_eq!(status, expected, "{identity:?} {head}: {answer}");
+    }
 }
 
 #[tokio::test]

@@ -5,9 +5,9 @@ const ENTITIES = { "&amp;": "&", "&quot;": '"', "&#x27;": "'", "&#x2f;": "/", "&
 export class Browser {
   cookies = new Map();
 
-  /** Follows redirects until a page, or until one leads to `stopAt`, which is not fetched. */
-  constructor(stopAt) {
-    this.stopAt = stopAt;
+  /** Stays at one server: where a redirect leads elsewhere is told, and not fetched. */
+  constructor(server) {
+    this.origin = new URL(server).origin;
   }
 
   async open(url) {
@@ -39,15 +39,20 @@ export class Browser {
       // The only redirect that always turns a POST into a GET.
       if (response.status !== 303) return { url, status: response.status, text: await response.text() };
       url = new URL(response.headers.get("location"), url).href;
-      if (url.split("?")[0] === this.stopAt) return { url, status: 303, text: "" };
+      if (new URL(url).origin !== this.origin) return { url, status: 303, text: "" };
       response = await this.#send(url, {});
     }
     throw new Error(`too many redirects, the last to ${url}`);
   }
 }
 
-function formOf(page, path) {
-  const form = new RegExp(`<form[^>]* action="${path}"[^>]*>(.*?)</form>`, "s").exec(page.text);
+export function hasForm(page, path) {
+  return find(page, path) !== null;
+}
+
+/** The fields of the form of a page that goes to `path`, as they would be sent. */
+export function formOf(page, path) {
+  const form = find(page, path);
   if (!form) throw new Error(`no form for ${path} on ${page.url} (${page.status}): ${page.text}`);
   const fields = new URLSearchParams();
   for (const [input] of form[1].matchAll(/<input [^>]*>/g)) {
@@ -56,6 +61,10 @@ function formOf(page, path) {
     if (attribute("name")) fields.append(attribute("name"), attribute("value"));
   }
   return fields;
+}
+
+function find(page, path) {
+  return new RegExp(`<form[^>]* action="${path}"[^>]*>(.*?)</form>`, "s").exec(page.text.replaceAll("&#x2f;", "/"));
 }
 
 function decode(text) {

@@ -13,8 +13,6 @@ from urllib.parse import parse_qs, urlsplit
 
 STUBS = Path(__file__).parents[2] / ".tools" / "stubs"
 sys.path.insert(0, os.environ.get("SCOPEGATE_STUBS", str(STUBS)))
-# The clients insist on https, and oauthlib takes fewer scopes than asked for as a failure, unless told otherwise.
-os.environ.update(OAUTHLIB_INSECURE_TRANSPORT="1", OAUTHLIB_RELAX_TOKEN_SCOPE="1", AUTHLIB_INSECURE_TRANSPORT="1")
 
 import grpc
 import requests
@@ -28,6 +26,7 @@ from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth2Session
 
 from browser import Browser
+from given import raised, same
 from scopegate.v1 import token_service_pb2 as api
 from scopegate.v1 import token_service_pb2_grpc as api_grpc
 
@@ -51,7 +50,7 @@ def main():
         batches_keep_order_and_fail_singly(tokens, token["access_token"])
         renewed = refresh(session, metadata, tokens, token)
         revocation_is_at_once(metadata, tokens, renewed, earlier=token)
-        streams_are_not_offered(tokens)
+        a_stream_answers_in_order_and_ends_when_nothing_more_is_asked(tokens)
         authlib_does_it_too(metadata, tokens)
         health_and_reflection_answer(channel)
 
@@ -235,10 +234,13 @@ def revocation_is_at_once(metadata, tokens, token, earlier):
     same("error when refreshing", refused.error, "invalid_grant")
 
 
-def streams_are_not_offered(tokens):
-    requests_ = iter([api.StreamCheckScopesRequest(request=api.CheckScopesRequest(token="x"))])
-    error = raised(grpc.RpcError, lambda: list(tokens.StreamCheckScopes(requests_, timeout=TIMEOUT)))
-    same("status of StreamCheckScopes", error.code(), grpc.StatusCode.UNIMPLEMENTED)
+def a_stream_answers_in_order_and_ends_when_nothing_more_is_asked(tokens):
+    asked = [api.CheckScopesRequest(token=token) for token in ["x", "", "y"]]
+    requests_ = iter([api.StreamCheckScopesRequest(request=request) for request in asked])
+    answers = list(tokens.StreamCheckScopes(requests_, timeout=TIMEOUT))
+    same("answers of a stream", [answer.WhichOneof("result") for answer in answers], ["response", "error", "response"])
+    same("its first decision", answers[0].response.decision, api.DECISION_INACTIVE_TOKEN)
+    same("its failure", answers[1].error.code, grpc.StatusCode.INVALID_ARGUMENT.value[0])
 
 
 def health_and_reflection_answer(channel):
@@ -288,22 +290,6 @@ def authlib_does_it_too(metadata, tokens):
     same("introspection after revoking", introspected(), {"active": False})
     decision = check(tokens, token["access_token"], "orders:read").decision
     same("decision after revoking", decision, api.DECISION_INACTIVE_TOKEN)
-
-
-# What a test is made of.
-
-
-def same(what, seen, expected):
-    assert seen == expected, f"{what}: expected {expected!r}, saw {seen!r}"
-    print(f"{what}: {seen}", flush=True)
-
-
-def raised(kind, call, *arguments, **named):
-    try:
-        answer = call(*arguments, **named)
-    except kind as error:
-        return error
-    raise AssertionError(f"expected {kind.__name__}, but the call returned {answer!r}")
 
 
 if __name__ == "__main__":

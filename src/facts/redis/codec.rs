@@ -4,7 +4,7 @@
 //!
 //! | bytes | field |
 //! |---:|---|
-//! | 1 | version: 2 |
+//! | 1 | version: 3 |
 //! | | client, subject, username: length and UTF-8 each |
 //! | 1 or 17 | session: 0, or 1 and its id |
 //! | | authentication: 0, or 1, its time and its class, which is empty where none is known |
@@ -18,13 +18,14 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::SharedKeys;
-use crate::domain::grant::{GrantFacts, MAX_VARIANTS, SessionId, SubjectId};
+use crate::domain::grant::{GrantFacts, SessionId, SubjectId};
 use crate::domain::step_up::UserAuthentication;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::GrantId;
+use crate::domain::variant_list::{MAX_VARIANTS, VariantList};
 
 /// No printable character, so no name can end in it: where the name ends and the value begins is certain.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const TAG: usize = 16;
 
 /// Names and writes facts.
@@ -67,8 +68,8 @@ impl Codec {
             }
         }
         put_number(&mut value, facts.variants.len() as u64);
-        for variant in &facts.variants {
-            put_text(&mut value, &variant.to_string());
+        for line in facts.variants.lines() {
+            put_text(&mut value, &line);
         }
         put_number(&mut value, facts.generation.into());
         put_number(&mut value, facts.created_seq);
@@ -112,7 +113,8 @@ impl Codec {
             },
             variants: {
                 let count = usize::try_from(rest.number()?).ok().filter(|count| *count <= MAX_VARIANTS)?;
-                (0..count).map(|_| rest.text()?.parse().ok()).collect::<Option<_>>()?
+                let lines: Vec<&str> = (0..count).map(|_| rest.text()).collect::<Option<_>>()?;
+                VariantList::from_lines(lines.into_iter()).ok()?
             },
             generation: rest.number()?.try_into().ok()?,
             created_seq: rest.number()?,
@@ -192,8 +194,10 @@ mod tests {
     }
 
     fn facts() -> impl Strategy<Value = GrantFacts> {
-        let scopes = proptest::collection::vec("[!#-\\[\\]-~]{1,20}", 0..5);
-        let variants = proptest::collection::vec(scopes, 0..4);
+        let scopes = proptest::collection::vec("[!#-\\[\\]-~]{1,20}", 0..5).prop_map(|scopes| scopes.join(" "));
+        let variant = (scopes, any::<bool>())
+            .prop_map(|(scopes, lasts)| if lasts { scopes } else { format!("{scopes}\t\tjkt:x\t1-2-3") });
+        let variants = proptest::collection::vec(variant, 0..4);
         let session = proptest::option::of(any::<[u8; 16]>());
         let authentication = proptest::option::of((any::<i64>(), proptest::option::of(".+"))).prop_map(|known| {
             known.map(|(at, acr)| UserAuthentication { auth_time: Timestamp::from_unix(at), acr: acr.map(Into::into) })
@@ -207,7 +211,7 @@ mod tests {
                     username: username.into(),
                     session: session.map(SessionId::from_bytes),
                     authentication,
-                    variants: variants.iter().map(|scopes| scopes.join(" ").parse().expect("a variant")).collect(),
+                    variants: VariantList::from_lines(variants.iter().map(String::as_str)).expect("a list"),
                     generation,
                     created_seq,
                     as_of,

@@ -8,6 +8,7 @@ use crate::domain::grant::{GrantFacts, SubjectId};
 use crate::domain::revocation::{LogEntry, LogExcerpt, Position, Revocation, Target};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::{GrantId, Token, TokenKind};
+use crate::domain::variant_list::VariantList;
 
 /// The positions that a flush leaves out are a multiple of this.
 const FLUSH: u64 = 1 << 32;
@@ -71,7 +72,7 @@ impl From<Facts> for GrantFacts {
             username: "".into(),
             session: None,
             authentication: None,
-            variants: Box::default(),
+            variants: VariantList::default(),
             generation: if facts.alive { 0 } else { Self::REVOKED },
             created_seq: facts.created_seq,
             as_of: facts.as_of,

@@ -39,8 +39,6 @@ impl Raw {
 impl Envoy {
     /// `deploy/envoy/envoy.yaml` with the addresses of this test, and with one text for another for each of `changes`.
     pub async fn start(socket: &Path, application: SocketAddr, changes: &[(&str, &str)]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mut text = include_str!("../../../deploy/envoy/envoy.yaml").to_owned();
         let port = application.port().to_string();
         let own = [
             ("address: 0.0.0.0, port_value: 10000", "address: 127.0.0.1, port_value: 0"),
@@ -48,11 +46,23 @@ impl Envoy {
             ("/run/scopegate/grpc.sock", &socket.display().to_string()),
             ("port_value: 3000", &format!("port_value: {port}")),
         ];
-        for (from, to) in own.iter().chain(changes) {
-            assert!(text.contains(from), "envoy.yaml has no {from}");
-            // The first lines are a comment.
-            text = text.replace(from, to);
-        }
+        Self::run(&replace(include_str!("../../../deploy/envoy/envoy.yaml"), &[&own[..], changes].concat())).await
+    }
+
+    /// `deploy/envoy/envoy-http.yaml`, in the same way.
+    pub async fn over_http(sidecar: SocketAddr, application: SocketAddr, changes: &[(&str, &str)]) -> Self {
+        let port = |address: SocketAddr| format!("port_value: {}", address.port());
+        let own = [
+            ("address: 0.0.0.0, port_value: 10000", "address: 127.0.0.1, port_value: 0"),
+            ("address: 127.0.0.1, port_value: 9901", "address: 127.0.0.1, port_value: 0"),
+            ("port_value: 8080", &port(sidecar)),
+            ("port_value: 3000", &port(application)),
+        ];
+        Self::run(&replace(include_str!("../../../deploy/envoy/envoy-http.yaml"), &[&own[..], changes].concat())).await
+    }
+
+    async fn run(text: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
         let (file, admin) = (directory.path().join("envoy.yaml"), directory.path().join("admin"));
         std::fs::write(&file, text).unwrap();
         let log = std::fs::File::create(directory.path().join("log")).unwrap();
@@ -101,6 +111,18 @@ impl Envoy {
     pub async fn send(&self, request: &[u8]) -> Raw {
         raw(self.address, request).await
     }
+}
+
+/// One text for another, in a configuration that we ship.
+#[track_caller]
+pub fn replace(text: &str, changes: &[(&str, &str)]) -> String {
+    let mut text = text.to_owned();
+    for (from, to) in changes {
+        assert!(text.contains(from), "the configuration has no {from}");
+        // The first lines are a comment.
+        text = text.replace(from, to);
+    }
+    text
 }
 
 /// Sends bytes as they are, and reads the answer until the connection closes.

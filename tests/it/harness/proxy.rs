@@ -21,7 +21,8 @@ pub enum Line {
     Whole,
     /// Connections stay and carry nothing, as when a packet filter drops everything.
     Silent,
-    /// What comes back is no answer, but as much of something else.
+    /// What comes back is no answer, but as much of something else. A connection that carried such ends with it: without TLS, nobody
+    /// could tell what comes afterwards from what was asked before.
     Garbled,
     /// Connections are closed, new ones at once.
     Closed,
@@ -94,10 +95,12 @@ async fn one_way(
     way: Way,
 ) {
     let mut buffer = vec![0; 16 << 10];
+    let mut garbled = false;
     loop {
         let read = tokio::select! {
+            biased;
+            Ok(_) = line.wait_for(|line| *line == Line::Closed || (garbled && *line == Line::Whole)) => return,
             read = from.read(&mut buffer) => read,
-            Ok(_) = line.wait_for(|line| *line == Line::Closed) => return,
         };
         let Ok(count @ 1..) = read else { return };
         let state = match line.wait_for(|line| *line != Line::Silent).await {
@@ -105,6 +108,7 @@ async fn one_way(
             Err(_) => return,
         };
         if (state, way) == (Line::Garbled, Way::Back) {
+            garbled = true;
             for (place, byte) in buffer[..count].iter_mut().enumerate() {
                 // Messages of PostgreSQL that are shorter than their own length.
                 *byte = b"R\0\0\0\0"[place % 5];

@@ -33,15 +33,6 @@ pub(super) struct Consent {
 }
 
 impl Consent {
-    pub(super) fn is_given(&self) -> bool {
-        let Self { consent, first_party, required_scope, no_required_scopes, client_uri, policy_uri, tos_uri } = self;
-        consent.is_some()
-            || *first_party
-            || !required_scope.is_empty()
-            || *no_required_scopes
-            || [client_uri, policy_uri, tos_uri].into_iter().any(Option::is_some)
-    }
-
     /// What is not given stays.
     pub(super) fn over(self, mut metadata: ClientMetadata) -> ClientMetadata {
         if self.first_party {
