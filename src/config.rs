@@ -6,11 +6,13 @@ mod account;
 mod attempts;
 mod audit;
 mod callers;
+mod consent;
 mod gateway;
 mod grants;
 mod jwt;
 mod layers;
 mod listen;
+mod login;
 mod outgoing;
 mod pages;
 mod registration;
@@ -29,11 +31,13 @@ pub use self::account::Account;
 pub use self::attempts::Attempts;
 pub use self::audit::Audit;
 pub use self::callers::{ConfiguredCaller, LocalCallers};
+pub use self::consent::Consent;
 pub use self::gateway::{Gateway, RouteConfig};
 pub use self::grants::Grants;
 pub use self::jwt::Jwt;
 pub use self::layers::{ConfigError, Environment, Layers};
 pub use self::listen::{ListenAddress, ListenAddresses};
+pub use self::login::{Login, Method};
 pub use self::outgoing::Outgoing;
 pub use self::pages::Pages;
 pub use self::registration::{Registration, RegistrationMode};
@@ -82,6 +86,7 @@ pub struct Config {
     pub login: Login,
     pub attempts: Attempts,
     pub audit: Audit,
+    pub consent: Consent,
     pub scopes: Scopes,
     pub resources: Resources,
     pub par: Par,
@@ -267,14 +272,6 @@ pub struct PreviousKey {
     pub secret: Secret,
 }
 
-/// The built-in login.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Login {
-    /// How long a browser stays signed in, in seconds.
-    pub session_lifetime: u32,
-}
-
 /// What may be granted.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -395,6 +392,7 @@ impl Default for Config {
             login: Login::default(),
             attempts: Attempts::default(),
             audit: Audit::default(),
+            consent: Consent::default(),
             scopes: Scopes::default(),
             resources: Resources::default(),
             par: Par::default(),
@@ -475,12 +473,6 @@ impl Default for Tokens {
 impl Default for OpenIdConnect {
     fn default() -> Self {
         Self { enabled: true, id_token_lifetime: 600, backchannel_logout: true }
-    }
-}
-
-impl Default for Login {
-    fn default() -> Self {
-        Self { session_lifetime: 12 * 3_600 }
     }
 }
 
@@ -592,6 +584,7 @@ impl Config {
         self.jwt.validate()?;
         self.attempts.validate()?;
         self.audit.validate()?;
+        self.login.validate(&self.http.trusted_proxies)?;
         self.registration.validate(&self.catalogue())?;
         self.account.validate(&self.scopes)?;
         self.gateway.validate(&self.routes)?;
@@ -726,6 +719,7 @@ impl Config {
                 refresh_token_absolute: self.tokens.refresh_token_absolute_lifetime,
                 refresh_grace: self.tokens.refresh_grace,
             },
+            login: self.login.settings(&self.http.trusted_proxies),
             session_lifetime: self.login.session_lifetime,
             catalogue: self.catalogue(),
             languages: self.pages.languages().unwrap_or_else(|_| Languages::all()),
@@ -736,6 +730,7 @@ impl Config {
                 proxies: self.http.trusted_proxies.clone(),
             },
             attempts: self.attempts.limits(),
+            consent: self.consent.rules(),
             pushed_requests: PushedRequests {
                 offered: self.par.enabled,
                 required: self.par.required,
@@ -778,7 +773,8 @@ impl Config {
         let said = |(scope, wording): (&String, &Wording)| (scope.clone(), ScopeMeaning::Said(wording.clone()));
         let mut catalogue: BTreeMap<String, ScopeMeaning> = self.scopes.catalogue.iter().map(said).collect();
         if self.openid.enabled && !catalogue.is_empty() {
-            for scope in [openid::OPENID, openid::PROFILE] {
+            let email = (self.login.method != Method::Accounts).then_some(openid::EMAIL);
+            for scope in [openid::OPENID, openid::PROFILE].into_iter().chain(email) {
                 catalogue.entry(scope.into()).or_insert(ScopeMeaning::Standard);
             }
         }

@@ -23,6 +23,8 @@ pub mod jwk;
 pub mod jwt;
 pub mod signing_key;
 pub mod openid;
+pub mod app_user;
+pub mod consent;
 pub mod credentials;
 pub mod registration;
 pub mod client_document;

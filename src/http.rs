@@ -73,12 +73,12 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
         .expect("the issuer was checked to be an origin")
         .with_rejection_response(|_| pages::error(StatusCode::FORBIDDEN, Problem::ForeignForm));
     // A policy of its own for pages only: the OAuth endpoints are there to be called from elsewhere.
+    let signs_in = service.settings.login.is_built_in();
     let forms = Router::new()
-        .route("/login", get(login::show).post(login::sign_in))
-        .route("/login/switch", post(login::switch))
+        .merge(if signs_in { login_forms() } else { Router::new() })
         .route("/consent", post(authorize::decide))
         .merge(if offers_devices { device_page() } else { Router::new() })
-        .merge(if offers_openid { logout_form() } else { Router::new() })
+        .merge(if offers_openid && signs_in { logout_form() } else { Router::new() })
         .merge(account::forms(&service.settings.account))
         .layer(same_origin);
     let https = service.settings.is_https();
@@ -94,6 +94,7 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
         .route(METADATA_PATH, get(protected_resource::metadata))
         .route(&format!("{METADATA_PATH}/{{*path}}"), get(protected_resource::metadata))
         .merge(if offers_openid { openid(&service) } else { Router::new() })
+        .merge(if offers_openid && signs_in { logout() } else { Router::new() })
         .merge(if service.settings.signs() { keys() } else { Router::new() })
         .merge(if service.settings.gateway.check { checks() } else { Router::new() })
         .merge(metadata())
@@ -139,7 +140,17 @@ fn keys() -> Router<Context> {
     Router::new().route("/jwks", get(jwks::keys)).layer(CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]))
 }
 
-/// The endpoints of OpenID Connect that are no pages, and signing out, which other sites may ask for.
+/// The built-in login.
+fn login_forms() -> Router<Context> {
+    Router::new().route("/login", get(login::show).post(login::sign_in)).route("/login/switch", post(login::switch))
+}
+
+/// Signing out, which other sites may ask for.
+fn logout() -> Router<Context> {
+    Router::new().route("/logout", get(logout::from_query).post(logout::from_form))
+}
+
+/// The endpoints of OpenID Connect that are no pages.
 fn openid(service: &Context) -> Router<Context> {
     Router::new()
         .route("/.well-known/openid-configuration", get(discovery::metadata))
@@ -158,7 +169,6 @@ fn openid(service: &Context) -> Router<Context> {
                 .allow_headers([AUTHORIZATION, CONTENT_TYPE, DPOP])
                 .expose_headers([WWW_AUTHENTICATE, DPOP_NONCE]),
         )
-        .route("/logout", get(logout::from_query).post(logout::from_form))
 }
 
 fn pushed_requests(service: &Context) -> Router<Context> {

@@ -43,11 +43,23 @@
 //! 5. Both new tokens are derived from the row. So a repetition inside the grace window gets the same bytes, and no token is ever stored.
 //! 6. If the scopes have `openid`, `service::openid` adds an ID token, signed by the key that `service::signing_keys` says is the one now.
 //!
+//! # Who the user is
+//!
+//! A page asks `service::sign_in` for the session of its visitor. With the built-in login that is a row (`store::accounts`); otherwise
+//! `service::app_sign_in` asks the app that has the user, or reads what a proxy says, each time anew, and the subject becomes a row
+//! (`store::app_users`) when the user first does something.
+//!
 //! # The other grants
 //!
 //! `client_credentials` reads one row and writes nothing: every token of a machine points to the grant that its first one made
 //! (`service::client_credentials`). A device's code points to the grant that its user will make, on a page of ours
 //! (`service::device`). Token exchange adds a narrower variant to the same grant (`service::token_exchange`).
+//!
+//! # `GET /authorize`
+//!
+//! `service::authorization` validates the request and finds the session; `service::consent` says whether the user has to be asked: the
+//! policy is `domain::consent`, what the user allowed before is `store::consents`. A grant that rests on that is inserted only while it
+//! stands, and a decision is remembered in the transaction that makes its grant.
 //!
 //! # A request at a proxy
 //!

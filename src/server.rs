@@ -120,6 +120,7 @@ impl Backend {
                 effects.clone(),
             ),
             outgoing: Outgoing::new(config.outgoing.policy()?),
+            app: Outgoing::new(config.login.policy(&config.outgoing)?),
             form_key: config.form_key()?,
             page_key: config.page_key()?,
             nonce_keys: config.nonce_keys()?,

@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod administration;
+pub mod app_sign_in;
 pub mod attempts;
 pub mod audit;
 pub mod authorization;
@@ -14,6 +15,7 @@ mod client_documents;
 mod client_credentials;
 pub mod clients;
 pub mod connected_apps;
+mod consent;
 pub mod device;
 pub mod discovery;
 pub mod gateway;
@@ -47,6 +49,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::app_sign_in::Login;
 use self::attempts::{AttemptLimits, Attempts, RefusedAttempts};
 use self::audit::Audit;
 use self::backchannel_logout::LogoutMetrics;
@@ -62,10 +65,12 @@ use self::registration_rate::RegistrationRate;
 use self::remote_keys::RemoteKeys;
 use self::signing_keys::SigningKeys;
 use crate::domain::client::GrantType;
+use crate::domain::consent::ConsentRules;
 use crate::domain::dpop_nonce::NonceKeys;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::Lifetimes;
 use crate::domain::language::{Languages, ScopeMeaning};
+use crate::domain::openid::{EMAIL, OPENID, PROFILE};
 use crate::domain::registration::RegistrationPolicy;
 use crate::domain::resource::ResourceCatalogue;
 use crate::domain::scope::{Implications, ScopeSet};
@@ -83,6 +88,8 @@ pub struct Settings {
     /// The issuer identifier (RFC 8414 §2), without a trailing slash.
     pub issuer: String,
     pub lifetimes: Lifetimes,
+    /// How users are known.
+    pub login: Login,
     /// How long a browser stays signed in, in seconds.
     pub session_lifetime: u32,
     /// What each scope means, for people to read.
@@ -99,6 +106,8 @@ pub struct Settings {
     pub client_addresses: ClientAddresses,
     /// How often passwords and client secrets may be guessed.
     pub attempts: AttemptLimits,
+    /// When users are asked again.
+    pub consent: ConsentRules,
     /// How long a caller may keep a permission.
     pub answer_ttl: Duration,
     pub registration: RegistrationPolicy,
@@ -153,6 +162,15 @@ impl Settings {
         self.issuer.starts_with("https://")
     }
 
+    /// The scopes that mean something to us.
+    pub fn standard_scopes(&self) -> &'static [&'static str] {
+        match &self.openid {
+            None => &[],
+            Some(_) if self.login.is_built_in() => &[OPENID, PROFILE],
+            Some(_) => &[OPENID, PROFILE, EMAIL],
+        }
+    }
+
     /// Whether anything is signed that others verify.
     pub fn signs(&self) -> bool {
         self.openid.is_some() || self.jwt_access_tokens.is_some() || self.signs_introspection
@@ -172,6 +190,8 @@ pub struct Service {
     pub signing_keys: SigningKeys,
     /// Requests to URLs that clients named.
     pub outgoing: Outgoing,
+    /// Requests to the app, whose URLs the operator named.
+    app: Outgoing,
     /// Seals the forms that users are shown.
     form_key: MacKey,
     /// Seals page tokens and etags.
@@ -201,6 +221,7 @@ pub struct Parts {
     pub token_keys: TokenKeys,
     pub signing_keys: SigningKeys,
     pub outgoing: Outgoing,
+    pub app: Outgoing,
     pub form_key: MacKey,
     pub page_key: MacKey,
     pub nonce_keys: Option<NonceKeys>,
@@ -224,6 +245,7 @@ impl Service {
             token_keys,
             signing_keys,
             outgoing,
+            app,
             form_key,
             page_key,
             nonce_keys,
@@ -246,6 +268,7 @@ impl Service {
             remote_keys: RemoteKeys::new(outgoing.clone()),
             client_documents: ClientDocuments::new(),
             outgoing,
+            app,
             form_key,
             page_key,
             nonce_keys,

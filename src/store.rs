@@ -10,10 +10,12 @@
 
 mod engine;
 mod accounts;
+mod app_users;
 mod assertions;
 mod clients;
 mod own_clients;
 mod connected_apps;
+mod consents;
 mod devices;
 mod grants;
 mod machines;
@@ -42,8 +44,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use tokio::runtime::Handle;
 
 pub use self::accounts::{Account, NewSession, Session};
+pub use self::app_users::{NamedUser, SubjectStanding};
 pub use self::clients::ClientChanges;
 pub use self::connected_apps::ConnectedApp;
+pub use self::consents::{Basis, Consent};
 pub use self::devices::{DeviceApproval, DeviceRequest, DeviceState, NewDeviceRequest};
 use self::engine::{Engine, Pool, on_engine};
 pub use self::grants::{NewGrant, Redemption, Refresh, Times};

@@ -53,12 +53,14 @@ enum Verb {
     },
     /// Refuse sign-in, sign the user out and revoke what the user granted
     Disable {
+        /// A name, or the `sub` of a user of the app
         username: String,
         #[command(flatten)]
         source: ConfigSource,
     },
     /// Let a disabled user sign in again
     Enable {
+        /// A name, or the `sub` of a user of the app
         username: String,
         #[command(flatten)]
         source: ConfigSource,

@@ -12,6 +12,7 @@ use crate::domain::client::{Client, ClientId, GrantType, Introspects, Registrar}
 use crate::domain::grant::SubjectId;
 use crate::domain::outgoing::OutgoingUrl;
 use crate::domain::redirect_uri::RedirectUri;
+use crate::domain::scope::Scope;
 use crate::domain::secret::RandomSecret;
 use crate::domain::timestamp::Timestamp;
 use crate::service::Service;
@@ -128,6 +129,16 @@ struct ClientDocument<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     backchannel_logout_session_required: bool,
     access_token_format: &'static str,
+    /// Whether its users are asked.
+    consent: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    required_scopes: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_uri: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy_uri: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tos_uri: Option<&'a str>,
     token_endpoint_auth_method: &'static str,
     #[serde(flatten)]
     certificate_subject: Option<&'a CertificateSubject>,
@@ -170,6 +181,11 @@ impl<'a> ClientDocument<'a> {
             backchannel_logout_uri: client.metadata.backchannel_logout_uri.as_ref().map(OutgoingUrl::as_str),
             backchannel_logout_session_required: client.metadata.backchannel_logout_session_required,
             access_token_format: client.metadata.access_token_format.as_str(),
+            consent: client.metadata.consent.as_str(),
+            required_scopes: client.metadata.required_scopes.iter().map(Scope::as_str).collect(),
+            client_uri: client.metadata.client_uri.as_deref(),
+            policy_uri: client.metadata.policy_uri.as_deref(),
+            tos_uri: client.metadata.tos_uri.as_deref(),
             token_endpoint_auth_method: client.authentication_method().as_str(),
             certificate_subject: client.metadata.certificate_subject.as_ref(),
             require_pushed_authorization_requests: client.metadata.require_pushed_authorization_requests,
@@ -203,6 +219,11 @@ impl<'a> ClientDocument<'a> {
             ("refresh_token_rotation", &self.refresh_token_rotation),
             ("backchannel_logout_uri", &self.backchannel_logout_uri.unwrap_or_default()),
             ("access_token_format", &self.access_token_format),
+            ("consent", &self.consent),
+            ("required_scopes", &self.required_scopes.join(" ")),
+            ("client_uri", &self.client_uri.unwrap_or_default()),
+            ("policy_uri", &self.policy_uri.unwrap_or_default()),
+            ("tos_uri", &self.tos_uri.unwrap_or_default()),
             ("token_endpoint_auth_method", &self.token_endpoint_auth_method),
             ("certificate_subject", &self.certificate_subject.map(ToString::to_string).unwrap_or_default()),
             ("require_pushed_authorization_requests", &self.require_pushed_authorization_requests),

@@ -1,10 +1,13 @@
 //! What `client create` and `client update` take: the same, and what is not given stays as it is.
 
+mod consent;
+
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use clap::{Args, ValueEnum};
 
+use self::consent::Consent;
 use super::CliError;
 use crate::domain::certificate_subject::CertificateSubject;
 use crate::domain::client::{
@@ -80,6 +83,8 @@ pub(super) struct Flags {
     /// How its access tokens are written; `jwt` is RFC 9068, and lives a day at most [default: opaque]
     #[arg(long, value_name = "opaque|jwt")]
     access_token_format: Option<AccessTokenFormat>,
+    #[command(flatten)]
+    consent: Consent,
 }
 
 /// Whom its certificate names (RFC 8705 §2.1.2): it authenticates by it.
@@ -182,6 +187,7 @@ impl Flags {
         }
         metadata.refresh_token_rotation = self.refresh_token_rotation.unwrap_or(metadata.refresh_token_rotation);
         metadata.access_token_format = self.access_token_format.unwrap_or(metadata.access_token_format);
+        let metadata = self.consent.over(metadata);
         Ok(Settled {
             changes: ClientChanges {
                 name: None,

@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::certificate_subject::CertificateSubject;
 use super::client_keys::ClientKeys;
+use super::consent::ConsentPolicy;
 use super::grant::{Lifetimes, SubjectId};
 use super::jwk::SigningAlgorithm;
 use super::jwt_access_token::AccessTokenFormat;
 use super::outgoing::OutgoingUrl;
 use super::redirect_uri::RedirectUri;
-use super::scope::ScopeSet;
+use super::scope::{Scope, ScopeSet};
 use super::secret::SecretHash;
 use super::signing_key::AFTERLIFE;
 use super::timestamp::Timestamp;
@@ -248,6 +249,12 @@ pub struct ClientMetadata {
     /// for the client itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<Box<str>>,
+    /// Whether its users are asked. For operators to say, never for the client itself.
+    #[serde(skip_serializing_if = "ConsentPolicy::is_usual")]
+    pub consent: ConsentPolicy,
+    /// The scopes that it is of no use without: users allow them with the rest, or deny all. For operators to say, too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub required_scopes: Vec<Scope>,
     /// It has to push its authorization requests (RFC 9126 §6).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub require_pushed_authorization_requests: bool,
@@ -313,6 +320,8 @@ impl Default for ClientMetadata {
         Self {
             grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
             resources: Vec::new(),
+            consent: ConsentPolicy::Configured,
+            required_scopes: Vec::new(),
             require_pushed_authorization_requests: false,
             dpop_bound_access_tokens: false,
             tls_client_certificate_bound_access_tokens: false,
@@ -411,6 +420,11 @@ impl Client {
             refresh_token_absolute: refresh_token_absolute_lifetime.unwrap_or(configured.refresh_token_absolute),
             ..*configured
         }
+    }
+
+    /// Whether a user can only allow it this scope or deny it everything.
+    pub fn requires(&self, scope: &str) -> bool {
+        self.metadata.required_scopes.iter().any(|required| required.as_str() == scope)
     }
 
     /// What a refresh does to its refresh token. That of a public client is always replaced: nothing else tells that it was

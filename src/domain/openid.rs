@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::app_user::UserClaims;
 use super::error::{InvalidRequest, OAuthError};
 use super::grant::{SessionId, SubjectId};
 use super::parameters::Parameters;
@@ -12,6 +13,8 @@ use super::timestamp::Timestamp;
 pub const OPENID: &str = "openid";
 /// The scope for the user's names.
 pub const PROFILE: &str = "profile";
+/// The scope for the user's address of e-mail.
+pub const EMAIL: &str = "email";
 
 /// Authentication with a password: level 1 of ISO/IEC 29115 (OpenID Connect Core §2).
 pub const ACR: &str = "1";
@@ -33,10 +36,11 @@ pub struct SignInRequest {
     pub ui_locales: Option<String>,
     /// Who the client thinks is there: an ID token.
     pub id_token_hint: Option<String>,
+    /// Whether the client asks for an authentication context class.
+    pub asks_for_class: bool,
 }
 
-/// What the user has to be shown. That consent is asked for in any case, and another account offered, makes `consent` and
-/// `select_account` nothing special.
+/// What the user has to be shown. The consent page offers another account, so `select_account` is as good as `consent`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Prompt {
     #[default]
@@ -47,6 +51,8 @@ pub enum Prompt {
     Login,
     /// The consent page, also where it was answered before.
     Consent,
+    /// Both.
+    LoginAndConsent,
 }
 
 impl SignInRequest {
@@ -68,6 +74,7 @@ impl SignInRequest {
             login_hint: text("login_hint"),
             ui_locales: text("ui_locales"),
             id_token_hint: text("id_token_hint"),
+            asks_for_class: parameters.get("acr_values").is_some(),
         })
     }
 }
@@ -82,20 +89,32 @@ impl Prompt {
         if !words.iter().all(|word| matches!(*word, "login" | "consent" | "select_account")) {
             return Err(InvalidRequest::Prompt);
         }
-        Ok(if words.contains(&"login") {
-            Self::Login
-        } else if words.is_empty() {
-            Self::Anything
-        } else {
-            Self::Consent
+        let consent = words.iter().any(|word| *word != "login");
+        Ok(match (words.contains(&"login"), consent) {
+            (false, false) => Self::Anything,
+            (true, false) => Self::Login,
+            (false, true) => Self::Consent,
+            (true, true) => Self::LoginAndConsent,
         })
+    }
+
+    /// Whether a user who is signed in has to sign in again.
+    pub fn asks_to_sign_in(self) -> bool {
+        matches!(self, Self::Login | Self::LoginAndConsent)
+    }
+
+    /// Whether a user has to be asked who allowed all of it before.
+    pub fn asks_for_consent(self) -> bool {
+        matches!(self, Self::Consent | Self::LoginAndConsent)
     }
 }
 
 /// How the user signed in, as ID tokens and introspection tell it. Kept with the grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authentication {
-    pub auth_time: i64,
+    /// `None` where the app that knows the user does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonce: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,13 +122,25 @@ pub struct Authentication {
 }
 
 impl Authentication {
+    /// With a password, here.
     pub fn new(request: &SignInRequest, signed_in_at: Timestamp) -> Self {
-        Self { auth_time: signed_in_at.as_unix(), nonce: request.nonce.clone(), acr: Some(ACR.to_owned()) }
+        Self { acr: Some(ACR.to_owned()), ..Self::elsewhere(request, Some(signed_in_at)) }
     }
 
-    /// What access tokens of the grant stand for.
-    pub fn of_user(&self) -> UserAuthentication {
-        UserAuthentication { auth_time: Timestamp::from_unix(self.auth_time), acr: self.acr.as_deref().map(Into::into) }
+    /// In whichever way the app has.
+    pub fn elsewhere(request: &SignInRequest, signed_in_at: Option<Timestamp>) -> Self {
+        Self { auth_time: signed_in_at.map(Timestamp::as_unix), nonce: request.nonce.clone(), acr: None }
+    }
+
+    /// What access tokens of the grant stand for, if it is known when the user signed in.
+    pub fn of_user(&self) -> Option<UserAuthentication> {
+        let auth_time = Timestamp::from_unix(self.auth_time?);
+        Some(UserAuthentication { auth_time, acr: self.acr.as_deref().map(Into::into) })
+    }
+
+    /// How (RFC 8176 §2), where that is known: the class is that of passwords.
+    pub fn methods(&self) -> Option<[&'static str; 1]> {
+        self.acr.is_some().then_some(["pwd"])
     }
 
     /// What an ID token of a refresh says: all but the nonce (OpenID Connect Core §12.2).
@@ -130,11 +161,15 @@ pub struct IdTokenClaims<'a> {
     #[serde(flatten)]
     pub authentication: &'a Authentication,
     /// How the user authenticated (RFC 8176 §2).
-    pub amr: [&'static str; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amr: Option<[&'static str; 1]>,
     pub at_hash: String,
     /// The browser session (OpenID Connect Back-Channel Logout §2.1).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sid: Option<String>,
+    /// What the app says of the user, as far as the scopes go.
+    #[serde(flatten)]
+    pub user: Option<UserClaims>,
 }
 
 /// What a client tells by an ID token that it once got.
@@ -176,7 +211,8 @@ mod tests {
             ("", Ok(Prompt::Anything)),
             ("none", Ok(Prompt::None)),
             ("login", Ok(Prompt::Login)),
-            ("consent login", Ok(Prompt::Login)),
+            ("login login", Ok(Prompt::Login)),
+            ("consent login", Ok(Prompt::LoginAndConsent)),
             ("select_account", Ok(Prompt::Consent)),
             ("none login", Err(InvalidRequest::Prompt)),
             ("none none", Err(InvalidRequest::Prompt)),

@@ -470,19 +470,18 @@ fn backchannel_logout_uri(text: Option<String>) -> Result<Option<OutgoingUrl>, I
     if uri.as_ref().is_none_or(OutgoingUrl::is_https) { Ok(uri) } else { Err(malformed) }
 }
 
+/// Whether it is a link that people may be shown: https, with a host that they can read.
+pub fn is_public_url(text: &str) -> bool {
+    text.len() <= MAX_REDIRECT_URI_LENGTH
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+        && Url::parse(text).is_ok_and(|url| {
+            url.scheme() == "https" && url.host_str().is_some() && url.username().is_empty() && url.password().is_none()
+        })
+}
+
 fn https(member: &'static str, text: Option<String>) -> Result<Option<String>, InvalidClientMetadata> {
-    let is_good = |text: &str| {
-        text.len() <= MAX_REDIRECT_URI_LENGTH
-            && text.bytes().all(|byte| byte.is_ascii_graphic())
-            && Url::parse(text).is_ok_and(|url| {
-                url.scheme() == "https"
-                    && url.host_str().is_some()
-                    && url.username().is_empty()
-                    && url.password().is_none()
-            })
-    };
     match text {
-        Some(text) if !is_good(&text) => Err(InvalidClientMetadata::Url(member)),
+        Some(text) if !is_public_url(&text) => Err(InvalidClientMetadata::Url(member)),
         text => Ok(text),
     }
 }

@@ -204,6 +204,18 @@ impl Outgoing {
         self.send(url, request.expect("this is a request"), limit.min(MAX_BODY)).await
     }
 
+    /// The same with these headers.
+    pub async fn get_with(
+        &self,
+        url: &OutgoingUrl,
+        headers: HeaderMap,
+        limit: usize,
+    ) -> Result<Document, OutgoingError> {
+        let mut request = Request::new(Full::default());
+        *request.headers_mut() = headers;
+        self.send(url, request, limit.min(MAX_BODY)).await
+    }
+
     /// Sends a form (`application/x-www-form-urlencoded`). The answer is its status.
     pub async fn post_form(&self, url: &OutgoingUrl, form: String) -> Result<StatusCode, OutgoingError> {
         let request = Request::post("/")

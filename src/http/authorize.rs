@@ -6,10 +6,10 @@ use axum::extract::State;
 use axum::response::Response;
 use http::{StatusCode, Uri};
 
-use super::Context;
 use super::error::unavailable_page;
 use super::extract::{FormText, Origin, PageForm, SessionCookie};
 use super::pages::{self, Problem};
+use super::{Context, MAX_QUERY_BYTES};
 use crate::domain::authorization::Fatal;
 use crate::service::authorization::{AuthorizationFailure, AuthorizationStep, DecisionFailure};
 
@@ -31,14 +31,29 @@ pub(super) async fn from_form(
     FormText(form): FormText,
 ) -> Response {
     match uri.query() {
+        None | Some("")
+            if cookie.value().is_none()
+                && let Some(address) = as_query(&form) =>
+        {
+            pages::redirect(&address)
+        }
         None | Some("") => pages::in_language_of(&form, authorize(&service, &form, &cookie, address).await),
         Some(_) => failed(AuthorizationFailure::Page(Fatal::Malformed)),
     }
 }
 
+/// The same request as a query, if it is not too long for one. With a form of another site, browsers send no cookie that is `SameSite=Lax`;
+/// with what they are sent on to, they do, and so the session counts.
+fn as_query(form: &str) -> Option<String> {
+    let parameters = form_urlencoded::parse(form.as_bytes());
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+    (query.len() <= MAX_QUERY_BYTES).then(|| format!("/authorize?{query}"))
+}
+
 async fn authorize(service: &Context, query: &str, cookie: &SessionCookie, address: Option<IpAddr>) -> Response {
-    match service.authorize(query, cookie.value(), address).await {
+    match service.authorize(query, cookie.visitor(), address).await {
         Ok(AuthorizationStep::SignIn) => pages::redirect(&pages::with_request("/login", query)),
+        Ok(AuthorizationStep::SignInAt(location)) => pages::redirect(&location),
         Ok(AuthorizationStep::Consent(consent)) => pages::consent(&consent, query),
         Ok(AuthorizationStep::Answer(answer)) => pages::answer(&answer),
         Err(failure) => failed(failure),
@@ -50,7 +65,7 @@ pub(super) async fn decide(
     cookie: SessionCookie,
     PageForm(form): PageForm,
 ) -> Response {
-    let response = match service.decide(&form, cookie.value()).await {
+    let response = match service.decide(&form, cookie.visitor()).await {
         Ok(answer) => pages::answer(&answer),
         Err(failure) => not_decided(failure),
     };
@@ -74,6 +89,7 @@ pub(super) fn failed(failure: AuthorizationFailure) -> Response {
         AuthorizationFailure::Page(fatal) => pages::error(StatusCode::BAD_REQUEST, fatal),
         AuthorizationFailure::Answer(answer) => pages::answer(&answer),
         AuthorizationFailure::Return { client_name, location } => pages::return_to(&client_name, &location),
+        AuthorizationFailure::NotAdmitted => pages::error(StatusCode::FORBIDDEN, Problem::NotAdmitted),
         AuthorizationFailure::Unavailable(error) => unavailable_page(&error),
     }
 }

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::{StatusCode, Uri};
 use serde_json::json;
 
-use super::error::{OAuthFailure, no_store, unavailable_page};
+use super::error::{OAuthFailure, no_store};
 use super::extract::{AuthorizationHeaders, Form, Keys, PageForm, SessionCookie};
 use super::pages::{self, DeviceAlert, Notice};
 use super::{Context, authorize};
@@ -34,13 +34,14 @@ pub(super) async fn authorize(
 pub(super) async fn show(State(service): State<Context>, cookie: SessionCookie, uri: Uri) -> Response {
     let query = uri.query().unwrap_or_default();
     let parameters = Parameters::parse(query.as_bytes()).unwrap_or_default();
-    match service.device_step(parameters.get("user_code"), cookie.value()).await {
+    match service.device_step(parameters.get("user_code"), cookie.visitor()).await {
         Ok(DeviceStep::SignIn) => pages::redirect(&pages::with_request("/login", &format!("{PATH}{query}"))),
+        Ok(DeviceStep::SignInAt(location)) => pages::redirect(&location),
         Ok(DeviceStep::EnterCode) => pages::device(StatusCode::OK, None),
         Ok(DeviceStep::UnknownCode) => pages::device(StatusCode::NOT_FOUND, Some(DeviceAlert::Unknown)),
         Ok(DeviceStep::TooManyCodes) => pages::device(StatusCode::TOO_MANY_REQUESTS, Some(DeviceAlert::TooMany)),
         Ok(DeviceStep::Confirm(consent)) => pages::device_consent(&consent),
-        Err(error) => unavailable_page(&error),
+        Err(failure) => authorize::failed(failure.into()),
     }
 }
 
@@ -49,7 +50,7 @@ pub(super) async fn decide(
     cookie: SessionCookie,
     PageForm(form): PageForm,
 ) -> Response {
-    match service.decide_device(&form, cookie.value()).await {
+    match service.decide_device(&form, cookie.visitor()).await {
         Ok(DeviceDecision::Connected) => pages::notice(Notice::DeviceConnected),
         Ok(DeviceDecision::Denied) => pages::notice(Notice::DeviceDenied),
         Err(failure) => authorize::not_decided(failure),

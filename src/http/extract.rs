@@ -17,6 +17,7 @@ use crate::domain::certificate::ClientCertificate;
 use crate::domain::error::InvalidRequest;
 use crate::domain::parameters::Parameters;
 use crate::service::Settings;
+use crate::service::app_sign_in::Visitor;
 use crate::service::client_authentication::Caller;
 use crate::service::known_browser;
 use crate::service::possession::ShownKeys;
@@ -165,12 +166,16 @@ impl FromRequestParts<Context> for Keys {
     }
 }
 
-/// The browser's session cookie.
-pub(super) struct SessionCookie(Option<String>);
+/// The browser's session cookie, and what else shows who sends a request.
+pub(super) struct SessionCookie(Visitor);
 
 impl SessionCookie {
     pub(super) fn value(&self) -> Option<&str> {
-        self.0.as_deref()
+        self.0.cookie.as_deref()
+    }
+
+    pub(super) fn visitor(&self) -> &Visitor {
+        &self.0
     }
 
     /// Its name. The `__Host-` prefix makes browsers refuse a cookie that another host or path planted.
@@ -240,6 +245,8 @@ impl FromRequestParts<Context> for SessionCookie {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, service: &Context) -> Result<Self, Infallible> {
-        Ok(Self(cookie(parts, Self::name(&service.settings))))
+        let peer = parts.extensions.get().map(|ClientAddress(peer)| *peer);
+        let evidence = service.settings.login.evidence(&parts.headers, peer);
+        Ok(Self(Visitor { cookie: cookie(parts, Self::name(&service.settings)), evidence }))
     }
 }

@@ -27,6 +27,7 @@ use crate::domain::authorization::AuthorizationResponse;
 use crate::domain::client::{Client, Registrar};
 use crate::domain::client_document::DocumentUrl;
 use crate::domain::language::ScopeMeaning;
+use crate::domain::registration::is_public_url;
 use crate::service::authorization::{Consent, DescribedScope, LoginPrompt};
 use crate::service::device::DeviceConsent;
 use crate::service::logout::Confirmation;
@@ -64,10 +65,28 @@ struct UiLocales(String);
 /// Who asks whom for what.
 struct Asked<'a> {
     client_name: &'a str,
+    about: About,
     username: &'a str,
+    switches_account: bool,
     ticket: &'a str,
     scopes: &'a [DescribedScope],
     resources: &'a [Box<str>],
+    /// Seconds.
+    lasts: u32,
+}
+
+/// What an app says of itself, to be read and followed. Its picture is not shown: nothing comes from elsewhere.
+#[derive(Default)]
+struct About {
+    site: Option<Link>,
+    policy: Option<Link>,
+    terms: Option<Link>,
+}
+
+/// An address, and the host that people can tell it by.
+struct Link {
+    url: String,
+    host: String,
 }
 
 /// Who says what an app is.
@@ -176,10 +195,13 @@ fn log_out_page(username: &str, client_name: Option<&str>, leads_to: Option<&str
 pub(super) fn consent(consent: &Consent, request: &str) -> Response {
     let asked = Asked {
         client_name: &consent.client.name,
+        about: About::of(&consent.client),
         username: &consent.username,
+        switches_account: consent.switches_account,
         ticket: &consent.ticket,
         scopes: &consent.scopes,
         resources: &consent.resources,
+        lasts: consent.lasts,
     };
     let trust = match document_host(&consent.client) {
         Some(host) => Trust::Document(host),
@@ -212,10 +234,13 @@ pub(super) fn device(status: StatusCode, alert: Option<DeviceAlert>) -> Response
 pub(super) fn device_consent(consent: &DeviceConsent) -> Response {
     let asked = Asked {
         client_name: &consent.client.name,
+        about: About::of(&consent.client),
         username: &consent.username,
+        switches_account: consent.switches_account,
         ticket: &consent.ticket,
         scopes: &consent.scopes,
         resources: &consent.resources,
+        lasts: consent.lasts,
     };
     device_consent_page(&asked, &consent.user_code.to_string())
 }
@@ -233,18 +258,74 @@ fn document_host(client: &Client) -> Option<String> {
     }
 }
 
+impl About {
+    fn of(client: &Client) -> Self {
+        let metadata = &client.metadata;
+        Self {
+            site: Link::to(metadata.client_uri.as_deref()),
+            policy: Link::to(metadata.policy_uri.as_deref()),
+            terms: Link::to(metadata.tos_uri.as_deref()),
+        }
+    }
+}
+
+impl Link {
+    /// Whoever registered it, no other link than one by https is shown.
+    fn to(url: Option<&str>) -> Option<Self> {
+        let url = url.filter(|url| is_public_url(url))?;
+        let host = Url::parse(url).ok()?.host_str()?.to_owned();
+        Some(Self { url: url.to_owned(), host })
+    }
+
+    fn value(&self) -> Value {
+        context! { url => &self.url, host => &self.host }
+    }
+}
+
 impl Asked<'_> {
-    /// With the scopes in two groups: who the user is, and what is theirs.
+    /// With the scopes in two groups: who the user is and what is theirs; or, where some were allowed before, what is new and what is not.
     fn values(&self) -> Value {
-        let group = |standard: bool| -> Vec<Value> {
-            let scopes = self.scopes.iter().filter(|scope| matches!(scope.meaning, ScopeMeaning::Standard) == standard);
+        let group = |belongs: &dyn Fn(&DescribedScope) -> bool| -> Vec<Value> {
             let scope = |scope: &DescribedScope| {
-                context! { name => &scope.name, meaning => Value::from_object(Meaning(scope.meaning.clone())) }
+                let meaning = Value::from_object(Meaning(scope.meaning.clone()));
+                context! { name => &scope.name, meaning, required => scope.is_required }
             };
-            scopes.map(scope).collect()
+            self.scopes.iter().filter(|scope| belongs(scope)).map(scope).collect()
         };
-        let Self { client_name, username, ticket, .. } = *self;
-        context! { client_name, username, ticket, identity => group(true), access => group(false), resources => readable(self.resources) }
+        let is_standard = |scope: &DescribedScope| matches!(scope.meaning, ScopeMeaning::Standard);
+        let Self { client_name, username, switches_account, ticket, .. } = *self;
+        let link = |link: &Option<Link>| link.as_ref().map(Link::value);
+        context! {
+            client_name,
+            username,
+            switches_account,
+            ticket,
+            identity => group(&is_standard),
+            access => group(&|scope| !is_standard(scope)),
+            added => group(&|scope| !scope.was_allowed),
+            before => group(&|scope| scope.was_allowed),
+            optional => self.scopes.iter().any(|scope| !scope.is_required),
+            resources => readable(self.resources),
+            site_of_app => link(&self.about.site),
+            policy => link(&self.about.policy),
+            terms => link(&self.about.terms),
+            lasts => lasts(self.lasts),
+        }
+    }
+}
+
+/// A time as people say it, not shorter than it is.
+fn lasts(seconds: u32) -> Value {
+    const MINUTE: u32 = 60;
+    const HOUR: u32 = 60 * MINUTE;
+    const DAY: u32 = 24 * HOUR;
+    let (days, hours, minutes) = (seconds.div_ceil(DAY), seconds.div_ceil(HOUR), seconds.div_ceil(MINUTE).max(2));
+    if seconds > 2 * DAY {
+        context! { days }
+    } else if seconds > 2 * HOUR {
+        context! { hours }
+    } else {
+        context! { minutes }
     }
 }
 

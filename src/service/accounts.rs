@@ -64,20 +64,20 @@ impl Service {
         Ok(())
     }
 
-    /// Refuses sign-in, signs the user out everywhere and revokes what the user granted.
+    /// Refuses sign-in, signs the user out everywhere and revokes what the user granted. A user of the app is named by its `sub`.
     pub async fn disable_account(&self, username: String) -> Result<(), AccountError> {
-        let account = self.account(username).await?;
-        if self.revoker.revoke(Ending::DisableSubject(account.subject.clone())).await?.is_some() {
-            self.audit.record(Event::AccountDisabled(&account.subject));
+        let subject = self.subject_of(username).await?;
+        if self.revoker.revoke(Ending::DisableSubject(subject.clone())).await?.is_some() {
+            self.audit.record(Event::AccountDisabled(&subject));
         }
         Ok(())
     }
 
     /// Lets a disabled user sign in again.
     pub async fn enable_account(&self, username: String) -> Result<(), AccountError> {
-        let account = self.account(username).await?;
-        if self.store.enable_subject(account.subject.clone()).await? {
-            self.audit.record(Event::AccountEnabled(&account.subject));
+        let subject = self.subject_of(username).await?;
+        if self.store.enable_subject(subject.clone()).await? {
+            self.audit.record(Event::AccountEnabled(&subject));
         }
         Ok(())
     }

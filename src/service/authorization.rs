@@ -9,31 +9,41 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
+use super::app_sign_in::{Again, SessionFailure, Visitor};
+use super::consent::kept;
 use super::sign_in::BrowserSession;
 use super::{Service, Settings};
 use crate::domain::audit::Event;
 use crate::domain::authorization::{
     AuthorizationRequest, AuthorizationResponse, Fatal, Rejection, ResponseTarget, client_id,
 };
-use crate::domain::client::Client;
+use crate::domain::client::{Client, GrantType};
 use crate::domain::error::{AccessDenied, Failure, InvalidRequest, OAuthError, Unavailable};
 use crate::domain::grant::{Confirmation, Restriction, SubjectId, Variant};
 use crate::domain::language::ScopeMeaning;
-use crate::domain::openid::{Authentication, OPENID, PROFILE, Prompt, SignInRequest};
+use crate::domain::openid::{Prompt, SignInRequest};
 use crate::domain::parameters::Parameters;
 use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::{GrantId, Token, TokenKind, TokenText};
-use crate::store::NewGrant;
+use crate::store::{Basis, NewGrant};
 
 /// How long the user may think, in seconds.
-const TICKET_LIFETIME: u32 = 600;
+pub(super) const TICKET_LIFETIME: u32 = 600;
 const TICKET_TAG: usize = 20;
+
+/// What a client gets, and why.
+struct Allowance {
+    scopes: ScopeSet,
+    basis: Basis,
+}
 
 /// What to show for a valid authorization request.
 pub enum AuthorizationStep {
     /// Nobody is signed in, or not lately enough.
     SignIn,
+    /// The same, and there the app signs its users in.
+    SignInAt(String),
     /// Ask the user.
     Consent(Box<Consent>),
     /// Tell the client: there is nothing to ask.
@@ -55,11 +65,15 @@ pub struct LoginPrompt {
 pub struct Consent {
     pub client: Client,
     pub username: String,
+    /// Whether somebody else can sign in here instead.
+    pub switches_account: bool,
     pub redirect_uri: String,
     pub scopes: Vec<DescribedScope>,
     /// Where they would be good (RFC 8707); none: wherever.
     pub resources: Vec<Box<str>>,
     pub ticket: String,
+    /// For how many seconds the client can do all this at most.
+    pub lasts: u32,
     /// Which languages the client asks for.
     pub ui_locales: Option<String>,
 }
@@ -68,6 +82,10 @@ pub struct Consent {
 pub struct DescribedScope {
     pub name: String,
     pub meaning: ScopeMeaning,
+    /// The user cannot allow the rest without it.
+    pub is_required: bool,
+    /// The user allowed it before.
+    pub was_allowed: bool,
 }
 
 /// Why there is no step to take.
@@ -79,6 +97,8 @@ pub enum AuthorizationFailure {
     Answer(AuthorizationResponse),
     /// Tell the user, who may go there: nobody here knows the client (RFC 9700 §4.11.2).
     Return { client_name: String, location: String },
+    /// Tell the user: it is not known who this is, or it is somebody who is not let in.
+    NotAdmitted,
     /// We cannot say anything about the request.
     Unavailable(Unavailable),
 }
@@ -109,6 +129,15 @@ impl From<Unavailable> for AuthorizationFailure {
     }
 }
 
+impl From<SessionFailure> for AuthorizationFailure {
+    fn from(failure: SessionFailure) -> Self {
+        match failure {
+            SessionFailure::Refused => Self::NotAdmitted,
+            SessionFailure::Unavailable(error) => Self::Unavailable(error),
+        }
+    }
+}
+
 impl<E: Into<AuthorizationFailure>> From<E> for DecisionFailure {
     fn from(error: E) -> Self {
         Self::Authorization(error.into())
@@ -116,11 +145,11 @@ impl<E: Into<AuthorizationFailure>> From<E> for DecisionFailure {
 }
 
 impl Service {
-    /// `query` is the authorization request as it came; `cookie` the browser's session; `address` where the request comes from.
+    /// `query` is the authorization request as it came; `address` is where it comes from.
     pub async fn authorize(
         &self,
         query: &str,
-        cookie: Option<&str>,
+        visitor: &Visitor,
         address: Option<IpAddr>,
     ) -> Result<AuthorizationStep, AuthorizationFailure> {
         if self.settings.registration.documents.is_some() {
@@ -133,33 +162,74 @@ impl Service {
             Err(Failure::Refused(error)) => return refused(error),
             Err(Failure::Unavailable(error)) => return Err(self.temporarily_unavailable(&request, &error)),
         };
-        let session = match self.browser_session(cookie).await {
-            Ok(session) => session.filter(|session| self.signed_in_lately_enough(session, &request, query)),
-            Err(error) => return Err(self.temporarily_unavailable(&request, &error)),
+        // The app's sign-in is of no class that is known here.
+        if request.sign_in.asks_for_class && !self.settings.login.is_built_in() {
+            return refused(OAuthError::UnmetAuthenticationRequirements);
+        }
+        let silently = request.sign_in.prompt == Prompt::None;
+        let session = match self.browser_session(visitor).await {
+            Ok(session) => session,
+            Err(SessionFailure::Refused) if silently => return refused(OAuthError::LoginRequired),
+            Err(SessionFailure::Unavailable(error)) if silently || self.settings.login.is_built_in() => {
+                return Err(self.temporarily_unavailable(&request, &error));
+            }
+            Err(failure) => return Err(failure.into()),
         };
         // OpenID Connect Core §3.1.2.6.
-        let Some(session) = session else {
-            return if request.sign_in.prompt == Prompt::None {
-                refused(OAuthError::LoginRequired)
-            } else {
-                Ok(AuthorizationStep::SignIn)
-            };
+        let session = match session {
+            Some(session) if self.signed_in_lately_enough(&session, &request, query) => session,
+            _ if silently => return refused(OAuthError::LoginRequired),
+            _ if self.settings.login.is_built_in() => return Ok(AuthorizationStep::SignIn),
+            session => return self.sign_in_at_app(session.as_ref(), &request, query),
         };
         if hinted.is_some_and(|subject| subject != session.session.subject) {
             return refused(OAuthError::LoginRequired);
         }
-        if request.sign_in.prompt == Prompt::None {
-            return self.authorize_silently(&client, query, request, session).await.map(AuthorizationStep::Answer);
+        let standing = match self.standing(&client, &request, &session).await {
+            Ok(standing) => standing,
+            Err(error) => return Err(self.temporarily_unavailable(&request, &error)),
+        };
+        let before = standing.before().clone();
+        if !request.sign_in.prompt.asks_for_consent()
+            && let Some(basis) = standing.basis()
+        {
+            return self.authorize_unasked(query, request, session, basis).await.map(AuthorizationStep::Answer);
+        }
+        if silently {
+            return refused(OAuthError::ConsentRequired);
         }
         Ok(AuthorizationStep::Consent(Box::new(Consent {
             ticket: self.ticket(self.effects.grant_id(), &session, query),
+            lasts: self.lasts(&client),
+            scopes: self.described(&client, request.scopes.iter(), &before),
             client,
             username: session.session.username,
+            switches_account: self.settings.login.is_built_in(),
             redirect_uri: request.target.redirect_uri().to_owned(),
-            scopes: request.scopes.iter().map(|scope| self.describe(scope)).collect(),
             resources: request.resources,
             ui_locales: request.sign_in.ui_locales,
         })))
+    }
+
+    /// To the app, once: who comes back from there as before would be sent there for ever.
+    fn sign_in_at_app(
+        &self,
+        session: Option<&BrowserSession>,
+        request: &AuthorizationRequest,
+        query: &str,
+    ) -> Result<AuthorizationStep, AuthorizationFailure> {
+        let was_there = self.was_sent_to_sign_in(query).is_some();
+        let again = match session {
+            Some(session) if was_there || session.signed_in_at().is_none() => {
+                tracing::warn!("a client wants a new sign-in, and the app reports none (auth_time)");
+                return Err(self.answer(&request.target, &OAuthError::LoginRequired));
+            }
+            None if was_there => return Err(AuthorizationFailure::NotAdmitted),
+            Some(_) => Again::Yes,
+            None => Again::No,
+        };
+        let page = self.app_login_page(&format!("/authorize?{}", self.sent_to_sign_in(query)), again);
+        page.map(AuthorizationStep::SignInAt).ok_or(AuthorizationFailure::NotAdmitted)
     }
 
     /// What a login page for a request has to know, if the request is valid.
@@ -170,52 +240,31 @@ impl Service {
         Ok(LoginPrompt { client, redirect_uri, login_hint, ui_locales })
     }
 
-    /// Without asking, for a user who allowed as much before. Not to a public client: anybody could pose as it
-    /// (RFC 6749 §10.2).
-    async fn authorize_silently(
+    /// Without asking. What this rests on may have ended meanwhile: then the user is asked next time.
+    async fn authorize_unasked(
         &self,
-        client: &Client,
         query: &str,
         request: AuthorizationRequest,
         session: BrowserSession,
+        basis: Basis,
     ) -> Result<AuthorizationResponse, AuthorizationFailure> {
-        let now = self.effects.now();
-        if !client.is_confidential() {
-            return Err(self.answer(&request.target, &OAuthError::ConsentRequired));
-        }
-        let granted = self
-            .store
-            .granted_variants(session.session.subject.clone(), client.id.clone(), now)
-            .await
-            .map_err(|error| self.temporarily_unavailable(&request, &error))?;
-        let rules = &self.settings.implications;
-        let suffices = |granted: &Variant| {
-            // Without resources, a token is restricted to none: that is another thing than some, and more.
-            granted.resources().is_empty() == request.resources.is_empty()
-                && request.resources.iter().all(|resource| granted.resources().contains(resource))
-                && request.scopes.iter().all(|scope| rules.satisfy(&granted.scopes, scope))
-        };
-        if !granted.iter().any(suffices) {
-            return Err(self.answer(&request.target, &OAuthError::ConsentRequired));
-        }
-        if !self.use_up(query, now).await? {
+        if !self.use_up(query, self.effects.now()).await? {
             return Err(Fatal::RequestUri.into());
         }
-        let (target, scopes) = (request.target.clone(), request.scopes.clone());
-        let answer = self.grant(self.effects.grant_id(), session, request, scopes).await?;
-        Ok(answer.unwrap_or_else(|| target.with_error(&OAuthError::ConsentRequired, &self.settings.issuer)))
+        let (target, scopes, prompt) = (request.target.clone(), request.scopes.clone(), request.sign_in.prompt);
+        let answer = self.grant(self.effects.grant_id(), session, request, Allowance { scopes, basis }).await?;
+        Ok(answer.unwrap_or_else(|| match prompt {
+            Prompt::None => target.with_error(&OAuthError::ConsentRequired, &self.settings.issuer),
+            _ => target.with_temporarily_unavailable(&self.settings.issuer),
+        }))
     }
 
     /// Takes the user's decision from the consent form; what to tell the client.
-    pub async fn decide(
-        &self,
-        form: &Parameters,
-        cookie: Option<&str>,
-    ) -> Result<AuthorizationResponse, DecisionFailure> {
-        let session = self.browser_session(cookie).await?.ok_or(DecisionFailure::SignedOut)?;
+    pub async fn decide(&self, form: &Parameters, visitor: &Visitor) -> Result<AuthorizationResponse, DecisionFailure> {
+        let session = self.browser_session(visitor).await?.ok_or(DecisionFailure::SignedOut)?;
         let query = form.get("request").ok_or(DecisionFailure::Forged)?;
         let grant = self.open_ticket(form.get("ticket").ok_or(DecisionFailure::Forged)?, &session, query)?;
-        let (_, request) = self.validate(query, TICKET_LIFETIME).await?;
+        let (client, request) = self.validate(query, TICKET_LIFETIME).await?;
         let denied = |cause: AccessDenied| {
             let (subject, client) = (&session.session.subject, &request.client);
             self.audit.record(Event::ConsentDenied { subject, client });
@@ -229,26 +278,31 @@ impl Service {
             Some("deny") => return Ok(denied(AccessDenied::ByUser)),
             _ => return Err(Fatal::Malformed.into()),
         }
-        let kept = request.scopes.clone().filter(|scope| form.all("scope").any(|kept| kept == scope));
-        if kept.is_empty() {
+        let scopes = kept(&client, &request.scopes, form);
+        if scopes.is_empty() {
             return Ok(denied(AccessDenied::NoScopeKept));
         }
-        let (subject, client) = (session.session.subject.clone(), request.client.clone());
-        let answer = self.grant(grant, session, request, kept).await?.ok_or(DecisionFailure::Used)?;
-        self.audit.record(Event::ConsentGiven { subject: &subject, client: &client, grant });
+        let basis = self.decided(&client, &request, &session, &scopes).await?;
+        let subject = session.session.subject.clone();
+        let answer = self.grant(grant, session, request, Allowance { scopes, basis }).await?;
+        let answer = answer.ok_or(DecisionFailure::Used)?;
+        self.audit.record(Event::ConsentGiven { subject: &subject, client: &client.id, grant });
         Ok(answer)
     }
 
-    /// Makes a grant, and the answer with its code. `None` when the grant was made before, or its client or user is gone.
+    /// Makes a grant, and the answer with its code. `None` when the grant was made before, or its client or user or what it rests on is
+    /// gone.
     async fn grant(
         &self,
         id: GrantId,
         session: BrowserSession,
         request: AuthorizationRequest,
-        scopes: ScopeSet,
+        Allowance { scopes, basis }: Allowance,
     ) -> Result<Option<AuthorizationResponse>, Unavailable> {
         self.can_sign()?;
         let now = self.effects.now();
+        let authentication = session.authentication(&request.sign_in);
+        let named = self.named_user(&session);
         let confirmation = request.key.map(|key| Confirmation::Jkt(key.as_str().into()));
         let (subject, client) = (session.session.subject.clone(), request.client.clone());
         let inserted = self
@@ -257,13 +311,15 @@ impl Service {
                 id,
                 client: request.client,
                 subject: session.session.subject,
+                named,
                 session: session.session.id,
                 variant: Variant::new(scopes, Restriction { resources: request.resources, confirmation }),
                 redirect_uri_parameter: request.redirect_uri_parameter,
                 challenge: request.challenge,
                 now,
                 expires_at: now.plus(self.settings.lifetimes.code),
-                authentication: Some(Authentication::new(&request.sign_in, session.session.created_at)),
+                authentication: Some(authentication),
+                basis,
             })
             .await;
         match inserted {
@@ -297,10 +353,16 @@ impl Service {
     /// Whether a session is new enough for the request. One that was opened for this very request is. `max_age=0` says the same as
     /// `prompt=login` (OpenID Connect Core §3.1.2.1).
     fn signed_in_lately_enough(&self, session: &BrowserSession, request: &AuthorizationRequest, query: &str) -> bool {
-        let age = self.effects.now().seconds_since(session.session.created_at);
-        let suffices = request.sign_in.prompt != Prompt::Login
+        let Some(signed_in_at) = session.signed_in_at() else {
+            return !request.sign_in.prompt.asks_to_sign_in() && request.sign_in.max_age.is_none();
+        };
+        let age = self.effects.now().seconds_since(signed_in_at);
+        let suffices = !request.sign_in.prompt.asks_to_sign_in()
             && request.sign_in.max_age.is_none_or(|max_age| max_age > 0 && age <= max_age);
-        suffices || (age < TICKET_LIFETIME && self.signed_in_for(session, query))
+        let since_sent = || self.was_sent_to_sign_in(query).is_some_and(|sent_at| signed_in_at >= sent_at);
+        suffices
+            || (age < TICKET_LIFETIME
+                && if session.user.is_some() { since_sent() } else { self.signed_in_for(session, query) })
     }
 
     /// `patience`: for so many seconds after it has expired, a pushed request is good.
@@ -353,10 +415,16 @@ impl Service {
     }
 
     pub(super) fn describe(&self, scope: &str) -> DescribedScope {
-        let standard = self.settings.openid.is_some() && [OPENID, PROFILE].contains(&scope);
+        let standard = self.settings.standard_scopes().contains(&scope);
         let otherwise = if standard { ScopeMeaning::Standard } else { ScopeMeaning::Unknown };
         let meaning = self.settings.catalogue.get(scope).cloned().unwrap_or(otherwise);
-        DescribedScope { name: scope.to_owned(), meaning }
+        DescribedScope { name: scope.to_owned(), meaning, is_required: false, was_allowed: false }
+    }
+
+    /// For how many seconds a client can do at most what a user allows it now.
+    pub(super) fn lasts(&self, client: &Client) -> u32 {
+        let lifetimes = client.lifetimes(&self.settings.lifetimes);
+        if client.may_use(GrantType::RefreshToken) { lifetimes.refresh_token_absolute } else { lifetimes.access_token }
     }
 
     fn code(&self, grant: GrantId, now: Timestamp) -> TokenText {

@@ -6,9 +6,11 @@ use crate::domain::client::{
     AuthenticationMethod, Client, ClientId, ClientMetadata, ClientType, GrantType, Introspects, RefreshTokenRotation,
     Registrar,
 };
+use crate::domain::consent::ConsentPolicy;
 use crate::domain::error::Unavailable;
 use crate::domain::jwt_access_token::AccessTokenFormat;
 use crate::domain::redirect_uri::RedirectUri;
+use crate::domain::registration::is_public_url;
 use crate::domain::resource;
 use crate::domain::scope::ScopeSet;
 use crate::domain::secret::RandomSecret;
@@ -62,6 +64,10 @@ pub enum ClientError {
     AccessTokenFormat,
     #[error("the lifetime of a token is 1 to {MAX_LIFETIME} seconds")]
     Lifetime,
+    #[error("only an app that the operator registered can do without consent")]
+    Skip,
+    #[error("{0} is an https URL without a user name")]
+    Url(&'static str),
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
@@ -75,6 +81,7 @@ impl Service {
         check_name(&new.name)?;
         self.check_scopes_known(&new.scopes)?;
         self.check_resources(&new.metadata)?;
+        self.check_scopes_known(&new.metadata.required_scopes.iter().cloned().collect())?;
         if new.public && (new.introspects == Introspects::Any || !new.metadata.resources.is_empty()) {
             return Err(ClientError::PublicIntrospection);
         }
@@ -140,6 +147,12 @@ impl Service {
         }
         if changes.metadata.is_some() {
             self.check_format(metadata)?;
+        }
+        if metadata.required_scopes != present.metadata.required_scopes {
+            self.check_scopes_known(&metadata.required_scopes.iter().cloned().collect())?;
+        }
+        if metadata.consent == ConsentPolicy::Skip && !present.is_verified() {
+            return Err(ClientError::Skip);
         }
         check_metadata(metadata, public)
     }
@@ -270,6 +283,13 @@ pub(super) fn check_metadata(metadata: &ClientMetadata, public: bool) -> Result<
     }
     if public && metadata.refresh_token_rotation == RefreshTokenRotation::Keep {
         return Err(ClientError::PublicKeep);
+    }
+    for (member, url) in
+        [("client_uri", &metadata.client_uri), ("policy_uri", &metadata.policy_uri), ("tos_uri", &metadata.tos_uri)]
+    {
+        if !url.as_deref().is_none_or(is_public_url) {
+            return Err(ClientError::Url(member));
+        }
     }
     let lifetimes = [
         metadata.access_token_lifetime,

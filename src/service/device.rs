@@ -1,20 +1,23 @@
-//! The device flow (RFC 8628): a device without a browser shows a code, and its user enters it here.
+//! The device flow (RFC 8628): a device without a browser shows a code, and its user enters it here. The user is asked each time, about
+//! whatever app: who sent the code may be anybody.
 //!
 //! The device code is a signed pointer to the request, and the request has the id of the grant to be. Who enters user codes is signed in,
 //! and may enter few that are none: a code is short, so it is not there to be guessed at (RFC 8628 §5.1).
 
 use super::Service;
+use super::app_sign_in::{Again, SessionFailure, Visitor};
 use super::authorization::{DecisionFailure, DescribedScope};
 use super::client_authentication::Caller;
+use super::consent::kept;
 use super::possession::{BindingKey, named_key};
 use super::sign_in::BrowserSession;
 use super::token_endpoint::{FirstVariants, IssuedTokens};
 use crate::domain::audit::Event;
-use crate::domain::authorization::{Fatal, requested_scopes};
+use crate::domain::authorization::{Fatal, requested_scopes, with_query};
 use crate::domain::client::{Client, GrantType};
 use crate::domain::error::{AccessDenied, Failure, InvalidGrant, OAuthError, Unavailable};
 use crate::domain::grant::{Confirmation, GrantState, Restriction, Variant};
-use crate::domain::openid::{Authentication, SignInRequest};
+use crate::domain::openid::SignInRequest;
 use crate::domain::parameters::Parameters;
 use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
@@ -47,6 +50,8 @@ pub struct DeviceAuthorization {
 pub enum DeviceStep {
     /// Nobody is signed in.
     SignIn,
+    /// The same, and there the app signs its users in.
+    SignInAt(String),
     /// Ask for the code.
     EnterCode,
     /// The code is none, or none any more.
@@ -61,11 +66,15 @@ pub enum DeviceStep {
 pub struct DeviceConsent {
     pub client: Client,
     pub username: String,
+    /// Whether somebody else can sign in here instead.
+    pub switches_account: bool,
     pub user_code: UserCode,
     pub scopes: Vec<DescribedScope>,
     /// Where they would be good (RFC 8707); none: wherever.
     pub resources: Vec<Box<str>>,
     pub ticket: String,
+    /// For how many seconds the device can do all this at most.
+    pub lasts: u32,
 }
 
 /// What the user decided.
@@ -176,12 +185,22 @@ impl Service {
     }
 
     /// `user_code` is what the user entered, or what the device put into the link (RFC 8628 §3.3.1).
-    pub async fn device_step(&self, user_code: Option<&str>, cookie: Option<&str>) -> Result<DeviceStep, Unavailable> {
-        let Some(session) = self.browser_session(cookie).await? else { return Ok(DeviceStep::SignIn) };
+    pub async fn device_step(&self, user_code: Option<&str>, visitor: &Visitor) -> Result<DeviceStep, SessionFailure> {
+        let Some(session) = self.browser_session(visitor).await? else {
+            if self.settings.login.is_built_in() {
+                return Ok(DeviceStep::SignIn);
+            }
+            let query = user_code.map(|code| ("user_code", code.to_owned()));
+            let page = self.app_login_page(&with_query("/device", query.as_slice()), Again::No);
+            return page.map(DeviceStep::SignInAt).ok_or(SessionFailure::Refused);
+        };
         let Some(text) = user_code else { return Ok(DeviceStep::EnterCode) };
         let Ok(user_code) = text.parse() else { return Ok(DeviceStep::UnknownCode) };
         let now = self.effects.now();
         let subject = &session.session.subject;
+        if !self.remember_user(&session).await? {
+            return Err(SessionFailure::Refused);
+        }
         if self.store.count_user_code(subject.clone(), now).await? > MAX_WRONG_CODES {
             tracing::warn!(sub = subject.as_str(), "a user entered too many codes that are none");
             return Ok(DeviceStep::TooManyCodes);
@@ -192,29 +211,27 @@ impl Service {
         self.store.forgive_user_code(subject.clone()).await?;
         Ok(DeviceStep::Confirm(Box::new(DeviceConsent {
             ticket: self.ticket(request.id, &session, &sealed_with(user_code)),
+            lasts: self.lasts(&client),
+            scopes: self.described(&client, request.variant.scopes.iter(), &ScopeSet::default()),
             client,
             username: session.session.username,
+            switches_account: self.settings.login.is_built_in(),
             user_code,
-            scopes: request.variant.scopes.iter().map(|scope| self.describe(scope)).collect(),
             resources: request.variant.resources().to_vec(),
         })))
     }
 
     /// Takes the user's decision from the form.
-    pub async fn decide_device(
-        &self,
-        form: &Parameters,
-        cookie: Option<&str>,
-    ) -> Result<DeviceDecision, DecisionFailure> {
-        let session = self.browser_session(cookie).await?.ok_or(DecisionFailure::SignedOut)?;
+    pub async fn decide_device(&self, form: &Parameters, visitor: &Visitor) -> Result<DeviceDecision, DecisionFailure> {
+        let session = self.browser_session(visitor).await?.ok_or(DecisionFailure::SignedOut)?;
         let user_code: UserCode =
             form.get("user_code").and_then(|text| text.parse().ok()).ok_or(DecisionFailure::Forged)?;
         let ticket = form.get("ticket").ok_or(DecisionFailure::Forged)?;
         let id = self.open_ticket(ticket, &session, &sealed_with(user_code))?;
         let now = self.effects.now();
         let waiting = self.waiting_device(user_code, now).await?.filter(|(request, _)| request.id == id);
-        let (request, _) = waiting.ok_or(DecisionFailure::Used)?;
-        let kept = request.variant.scopes.filter(|scope| form.all("scope").any(|kept| kept == scope));
+        let (request, client) = waiting.ok_or(DecisionFailure::Used)?;
+        let kept = kept(&client, &request.variant.scopes, form);
         let approved = match form.get("decision") {
             Some("approve") => !kept.is_empty(),
             Some("deny") => false,
@@ -242,7 +259,7 @@ impl Service {
             id: request.id,
             subject: session.session.subject.clone(),
             session: session.session.id,
-            authentication: Authentication::new(&SignInRequest::default(), session.session.created_at),
+            authentication: session.authentication(&SignInRequest::default()),
             variant: request.variant.with_scopes(kept),
             now,
         };

@@ -7,7 +7,7 @@ use crate::domain::client::GrantType;
 use crate::domain::client_keys::SigningAlgorithm;
 use crate::domain::dpop::ALGORITHMS;
 use crate::domain::language::Language;
-use crate::domain::openid::{ACR, OPENID, PROFILE};
+use crate::domain::openid::ACR;
 use crate::domain::registration::Gate;
 
 /// The metadata document.
@@ -53,7 +53,8 @@ pub struct Metadata<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     protected_resources: Vec<&'a str>,
     /// RFC 9470 §7.
-    acr_values_supported: [&'static str; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr_values_supported: Option<[&'static str; 1]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     jwks_uri: Option<String>,
     /// RFC 9701 §7.
@@ -68,12 +69,13 @@ pub struct Metadata<'a> {
 #[expect(clippy::struct_excessive_bools, reason = "its members are those of the standards")]
 struct OpenIdMetadata {
     userinfo_endpoint: String,
-    end_session_endpoint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_session_endpoint: Option<String>,
     backchannel_logout_supported: bool,
     backchannel_logout_session_supported: bool,
     subject_types_supported: [&'static str; 1],
     id_token_signing_alg_values_supported: [&'static str; 1],
-    claims_supported: [&'static str; 13],
+    claims_supported: Vec<&'static str>,
     prompt_values_supported: [&'static str; 4],
     claims_parameter_supported: bool,
     request_parameter_supported: bool,
@@ -121,7 +123,7 @@ impl Service {
             dpop_signing_alg_values_supported: ALGORITHMS,
             tls_client_certificate_bound_access_tokens: self.settings.client_certificates.is_some(),
             protected_resources: self.settings.resources.iter().map(|(resource, _)| resource).collect(),
-            acr_values_supported: [ACR],
+            acr_values_supported: self.settings.login.is_built_in().then_some([ACR]),
             openid: self.settings.openid.as_ref().map(|openid| self.openid_metadata(openid)),
             jwks_uri: self.settings.signs().then(|| format!("{issuer}/jwks")),
             introspection_signing_alg_values_supported: self
@@ -134,35 +136,33 @@ impl Service {
     /// An empty catalogue knows every scope, and lists those that mean something to us.
     fn scopes_supported(&self) -> Vec<&str> {
         match &self.settings.openid {
-            Some(_) if self.settings.catalogue.is_empty() => vec![OPENID, PROFILE],
+            Some(_) if self.settings.catalogue.is_empty() => self.settings.standard_scopes().to_vec(),
             _ => self.settings.catalogue.keys().map(String::as_str).collect(),
         }
     }
 
     fn openid_metadata(&self, openid: &OpenId) -> OpenIdMetadata {
         let issuer = &self.settings.issuer;
+        let built_in = self.settings.login.is_built_in();
+        // The app signs its own users out.
+        let signs_out = built_in;
+        let of_password: &[_] = if built_in { &["acr", "amr"] } else { &[] };
+        let of_app: &[_] =
+            if built_in { &[] } else { &["given_name", "family_name", "picture", "locale", "email", "email_verified"] };
         OpenIdMetadata {
             userinfo_endpoint: format!("{issuer}/userinfo"),
-            end_session_endpoint: format!("{issuer}/logout"),
+            end_session_endpoint: signs_out.then(|| format!("{issuer}/logout")),
             backchannel_logout_supported: openid.backchannel_logout,
             backchannel_logout_session_supported: openid.backchannel_logout,
             subject_types_supported: ["public"],
             id_token_signing_alg_values_supported: [self.signing_keys.algorithm().name()],
             claims_supported: [
-                "iss",
-                "sub",
-                "aud",
-                "exp",
-                "iat",
-                "auth_time",
-                "nonce",
-                "acr",
-                "amr",
-                "at_hash",
-                "sid",
-                "preferred_username",
-                "name",
-            ],
+                &["iss", "sub", "aud", "exp", "iat", "auth_time", "nonce"],
+                of_password,
+                &["at_hash", "sid", "preferred_username", "name"],
+                of_app,
+            ]
+            .concat(),
             prompt_values_supported: ["none", "login", "consent", "select_account"],
             claims_parameter_supported: false,
             request_parameter_supported: false,

@@ -229,7 +229,7 @@ impl Service {
                         subject: grant.subject,
                         username: grant.username.into(),
                         session: grant.session,
-                        authentication: grant.authentication.as_ref().map(Authentication::of_user),
+                        authentication: grant.authentication.as_ref().and_then(Authentication::of_user),
                         variants: grant.variants,
                         generation: grant.generation,
                         created_seq: 0,

@@ -49,7 +49,7 @@ impl Service {
             iat: token.issued_at.as_unix(),
             jti: token.jti(),
             scope: variant.scopes.as_str(),
-            auth_time: authentication.map(|authentication| authentication.auth_time),
+            auth_time: authentication.and_then(|authentication| authentication.auth_time),
             acr: authentication.and_then(|authentication| authentication.acr.as_deref()),
             sid: grant.session.as_ref().map(SessionId::to_string),
             cnf: variant.confirmation(),

@@ -69,7 +69,7 @@ impl Service {
         agreement: Agreement,
     ) -> Result<LogoutStep, LogoutFailure> {
         let request = self.logout_request(request).await?;
-        if let Some(session) = self.browser_session(cookie).await? {
+        if let Some(session) = self.own_session(cookie).await? {
             if agreement == Agreement::Unasked && !request.is_about(&session) {
                 return Ok(LogoutStep::Confirm(Confirmation {
                     username: session.session.username,

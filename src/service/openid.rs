@@ -41,9 +41,10 @@ impl Service {
             exp: issued_at.plus(openid.id_token_lifetime).as_unix(),
             iat: issued_at.as_unix(),
             authentication: &authentication,
-            amr: ["pwd"],
+            amr: authentication.methods(),
             at_hash: signer.algorithm().half_hash(tokens.access_token.expose()),
             sid: grant.session.as_ref().map(SessionId::to_string),
+            user: self.claims_of_app(&grant.subject, &tokens.scope).await?,
         };
         let id_token = signer.sign(jwt::ID_TOKEN, &claims).await?;
         Ok(IssuedTokens { id_token: Some(id_token), ..tokens })

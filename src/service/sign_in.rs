@@ -1,4 +1,4 @@
-//! The built-in login: accounts and browser sessions.
+//! The built-in login, accounts and browser sessions; and who a request comes from.
 
 use std::net::IpAddr;
 
@@ -8,10 +8,14 @@ use zeroize::Zeroizing;
 
 use super::Service;
 use super::accounts::MAX_PASSWORD_LENGTH;
+use super::app_sign_in::{SessionFailure, Visitor};
+use crate::domain::app_user::AppUser;
 use crate::domain::audit::Event;
 use crate::domain::error::{TooManyAttempts, Unavailable};
+use crate::domain::openid::{Authentication, SignInRequest};
 use crate::domain::parameters::Parameters;
 use crate::domain::secret::{RandomSecret, SecretHash};
+use crate::domain::timestamp::Timestamp;
 use crate::store::{NewSession, Session};
 
 /// The parameter by which an authorization request tells that the session was opened for it. It comes last.
@@ -65,8 +69,26 @@ impl From<Unavailable> for SignInFailure {
 
 /// A browser that is signed in.
 pub struct BrowserSession {
+    /// What the forms that it is shown are bound to.
     pub id: SecretHash,
     pub session: Session,
+    /// Whom the app says this is; `None`: it is a session of ours.
+    pub user: Option<Box<AppUser>>,
+}
+
+impl BrowserSession {
+    /// When the user signed in, if that is known.
+    pub fn signed_in_at(&self) -> Option<Timestamp> {
+        self.user.as_ref().map_or(Some(self.session.created_at), |user| user.auth_time)
+    }
+
+    /// What to keep of it with a grant.
+    pub(super) fn authentication(&self, request: &SignInRequest) -> Authentication {
+        match &self.user {
+            None => Authentication::new(request, self.session.created_at),
+            Some(user) => Authentication::elsewhere(request, user.auth_time),
+        }
+    }
 }
 
 impl Service {
@@ -131,12 +153,21 @@ impl Service {
         Ok(Some(SignedIn { cookie, max_age, known_browser: None }))
     }
 
+    /// Who a request comes from.
+    pub async fn browser_session(&self, visitor: &Visitor) -> Result<Option<BrowserSession>, SessionFailure> {
+        if self.settings.login.is_built_in() {
+            Ok(self.own_session(visitor.cookie.as_deref()).await?)
+        } else {
+            Box::pin(self.app_session(visitor)).await
+        }
+    }
+
     /// Who the browser with this cookie is signed in as.
-    pub async fn browser_session(&self, cookie: Option<&str>) -> Result<Option<BrowserSession>, Unavailable> {
+    pub(super) async fn own_session(&self, cookie: Option<&str>) -> Result<Option<BrowserSession>, Unavailable> {
         let Some(cookie) = cookie else { return Ok(None) };
         let id = SecretHash::of(cookie);
         let session = self.store.session(id, self.effects.now()).await?;
-        Ok(session.map(|session| BrowserSession { id, session }))
+        Ok(session.map(|session| BrowserSession { id, session, user: None }))
     }
 
     /// The clients that the user signed in to are told by those that deliver ([`Self::deliver_logouts_for_ever`]).
@@ -175,7 +206,7 @@ fn proof_parts<'a>(session: &'a SecretHash, request: &'a str) -> [&'a [u8]; 3] {
 }
 
 /// The same parameters in the one way, since browsers may write them in another.
-fn canonical(request: &str) -> String {
+pub(super) fn canonical(request: &str) -> String {
     let parameters = form_urlencoded::parse(request.as_bytes());
     form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::Service;
 use super::possession::{Shown, ShownKeys};
+use crate::domain::app_user::UserClaims;
 use crate::domain::bearer::Presented;
 use crate::domain::caller::Sight;
 use crate::domain::certificate::ClientCertificate;
@@ -11,16 +12,16 @@ use crate::domain::challenge::{Challenge, ChallengeError, Scheme};
 use crate::domain::decision::{Decision, Match, Requirement};
 use crate::domain::dpop::{InvalidProof, Thumbprint};
 use crate::domain::error::Unavailable;
-use crate::domain::openid::{OPENID, PROFILE};
+use crate::domain::grant::SubjectId;
+use crate::domain::openid::{EMAIL, OPENID, PROFILE};
+use crate::domain::scope::ScopeSet;
 
 /// What the user is called (OpenID Connect Core §5.1).
 #[derive(Serialize)]
 pub struct UserInfo {
     sub: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    preferred_username: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
+    #[serde(flatten)]
+    claims: UserClaims,
 }
 
 /// Why nothing is told.
@@ -40,6 +41,19 @@ impl From<Unavailable> for UserInfoFailure {
 }
 
 impl Service {
+    /// What the app said of a user, as far as the scopes go; `None` for a user whom it does not name.
+    pub(super) async fn claims_of_app(
+        &self,
+        subject: &SubjectId,
+        scopes: &ScopeSet,
+    ) -> Result<Option<UserClaims>, Unavailable> {
+        if self.settings.login.is_built_in() || !(scopes.contains(PROFILE) || scopes.contains(EMAIL)) {
+            return Ok(None);
+        }
+        let claims = self.store.user_claims(subject.clone()).await?;
+        Ok(claims.map(|claims| claims.within(scopes)))
+    }
+
     /// What the scopes of an access token let its client know of the user. `method` and `keys` are of the request that presents it.
     pub async fn user_info(
         &self,
@@ -84,7 +98,15 @@ impl Service {
         if !active.variant().resources().is_empty() {
             return Err(challenged(&of(ChallengeError::InvalidAudience)));
         }
-        let name = active.scopes().contains(PROFILE).then(|| active.facts.username.to_string());
-        Ok(UserInfo { sub: active.facts.subject.as_str().to_owned(), preferred_username: name.clone(), name })
+        let sub = active.facts.subject.as_str().to_owned();
+        let claims = match self.claims_of_app(&active.facts.subject, active.scopes()).await? {
+            Some(claims) => claims,
+            None if active.scopes().contains(PROFILE) => {
+                let name = Some(active.facts.username.to_string());
+                UserClaims { preferred_username: name.clone(), name, ..UserClaims::default() }
+            }
+            None => UserClaims::default(),
+        };
+        Ok(UserInfo { sub, claims })
     }
 }

@@ -3,8 +3,10 @@
 use serde_json::json;
 
 use super::Store;
+use super::app_users::{NamedUser, write_subject};
+use super::consents::{Basis, consent_stands, remember};
 use super::engine::on_engine;
-use super::rows::{FactsRow, GrantRow, join_lines, parse};
+use super::rows::{FactsRow, GrantRow, join_lines};
 use crate::domain::client::ClientId;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::{Grant, GrantFacts, SessionId, SubjectId, Variant};
@@ -70,6 +72,8 @@ pub struct NewGrant {
     pub id: GrantId,
     pub client: ClientId,
     pub subject: SubjectId,
+    /// Who it is, where the app says so: the subject is made with its first grant.
+    pub named: Option<NamedUser>,
     /// The browser session in which the user approved.
     pub session: SessionId,
     pub variant: Variant,
@@ -80,6 +84,7 @@ pub struct NewGrant {
     pub expires_at: Timestamp,
     /// How the user signed in.
     pub authentication: Option<Authentication>,
+    pub basis: Basis,
 }
 
 /// A code that is presented, with what it has to prove.
@@ -119,30 +124,49 @@ pub struct Times {
 }
 
 impl Store {
-    /// Makes a pending grant. `false` when the id is taken, or when the client or the subject is gone by now.
+    /// Makes a pending grant. `false` when the id is taken, when the client or the subject is gone by now, or when what it rests on is.
     pub async fn insert_grant(&self, grant: NewGrant) -> Result<bool, Unavailable> {
         let writer = self.writer.clone();
         self.run("insert a grant", async move {
-            let inserted = on_engine!(&writer, on => sqlx::query(
+            let (id, basis) = (grant.id, &grant.basis);
+            let resting_on = if let Basis::Allowed(consent) = basis { consent.text.clone() } else { String::new() };
+            let query = concat!(
                 "INSERT INTO grants (id, client_id, subject_id, variants, state, generation, created_at, created_seq, \
                  redirect_uri, code_challenge, failed_redemptions, refresh_serial, refresh_variant, session_id, expires_at, authentication) \
                  SELECT $1, c.id, s.id, $4, 'pending', 0, $5, h.head, $6, $7, 0, 0, 0, $8, $9, $10 \
                  FROM revocation_head h, clients c, subjects s \
                  WHERE c.id = $2 AND c.disabled_at IS NULL AND c.deleted_at IS NULL AND s.id = $3 AND s.disabled_at IS NULL \
-                 ON CONFLICT (id) DO NOTHING",
-            )
-            .bind(grant.id.as_bytes().to_vec())
-            .bind(grant.client.to_string())
-            .bind(grant.subject.as_str().to_owned())
-            .bind(grant.variant.to_string())
-            .bind(grant.now.as_unix())
-            .bind(grant.redirect_uri_parameter.unwrap_or_default())
-            .bind(grant.challenge.as_str().to_owned())
-            .bind(grant.session.to_string())
-            .bind(grant.expires_at.as_unix())
-            .bind(grant.authentication.map_or_else(String::new, |authentication| json!(authentication).to_string()))
-            .execute(on).await?.rows_affected());
-            Ok(inserted == 1)
+                 AND ($11 = '' OR EXISTS (SELECT 1 FROM consents k WHERE k.pair = c.id || ' ' || s.id AND k.allowed = $11 AND ",
+                consent_stands!(),
+                ")) ON CONFLICT (id) DO NOTHING",
+            );
+            let mut transaction = writer.begin().await?;
+            if let Some(named) = &grant.named
+                && !write_subject(&mut transaction, named, grant.now).await?
+            {
+                return Ok(false);
+            }
+            let inserted = on_engine!(&mut transaction, on => sqlx::query(query)
+                .bind(id.as_bytes().to_vec())
+                .bind(grant.client.to_string())
+                .bind(grant.subject.as_str().to_owned())
+                .bind(grant.variant.to_string())
+                .bind(grant.now.as_unix())
+                .bind(grant.redirect_uri_parameter.unwrap_or_default())
+                .bind(grant.challenge.as_str().to_owned())
+                .bind(grant.session.to_string())
+                .bind(grant.expires_at.as_unix())
+                .bind(grant.authentication.map_or_else(String::new, |authentication| json!(authentication).to_string()))
+                .bind(resting_on)
+                .execute(&mut **on).await?.rows_affected());
+            if inserted != 1 {
+                return Ok(false);
+            }
+            if let Basis::Remembered { before, allowed } = basis {
+                remember(&mut transaction, id, before, allowed).await?;
+            }
+            transaction.commit().await?;
+            Ok(true)
         })
         .await
     }
@@ -268,32 +292,6 @@ impl Store {
                 .bind(id.as_bytes().to_vec())
                 .fetch_optional(on).await?);
             row.map(Grant::try_from).transpose()
-        })
-        .await
-    }
-
-    /// What a user lets a client do already, one variant for each grant that is active.
-    pub async fn granted_variants(
-        &self,
-        subject: SubjectId,
-        client: ClientId,
-        now: Timestamp,
-    ) -> Result<Vec<Variant>, Unavailable> {
-        let reader = self.reader.clone();
-        self.run("read what was granted", async move {
-            let variants: Vec<String> = on_engine!(&reader, on => sqlx::query_scalar(concat!(
-                "SELECT DISTINCT g.variants FROM grants g \
-                 WHERE g.subject_id = $1 AND g.client_id = $2 AND g.state = 'active' AND g.expires_at > $3 AND ",
-                parties_alive!(),
-            ))
-            .bind(subject.as_str().to_owned())
-            .bind(client.to_string())
-            .bind(now.as_unix())
-            .fetch_all(on).await?);
-            variants
-                .iter()
-                .filter_map(|text| parse::<VariantList>(text).map(|list| list.first().cloned()).transpose())
-                .collect()
         })
         .await
     }

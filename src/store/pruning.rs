@@ -67,7 +67,7 @@ pub enum Prunable {
     UserCodes,
     /// Keys that signed ID tokens, when they have not been published for a while. Until then, they verify hints.
     SigningKeys,
-    /// Sets of grants that were revoked at once, when no grant is left that is as old.
+    /// Sets of grants that were revoked at once, when no grant and no consent is left that is as old.
     Sets,
     /// Pushed requests that expired an hour ago: until then, a consent form may still be open.
     PushedRequests,
@@ -182,7 +182,8 @@ impl Prunable {
                     "kind, target",
                     "revoked_seq",
                     "kind <> 'key' AND revoked_seq <= COALESCE((SELECT MIN(created_seq) FROM grants), (SELECT head FROM revocation_head)) \
-                     AND NOT EXISTS (SELECT 1 FROM revocation_log WHERE seq = revoked_seq AND at > $1)"
+                     AND NOT EXISTS (SELECT 1 FROM revocation_log WHERE seq = revoked_seq AND at > $1) \
+                     AND NOT EXISTS (SELECT 1 FROM consents WHERE pair = target AND created_seq < revoked_seq)"
                 ),
                 now - HOUR,
             ),

@@ -250,7 +250,9 @@ impl Ending {
     async fn mark(&self, transaction: &mut Transaction, seq: u64) -> Result<(), sqlx::Error> {
         let target = self.target();
         let statement = match target {
-            Target::Grant { .. } | Target::Flush => return Ok(()),
+            // Whoever revokes a grant of an app wants to be asked when it comes again.
+            Target::Grant { id, .. } => return forget(transaction, id).await,
+            Target::Flush => return Ok(()),
             Target::Client(_) => "UPDATE clients SET revoked_seq = $2 WHERE id = $1",
             Target::Subject(_) => "UPDATE subjects SET revoked_seq = $2 WHERE id = $1",
             Target::SubjectClient(..) => {
@@ -269,6 +271,13 @@ impl Ending {
                     .await
                     .map(drop))
             }
+            Self::RevokeSubjectClient(..) => {
+                on_engine!(transaction, on => sqlx::query("DELETE FROM consents WHERE pair = $1")
+                    .bind(self.target().name())
+                    .execute(&mut **on)
+                    .await
+                    .map(drop))
+            }
             Self::RevokeSession(id) => {
                 on_engine!(transaction, on => sqlx::query("DELETE FROM browser_sessions WHERE session_id = $1")
                     .bind(id.to_string())
@@ -279,6 +288,17 @@ impl Ending {
             _ => Ok(()),
         }
     }
+}
+
+/// Ends what the user of a grant allowed its client.
+async fn forget(transaction: &mut Transaction, grant: GrantId) -> Result<(), sqlx::Error> {
+    on_engine!(transaction, on => sqlx::query(
+        "DELETE FROM consents WHERE pair = (SELECT client_id || ' ' || subject_id FROM grants WHERE id = $1)",
+    )
+    .bind(grant.as_bytes().to_vec())
+    .execute(&mut **on)
+    .await
+    .map(drop))
 }
 
 #[derive(FromRow)]

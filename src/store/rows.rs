@@ -209,7 +209,7 @@ impl TryFrom<FactsRow> for GrantFacts {
             subject: SubjectId::new(row.subject_id),
             username: row.username.into(),
             session: optional::<SessionId>(&row.session_id)?,
-            authentication: authentication(&row.authentication)?.as_ref().map(Authentication::of_user),
+            authentication: authentication(&row.authentication)?.as_ref().and_then(Authentication::of_user),
             variants: parse(&row.variants)?,
             generation: if row.alive == 1 { number(row.generation)? } else { Self::REVOKED },
             created_seq: number(row.created_seq)?,

@@ -76,10 +76,22 @@ const VERSIONS: &[Version] = &[
         postgres: include_str!("migrations/postgres/0009_logout_notices.sql"),
     },
     Version {
+        number: 15,
+        name: "app users",
+        sqlite: include_str!("migrations/sqlite/0015_app_users.sql"),
+        postgres: include_str!("migrations/postgres/0015_app_users.sql"),
+    },
+    Version {
         number: 16,
         name: "account",
         sqlite: include_str!("migrations/sqlite/0016_account.sql"),
         postgres: include_str!("migrations/postgres/0016_account.sql"),
+    },
+    Version {
+        number: 17,
+        name: "consents",
+        sqlite: include_str!("migrations/sqlite/0017_consents.sql"),
+        postgres: include_str!("migrations/postgres/0017_consents.sql"),
     },
 ];
 

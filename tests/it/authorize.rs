@@ -87,11 +87,35 @@ async fn a14_a15_a17_a20_a26_to_a31_a38_a51_other_errors_go_back_to_the_client_w
 async fn a23_a24_a25_unknown_parameters_are_ignored_and_a_form_works_as_a_query() {
     let sidecar = Sidecar::start().await;
     let request = sidecar.request(&[("colour", "blue")]);
-    let reply = sidecar.http().post_text("/authorize", &[], &request).await;
-    assert_eq!(reply.status, StatusCode::SEE_OTHER);
-    assert!(reply.header("location").unwrap().starts_with("/login?request="));
+    let mut browser = sidecar.browser();
+    browser.consent_page(&request).await;
+    let page = browser.post("/authorize", &request).await;
+    assert!(page.body.contains("action=\"/consent\""), "{}", page.body);
     let both = sidecar.http().post_text(&format!("/authorize?{request}"), &[], &request).await;
     assert_eq!(both.status, StatusCode::BAD_REQUEST, "a25: query and form at once");
+}
+
+#[tokio::test]
+async fn a24_a_form_of_another_site_comes_without_the_session_and_is_sent_on_to_where_it_counts() {
+    let sidecar = Sidecar::start().await;
+    let request = sidecar.request(&[("state", "a&b\r\nc ä")]);
+    let mut browser = sidecar.browser();
+    browser.consent_page(&request).await;
+    // SameSite=Lax: no cookie with a form from elsewhere.
+    let reply = sidecar.http().post_text("/authorize", &[], &request).await;
+    assert_eq!((reply.status, reply.header("cache-control")), (StatusCode::SEE_OTHER, Some("no-store")));
+    let here = reply.header("location").unwrap().to_owned();
+    assert!(here.starts_with("/authorize?"), "{here}");
+    let page = browser.get(&here).await;
+    assert!(page.body.contains("action=\"/consent\""), "{}", page.body);
+    let fields = [hidden_fields(&page.body), ticked_scopes(&page.body), vec![("decision".into(), "approve".into())]];
+    let reply = browser.post("/consent", &encode(&fields.concat())).await;
+    assert_eq!(query_of(reply.header("location").unwrap(), "state").as_deref(), Some("a&b\r\nc ä"));
+    let nobody = sidecar.http().get(&here).await;
+    assert!(nobody.header("location").unwrap().starts_with("/login?request="));
+    let long = sidecar.request(&[("state", &"x".repeat(8_000)), ("nonce", &"y".repeat(1_000))]);
+    let reply = sidecar.http().post_text("/authorize", &[], &long).await;
+    assert!(reply.header("location").unwrap().starts_with("/login?request="), "too long for a query: as before");
 }
 
 #[tokio::test]

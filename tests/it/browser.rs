@@ -2,6 +2,7 @@
 //! `tests/node/pages.js`.
 
 use scopegate::domain::client::{ClientMetadata, GrantType, Introspects};
+use scopegate::domain::consent::ConsentPolicy;
 use scopegate::service::clients::NewClient;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -59,6 +60,26 @@ impl World {
         self.play_with(scenario, json!({})).await;
     }
 
+    /// A client whose users are asked once, with everything to say about itself.
+    async fn remembering(&self) -> String {
+        let new = NewClient {
+            name: "Red Bottle Shop".into(),
+            redirect_uris: vec![format!("{}/callback", self.browser.client).parse().unwrap()],
+            scopes: "a b c".parse().unwrap(),
+            public: false,
+            introspects: Introspects::Own,
+            metadata: ClientMetadata {
+                consent: ConsentPolicy::Remember,
+                required_scopes: vec!["b".parse().unwrap()],
+                client_uri: Some("https://shop.example".into()),
+                policy_uri: Some("https://shop.example/privacy".into()),
+                tos_uri: Some("https://legal.shop.example/terms".into()),
+                ..ClientMetadata::default()
+            },
+        };
+        self.sidecar.service.create_client(new).await.unwrap().0.id.to_string()
+    }
+
     /// The code that a device shows.
     async fn user_code(&self) -> String {
         let device = self.sidecar.register_for(&[GrantType::DeviceCode]).await;
@@ -78,7 +99,10 @@ impl World {
         let registered =
             self.sidecar.http().send(http::Method::POST, "/register", &headers, &document.to_string()).await;
         let unverified = registered.json()["client_id"].as_str().unwrap_or_else(|| panic!("{registered:?}")).to_owned();
+        let more = self.remembering().await;
+        self.sidecar.browser().approve(&self.request(&more, "a")).await;
         json!({
+            "more": self.request(&more, "a b c"),
             "request": self.request(&self.client_id, "a b openid profile"),
             "unverified": self.request(&unverified, "a"),
             "impossible": self.request(&unverified, "nonsense"),
@@ -133,6 +157,14 @@ async fn a_wrong_password_can_be_typed_again() {
 #[tokio::test]
 async fn somebody_else_can_sign_in_from_the_consent_page() {
     World::new("").await.play("switchesAccounts").await;
+}
+
+#[tokio::test]
+async fn what_was_allowed_is_not_asked_again_and_what_is_new_is_told_apart() {
+    let world = World::new("").await;
+    let client_id = world.remembering().await;
+    let [request, more] = ["a b", "a b c"].map(|scope| world.request(&client_id, scope));
+    world.play_with("isAskedForMore", json!({ "request": request, "more": more })).await;
 }
 
 #[tokio::test]

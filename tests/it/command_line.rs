@@ -276,6 +276,31 @@ fn a_client_that_signs_says_where_its_keys_are_or_brings_them() {
 }
 
 #[test]
+fn an_operator_says_whether_the_users_of_a_client_are_asked_and_what_they_are_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let config = format!("issuer = 'https://a.example'\n[keys]\nsecret = '{SECRET}'\n");
+    std::fs::write(here.join("c.toml"), config).unwrap();
+    let config = ["--config", "c.toml"];
+    let create = ["client", "create", "--name", "Own", "--scope", "a", "--required-scope", "a", "--first-party"];
+    let own = json(here, &[&create[..], &["--policy-uri", "https://own.example/privacy"], &config].concat());
+    assert_eq!(
+        (&own["consent"], &own["required_scopes"], &own["policy_uri"]),
+        (&"skip".into(), &serde_json::json!(["a"]), &"https://own.example/privacy".into())
+    );
+    let update = ["client", "update", own["client_id"].as_str().unwrap()];
+    let more = ["--consent", "always-ask", "--no-required-scopes", "--policy-uri", ""];
+    let changed = json(here, &[&update[..], &more, &config].concat());
+    assert_eq!(
+        (&changed["consent"], changed.get("required_scopes"), changed.get("policy_uri")),
+        (&"always-ask".into(), None, None)
+    );
+    fails(here, &[&update[..], &["--tos-uri", "javascript:alert(1)"], &config].concat(), 1, "tos_uri is an https URL");
+    fails(here, &[&update[..], &["--consent", "never"], &config].concat(), 2, "always-ask");
+    fails(here, &[&create[..], &["--consent", "remember"], &config].concat(), 2, "cannot be used with");
+}
+
+#[test]
 fn c15_clients_and_accounts_are_managed_on_the_database() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();

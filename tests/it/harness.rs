@@ -354,11 +354,12 @@ pub fn own_address() -> IpAddr {
     }
 }
 
-/// The configuration of a sidecar on this directory, with `more` over it.
+/// The configuration of a sidecar on this directory, with `more` over it. Users are asked each time, so that each test can have its page.
 pub async fn configuration(directory: &TempDir, more: &str) -> Config {
     let text = format!(
         "workers = 2\n[http]\nlisten = '127.0.0.1:0'\n[grpc]\nlisten = ['127.0.0.1:0', 'unix:{socket}']\n[ops]\nlisten = '127.0.0.1:0'\n\
          [database]\nurl = '{database}'\nauto_migrate = true\n[keys]\nsecret = '{SECRET}'\n\
+         [consent]\nremember = 'never'\n\
          [scopes.catalogue]\na = 'See A'\nb = 'Change B'\nc = 'Delete C'\n",
         socket = free_socket(directory).display(),
         database = database::url(directory.path()).await,

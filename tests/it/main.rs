@@ -4,6 +4,7 @@
 mod harness;
 
 mod account;
+mod app_sign_in;
 mod authorize;
 mod backchannel_logout;
 mod batch_revoke;
@@ -24,6 +25,7 @@ mod command_line;
 mod coverage;
 mod crashes;
 mod concurrency;
+mod consent;
 mod deploy;
 mod differential;
 mod device;

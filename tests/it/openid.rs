@@ -27,7 +27,7 @@ const AFTER_LOGOUT: &str = "https://shop.example/signed-out";
 
 /// A sidecar whose clients may ask for `openid` and `profile`.
 pub(crate) async fn provider(more: &str) -> Sidecar {
-    let sidecar = Sidecar::with(more).await;
+    let sidecar = Sidecar::with(&format!("{more}\n[consent]\nremember = 'confidential'")).await;
     for client in [&sidecar.shop, &sidecar.app] {
         let changes = ClientChanges { scopes: Some("a openid profile".parse().unwrap()), ..ClientChanges::default() };
         sidecar.service.update_client(client.id.parse().unwrap(), changes).await.unwrap();
@@ -377,7 +377,7 @@ async fn a36_a_login_prompt_asks_for_the_password_once_more_and_once_only() {
     let mut browser = sidecar.browser();
     let first = claims(&redeem(&sidecar, &browser.approve(&request(&sidecar, &[])).await).await);
     sidecar.clock.advance(5);
-    let again = request(&sidecar, &[("prompt", "login"), ("state", "a b/'")]);
+    let again = request(&sidecar, &[("prompt", "login consent"), ("state", "a b/'")]);
     let reply = authorize(&mut browser, &again).await;
     assert!(reply.header("location").unwrap().starts_with("/login?"), "{reply:?}");
     let body = form(&[("username", USERNAME), ("password", PASSWORD), ("request", &again)]);
@@ -422,7 +422,7 @@ async fn a52_a_hint_of_another_user_means_that_the_right_one_has_to_sign_in() {
     // Long expired, which a hint may be.
     sidecar.clock.advance(3_600);
     let hint = text(&tokens, "id_token");
-    for (prompt, answer) in [("none", ""), ("", "consent")] {
+    for (prompt, answer) in [("none", ""), ("consent", "consent")] {
         let reply = authorize(&mut browser, &request(&sidecar, &[("id_token_hint", hint), ("prompt", prompt)])).await;
         match answer {
             "" => assert!(query_of(reply.header("location").unwrap(), "code").is_some(), "{reply:?}"),
@@ -651,7 +651,7 @@ async fn signed_in(sidecar: &Sidecar) -> (Browser, String) {
 }
 
 async fn is_signed_in(sidecar: &Sidecar, browser: &mut Browser) -> bool {
-    authorize(browser, &request(sidecar, &[])).await.status == StatusCode::OK
+    authorize(browser, &request(sidecar, &[("prompt", "consent")])).await.status == StatusCode::OK
 }
 
 #[tokio::test]

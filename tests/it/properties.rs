@@ -19,7 +19,7 @@ use scopegate::facts::Source;
 use scopegate::server::Backend;
 use scopegate::service::clients::NewClient;
 use scopegate::service::possession::Shown;
-use scopegate::store::{NewGrant, Redemption, Times};
+use scopegate::store::{Basis, NewGrant, Redemption, Times};
 
 use crate::harness::{VERIFIER, configuration};
 
@@ -96,6 +96,7 @@ fn a_cached_decision_is_the_uncached_one_and_the_one_that_the_rules_give() {
                 id,
                 client: client.clone(),
                 subject: subject.clone(),
+                named: None,
                 session: SessionId::from_bytes([1; 16]),
                 variant: scopes.clone().into(),
                 redirect_uri_parameter: None,
@@ -103,6 +104,7 @@ fn a_cached_decision_is_the_uncached_one_and_the_one_that_the_rules_give() {
                 now,
                 expires_at: now.plus(60),
                 authentication: None,
+                basis: Basis::Decision,
             };
             assert!(backend.store.insert_grant(grant).await.unwrap());
             let redemption = Redemption {

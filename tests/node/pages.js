@@ -144,6 +144,29 @@ export async function isInAFrame(stage) {
   }
 }
 
+/** What was allowed once needs no page; what is new is told apart, and what the app needs has no box. */
+export async function isAskedForMore(stage) {
+  const { page, ...ann } = await person(stage);
+  await page.goto(authorize(stage));
+  await signIn(stage, page);
+  same(await page.locator("input[type=checkbox]").count(), 1, "b has no box");
+  same(await page.locator("ul.about a").count(), 2);
+  await page.click("button[value=approve]");
+  const first = (await arrive(stage, page)).get("code");
+  await page.goto(authorize(stage));
+  const second = (await arrive(stage, page)).get("code");
+  ok(first && second && first !== second, "a code without a page");
+  await page.goto(`${stage.issuer}/authorize?${stage.more}`);
+  same(await page.locator("fieldset h3").allTextContents(), ["New", "Allowed before"]);
+  same(await page.locator("input[type=checkbox]").evaluateAll((boxes) => boxes.map(({ value }) => value)), ["c", "a"]);
+  await check(stage, page, "light-consent-more");
+  await page.click("button[value=approve]");
+  ok((await arrive(stage, page)).get("code"));
+  await page.goto(`${stage.issuer}/authorize?${stage.more}`);
+  ok((await arrive(stage, page)).get("code"), "now it was allowed, too");
+  unblemished(ann);
+}
+
 /** The decision of one tab is not that of the other, and each is taken once. */
 export async function hasTwoTabs(stage) {
   const { page, context, ...ann } = await person(stage);
@@ -273,6 +296,8 @@ async function seesEveryPage(stage, { locale, colorScheme, viewport, name }) {
   await look("consent");
   await page.goto(`${stage.issuer}/authorize?${stage.unverified}`);
   await look("consent-unverified");
+  await page.goto(`${stage.issuer}/authorize?${stage.more}`);
+  await look("consent-more");
   await page.goto(`${stage.issuer}/authorize?${stage.impossible}`);
   await look("return");
   await page.goto(`${stage.issuer}/device`);

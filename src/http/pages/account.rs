@@ -153,8 +153,18 @@ pub(super) fn samples() -> Vec<Response> {
     let scopes = || {
         let said = Wording::Each(BTreeMap::from([(Language::En, "See A".to_owned())]));
         vec![
-            DescribedScope { name: "a".into(), meaning: ScopeMeaning::Said(said) },
-            DescribedScope { name: "openid".into(), meaning: ScopeMeaning::Standard },
+            DescribedScope {
+                name: "a".into(),
+                meaning: ScopeMeaning::Said(said),
+                is_required: false,
+                was_allowed: false,
+            },
+            DescribedScope {
+                name: "openid".into(),
+                meaning: ScopeMeaning::Standard,
+                is_required: false,
+                was_allowed: false,
+            },
         ]
     };
     let sample = |client_type, is_whole: bool| {

@@ -25,11 +25,12 @@ pub(in crate::http) enum Problem {
     NotFound,
     MethodNotAllowed,
     AddressTooLong,
+    NotAdmitted,
 }
 
 impl Problem {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::ForeignForm,
         Self::Unavailable,
         Self::Unreadable,
@@ -50,6 +51,7 @@ impl Problem {
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::AddressTooLong,
+        Self::NotAdmitted,
     ];
 
     /// The middle of its keys: `problem_KEY_title`, `problem_KEY_text`.
@@ -75,6 +77,7 @@ impl Problem {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::AddressTooLong => "address_too_long",
+            Self::NotAdmitted => "not_admitted",
         }
     }
 }

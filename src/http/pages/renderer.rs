@@ -24,8 +24,9 @@ use crate::domain::language::{Language, Languages, ScopeMeaning};
 use crate::domain::parameters::Parameters;
 
 /// The templates, by name.
-pub(super) const TEMPLATES: [(&str, &str); 24] = [
+pub(super) const TEMPLATES: [(&str, &str); 26] = [
     ("layout.html", include_str!("../templates/layout.html")),
+    ("about.html", include_str!("../templates/about.html")),
     ("account.html", include_str!("../templates/account.html")),
     ("account_end.html", include_str!("../templates/account_end.html")),
     ("account_nav.html", include_str!("../templates/account_nav.html")),
@@ -41,6 +42,7 @@ pub(super) const TEMPLATES: [(&str, &str); 24] = [
     ("device_consent.html", include_str!("../templates/device_consent.html")),
     ("error.html", include_str!("../templates/error.html")),
     ("form_post.html", include_str!("../templates/form_post.html")),
+    ("lasts.html", include_str!("../templates/lasts.html")),
     ("login.html", include_str!("../templates/login.html")),
     ("logout.html", include_str!("../templates/logout.html")),
     ("notice.html", include_str!("../templates/notice.html")),

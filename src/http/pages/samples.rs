@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::response::Response;
 use http::StatusCode;
 
-use super::{Asked, DeviceAlert, LastSignIn, Notice, Page, Problem, Trust};
+use super::{About, Asked, DeviceAlert, LastSignIn, Link, Notice, Page, Problem, Trust};
 use crate::domain::language::{Language, ScopeMeaning, Wording};
 use crate::service::authorization::DescribedScope;
 
@@ -15,11 +15,34 @@ pub(super) fn pages() -> Vec<Page> {
         ("a", ScopeMeaning::Said(Wording::Each(BTreeMap::from([(Language::En, "See A".to_owned())])))),
         ("b", ScopeMeaning::Unknown),
     ];
-    let scopes: Vec<DescribedScope> =
-        scopes.map(|(name, meaning)| DescribedScope { name: name.into(), meaning }).into_iter().collect();
+    let scopes: Vec<DescribedScope> = scopes
+        .map(|(name, meaning)| DescribedScope {
+            name: name.into(),
+            meaning,
+            is_required: name == "a",
+            was_allowed: false,
+        })
+        .into_iter()
+        .collect();
+    let more = [("a", true), ("b", false)].map(|(name, was_allowed)| DescribedScope {
+        name: name.into(),
+        meaning: ScopeMeaning::Unknown,
+        is_required: false,
+        was_allowed,
+    });
     let resources = ["https://api.example/orders".into()];
-    let asked =
-        |scopes| Asked { client_name: "Shop", username: "ann", ticket: "ticket", scopes, resources: &resources };
+    let asked = |scopes| Asked {
+        client_name: "Shop",
+        about: About::default(),
+        username: "ann",
+        switches_account: true,
+        ticket: "ticket",
+        scopes,
+        resources: &resources,
+        lasts: 90 * 86_400,
+    };
+    let link = || Link::to(Some("https://shop.example/about"));
+    let about = || About { site: link(), policy: link(), terms: link() };
     let (here, fields) = ("https://shop.example/callback", [("code", "code".to_owned())]);
     let responses: Vec<Response> = vec![
         super::login(Some("Shop"), Some(here), None, "request", LastSignIn::None),
@@ -31,6 +54,13 @@ pub(super) fn pages() -> Vec<Page> {
         super::consent_page(&asked(&scopes), here, &Trust::User, "request"),
         super::consent_page(&asked(&scopes[..1]), "com.example.shop:/callback", &Trust::Verified, "request"),
         super::consent_page(&asked(&scopes[1..]), here, &Trust::Document("shop.example".into()), "request"),
+        super::consent_page(&Asked { about: about(), lasts: 600, ..asked(&more) }, here, &Trust::Verified, "request"),
+        super::consent_page(
+            &Asked { about: about(), lasts: 7_201, ..asked(&more[..1]) },
+            here,
+            &Trust::Itself,
+            "request",
+        ),
         super::device(StatusCode::OK, None),
         super::device(StatusCode::NOT_FOUND, Some(DeviceAlert::Unknown)),
         super::device(StatusCode::TOO_MANY_REQUESTS, Some(DeviceAlert::TooMany)),

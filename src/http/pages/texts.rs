@@ -88,7 +88,9 @@ mod tests {
             used.extend(template.split("else \"").skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned));
         }
         used.retain(|key| key != "problem_" && key != "lead");
-        used.extend(["scope_openid", "scope_profile", "device_unknown", "device_too_many"].map(str::to_owned));
+        used.extend(
+            ["scope_openid", "scope_profile", "scope_email", "device_unknown", "device_too_many"].map(str::to_owned),
+        );
         for notice in ["device_connected", "device_denied", "signed_out"] {
             used.extend(["title", "text"].map(|part| format!("{notice}_{part}")));
         }

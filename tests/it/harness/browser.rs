@@ -40,9 +40,12 @@ impl Browser {
         self.follow(reply.header("location").unwrap_or_else(|| panic!("not signed in: {}", reply.body))).await
     }
 
-    /// Signs in, keeps every scope and allows; where the browser is sent.
+    /// Signs in, keeps every scope and allows, if that is asked; where the browser is sent.
     pub async fn approve(&mut self, request: &str) -> String {
         let page = self.consent_page(request).await;
+        if let Some(location) = page.header("location") {
+            return location.to_owned();
+        }
         let fields =
             [hidden_fields(&page.body), ticked_scopes(&page.body), vec![("decision".into(), "approve".into())]]
                 .concat();

@@ -1,0 +1,153 @@
+//! The section `[login]`.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use http::HeaderName;
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, Outgoing};
+use crate::domain::network::Network;
+use crate::domain::outgoing::OutgoingUrl;
+use crate::effects::outgoing::OutgoingPolicy;
+use crate::service::app_sign_in::{self, LoginMethod, SessionProbe, TrustedHeaders};
+
+/// Who the users are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Login {
+    /// How they are known: `accounts`, the built-in login; `session_probe`, where the app is asked who has its cookies; or
+    /// `trusted_header`, where a proxy in front says it.
+    pub method: Method,
+    /// With `accounts`, how long a browser stays signed in, in seconds.
+    pub session_lifetime: u32,
+    /// Whose the names of users are; empty: those of the method. Who is known in one realm is not let in from another. To change the
+    /// method and keep the users, where both name the same people alike, set this to the method before. Not `accounts`.
+    pub realm: String,
+    /// The page of the app where users sign in. Required with `session_probe`; with `trusted_header`, users whom the proxy does not name
+    /// are told that they cannot sign in if this is empty.
+    pub url: String,
+    /// The parameter that tells this page where to send the browser afterwards: a URL of this server.
+    pub return_to: String,
+    /// The URL of the app that says whose the cookies are that it gets.
+    pub probe_url: String,
+    /// The names of the cookies that it gets. Empty: all but those of this server.
+    pub probe_cookies: Vec<String>,
+    /// How long it may take, in milliseconds. 100 to 10000.
+    pub probe_timeout: u32,
+    /// The header in which the proxies of `http.trusted_proxies` name the user. They have to remove what browsers send under this name.
+    pub subject_header: String,
+    /// Those with the name for people to read, and with the address of e-mail. Empty: there is none.
+    pub name_header: String,
+    pub email_header: String,
+}
+
+/// How users are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    Accounts,
+    SessionProbe,
+    TrustedHeader,
+}
+
+impl Default for Login {
+    fn default() -> Self {
+        Self {
+            method: Method::Accounts,
+            session_lifetime: 12 * 3_600,
+            realm: String::new(),
+            url: String::new(),
+            return_to: "return_to".into(),
+            probe_url: String::new(),
+            probe_cookies: Vec::new(),
+            probe_timeout: 1_500,
+            subject_header: String::new(),
+            name_header: String::new(),
+            email_header: String::new(),
+        }
+    }
+}
+
+impl Method {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accounts => "accounts",
+            Self::SessionProbe => "session_probe",
+            Self::TrustedHeader => "trusted_header",
+        }
+    }
+}
+
+impl Login {
+    pub(super) fn validate(&self, proxies: &[Network]) -> Result<(), ConfigError> {
+        let wrong = |key: &str, why: &str| Err(ConfigError::new(key, why));
+        if self.realm == Method::Accounts.as_str() {
+            return wrong("login.realm", "the realm of the built-in login has its own users alone");
+        }
+        if self.realm.len() > 64 || !self.realm.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return wrong("login.realm", "this is at most 64 printable ASCII characters other than space");
+        }
+        if !(100..=10_000).contains(&self.probe_timeout) {
+            return wrong("login.probe_timeout", "this is a number of milliseconds from 100 to 10000");
+        }
+        let is_name = |name: &str| {
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        };
+        if !is_name(&self.return_to) {
+            return wrong("login.return_to", "this is the name of a parameter");
+        }
+        for (key, url, required) in [
+            ("login.url", &self.url, self.method == Method::SessionProbe),
+            ("login.probe_url", &self.probe_url, self.method == Method::SessionProbe),
+        ] {
+            if (required || !url.is_empty()) && OutgoingUrl::from_str(url).is_err() {
+                return wrong(key, "this is an http or https URL of the app without user, password and fragment");
+            }
+        }
+        let is_cookie = |name: &String| HeaderName::from_str(name).is_ok();
+        if !self.probe_cookies.iter().all(is_cookie) {
+            return wrong("login.probe_cookies", "these are names of cookies");
+        }
+        for (key, header, required) in [
+            ("login.subject_header", &self.subject_header, self.method == Method::TrustedHeader),
+            ("login.name_header", &self.name_header, false),
+            ("login.email_header", &self.email_header, false),
+        ] {
+            if (required || !header.is_empty()) && (HeaderName::from_str(header).is_err() || proxies.is_empty()) {
+                return wrong(key, "this is the name of a header, and needs http.trusted_proxies");
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn settings(&self, proxies: &[Network]) -> app_sign_in::Login {
+        let header = |name: &str| HeaderName::from_str(name).ok();
+        let probe = OutgoingUrl::from_str(&self.probe_url).ok();
+        let method = match self.method {
+            Method::Accounts => LoginMethod::Accounts,
+            Method::SessionProbe => LoginMethod::SessionProbe(SessionProbe {
+                url: probe.expect("it was checked"),
+                cookies: self.probe_cookies.clone(),
+            }),
+            Method::TrustedHeader => LoginMethod::TrustedHeader(TrustedHeaders {
+                subject: header(&self.subject_header).expect("it was checked"),
+                name: header(&self.name_header),
+                email: header(&self.email_header),
+                proxies: proxies.to_vec(),
+            }),
+        };
+        app_sign_in::Login {
+            method,
+            realm: if self.realm.is_empty() { self.method.as_str().into() } else { self.realm.clone() },
+            page: OutgoingUrl::from_str(&self.url).ok().map(|url| (url, self.return_to.clone())),
+        }
+    }
+
+    /// What requests to the app are made by. It may be anywhere: the operator says where.
+    pub fn policy(&self, outgoing: &Outgoing) -> Result<OutgoingPolicy, ConfigError> {
+        let everywhere = ["0.0.0.0/0", "::/0"].iter().filter_map(|network| Network::from_str(network).ok()).collect();
+        let timeout = Duration::from_millis(self.probe_timeout.into());
+        Ok(OutgoingPolicy { enabled: true, allowed_networks: everywhere, timeout, ..outgoing.policy()? })
+    }
+}
