@@ -537,19 +537,7 @@ impl Config {
                 return wrong(key, &format!("this is a number of seconds from 1 to {most}"));
             }
         }
-        let header = &self.http.client_certificate_header;
-        if !header.is_empty() && (HeaderName::from_str(header).is_err() || self.http.trusted_proxies.is_empty()) {
-            return wrong(
-                "http.client_certificate_header",
-                "this is the name of a header, and needs http.trusted_proxies",
-            );
-        }
-        if self.http.client_certificate_authentication != CertificateAuthentication::Off && !self.sees_certificates() {
-            return wrong(
-                "http.client_certificate_authentication",
-                "this needs http.client_certificate_header or http.tls.client_ca_file",
-            );
-        }
+        self.validate_client_certificates()?;
         if HeaderName::from_str(&self.http.client_address_header).is_err() {
             return wrong("http.client_address_header", "this is the name of a header");
         }
@@ -605,6 +593,24 @@ impl Config {
         self.grpc.tls.validate("grpc.tls")?;
         self.callers()?;
         self.token_keys().map(drop)
+    }
+
+    fn validate_client_certificates(&self) -> Result<(), ConfigError> {
+        let wrong = |key: &str, why: &str| Err(ConfigError::new(key, why));
+        let header = &self.http.client_certificate_header;
+        if !header.is_empty() && (HeaderName::from_str(header).is_err() || self.http.trusted_proxies.is_empty()) {
+            return wrong(
+                "http.client_certificate_header",
+                "this is the name of a header, and needs http.trusted_proxies",
+            );
+        }
+        if self.http.client_certificate_authentication != CertificateAuthentication::Off && !self.sees_certificates() {
+            return wrong(
+                "http.client_certificate_authentication",
+                "this needs http.client_certificate_header or http.tls.client_ca_file",
+            );
+        }
+        Ok(())
     }
 
     /// The keys that sign and verify tokens.

@@ -79,7 +79,7 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
         .route("/consent", post(authorize::decide))
         .merge(if offers_devices { device_page() } else { Router::new() })
         .merge(if offers_openid && signs_in { logout_form() } else { Router::new() })
-        .merge(account::forms(&service.settings.account))
+        .merge(if signs_in { account::forms(&service.settings.account) } else { Router::new() })
         .layer(same_origin);
     let https = service.settings.is_https();
     let router = Router::new()

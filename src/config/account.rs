@@ -6,7 +6,7 @@ use super::{ConfigError, Scopes};
 use crate::domain::scope::{Scope, ScopeSet};
 use crate::service::{AccountPages, OwnClientsPolicy};
 
-/// The pages on which users manage their apps.
+/// The pages on which users manage their apps, with the built-in login (`login.method`) alone.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Account {

@@ -1,9 +1,11 @@
 //! The apps that a user lets use the account: seeing them, and ending that.
 
 use super::Service;
+use super::audit::acting_as;
 use super::authorization::DescribedScope;
 use super::managing::ManagingFailure;
 use super::revocation::Reach;
+use crate::domain::audit::Actor;
 use crate::domain::client::{Client, ClientId};
 use crate::domain::parameters::Parameters;
 use crate::domain::revocation::Target;
@@ -58,7 +60,8 @@ impl Service {
             return Err(ManagingFailure::Unknown);
         }
         tracing::info!(sub = subject.as_str(), client_id = %client, "a user ended an app's access");
-        self.revoke_target(Target::SubjectClient(subject, client), Reach::Strict).await?;
+        let user = Actor::User(subject.clone());
+        acting_as(user, self.revoke_target(Target::SubjectClient(subject, client), Reach::Strict)).await?;
         Ok(())
     }
 }

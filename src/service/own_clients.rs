@@ -1,12 +1,15 @@
 //! Clients that users make on our pages. They are validated as those that register themselves, and belong to who made them: to
 //! everybody else they do not exist.
 
+use super::audit::acting_as;
 use super::authorization::DescribedScope;
 use super::clients::ClientError;
 use super::managing::ManagingFailure;
 use super::sign_in::BrowserSession;
 use super::{OwnClientsPolicy, Service};
+use crate::domain::audit::{Actor, Event};
 use crate::domain::client::{Client, ClientId, ClientMetadata, ClientType, Introspects, Registrar};
+use crate::domain::grant::SubjectId;
 use crate::domain::parameters::Parameters;
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::registration::{InvalidClientMetadata, Registration, RegistrationError, UserApp};
@@ -135,6 +138,7 @@ impl Service {
             return Ok(self.again(session, None, said, form, Mistake::TooMany));
         }
         tracing::info!(client_id = %client.id, sub = owner.as_str(), "a user made a client");
+        self.record_of_user(&owner, Event::ClientCreated(&client.id)).await;
         Ok(Sent::Done(Made { username: session.session.username, client, secret }))
     }
 
@@ -168,8 +172,10 @@ impl Service {
             scopes: registration.scopes,
             ..client
         };
-        tracing::info!(client_id = %changed.id, "a user changed a client");
-        if self.store.change_own_client(session.session.subject, changed).await? {
+        let (subject, id) = (session.session.subject, changed.id.clone());
+        if self.store.change_own_client(subject.clone(), changed).await? {
+            tracing::info!(client_id = %id, "a user changed a client");
+            self.record_of_user(&subject, Event::ClientChanged(&id)).await;
             Ok(Sent::Done(()))
         } else {
             Err(ManagingFailure::Unknown)
@@ -201,7 +207,7 @@ impl Service {
             None => Some(self.effects.now().plus(OVERLAP)),
         };
         let rotation = SecretRotation {
-            owner: session.session.subject,
+            owner: session.session.subject.clone(),
             id: client.id.clone(),
             present,
             secret: secret.hash(),
@@ -211,6 +217,7 @@ impl Service {
             return Err(ManagingFailure::Stale);
         }
         tracing::info!(client_id = %client.id, "a user replaced the secret of a client");
+        self.record_of_user(&session.session.subject, Event::ClientSecretRotated(&client.id)).await;
         Ok(Made { username: session.session.username, client, secret: Some(secret) })
     }
 
@@ -232,7 +239,7 @@ impl Service {
         let session = self.signed_in(cookie).await?;
         let client = self.owned(id, &session).await?;
         self.open_managing_ticket(form, &session, &delete(&client))?;
-        match self.delete_client(client.id.clone()).await {
+        match acting_as(Actor::User(session.session.subject), self.delete_client(client.id.clone())).await {
             Ok(()) => {
                 tracing::info!(client_id = %client.id, "a user deleted a client");
                 Ok(())
@@ -247,11 +254,16 @@ impl Service {
     pub async fn verify_own_client(&self, id: ClientId, verdict: Verdict) -> Result<(), ClientError> {
         let verified_at = (verdict == Verdict::Verified).then(|| self.effects.now());
         if self.store.verify_own_client(id.clone(), verified_at).await? {
+            self.audit.record(Event::ClientChanged(&id));
             Ok(())
         } else {
             self.client(id).await?;
             Err(ClientError::NotOfUser)
         }
+    }
+
+    async fn record_of_user(&self, subject: &SubjectId, event: Event<'_>) {
+        acting_as(Actor::User(subject.clone()), async { self.audit.record(event) }).await;
     }
 
     async fn owned(&self, id: &str, session: &BrowserSession) -> Result<Client, ManagingFailure> {

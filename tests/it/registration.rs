@@ -343,7 +343,8 @@ async fn a44_c21_people_are_told_that_nobody_knows_a_client_and_are_not_sent_to_
     let bad = [("client_id", client.client.id.as_str()), ("scope", "admin")];
     let page = sidecar.http().get(&format!("/authorize?{}", sidecar.request(&bad))).await;
     assert_eq!((page.status, page.header("location")), (StatusCode::BAD_REQUEST, None));
-    assert!(page.body.contains(unverified) && page.body.contains("error=invalid_scope"), "{}", page.body);
+    let unchecked = page.body.contains("Nobody here has checked who is behind this app");
+    assert!(unchecked && page.body.contains("error=invalid_scope"), "{}", page.body);
     assert!(!page.body.contains("<b>") && page.header("content-security-policy").is_some(), "{}", page.body);
     let known = sidecar.http().get(&format!("/authorize?{}", sidecar.request(&[("scope", "admin")]))).await;
     assert_eq!(known.status, StatusCode::SEE_OTHER);
