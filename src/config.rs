@@ -580,15 +580,7 @@ impl Config {
         if self.registration.client_id_metadata_documents && !self.outgoing.enabled {
             return wrong("registration.client_id_metadata_documents", "this needs outgoing.enabled");
         }
-        self.pages.validate()?;
-        let fallback = self.pages.languages()?.fallback();
-        let silent = |wording: &Wording| wording.text(fallback, fallback).is_none();
-        if let Some((scope, _)) = self.scopes.catalogue.iter().find(|(_, wording)| silent(wording)) {
-            return wrong(
-                &format!("scopes.catalogue.{scope:?}"),
-                &format!("the text in {fallback} is missing, the first of pages.languages"),
-            );
-        }
+        self.validate_pages()?;
         self.http.tls.validate("http.tls")?;
         self.grpc.tls.validate("grpc.tls")?;
         self.callers()?;
@@ -609,6 +601,20 @@ impl Config {
                 "http.client_certificate_authentication",
                 "this needs http.client_certificate_header or http.tls.client_ca_file",
             );
+        }
+        Ok(())
+    }
+
+    /// And that each scope is said in the language for everybody.
+    fn validate_pages(&self) -> Result<(), ConfigError> {
+        self.pages.validate()?;
+        let fallback = self.pages.languages()?.fallback();
+        let silent = |wording: &Wording| wording.text(fallback, fallback).is_none();
+        if let Some((scope, _)) = self.scopes.catalogue.iter().find(|(_, wording)| silent(wording)) {
+            return Err(ConfigError::new(
+                &format!("scopes.catalogue.{scope:?}"),
+                &format!("the text in {fallback} is missing, the first of pages.languages"),
+            ));
         }
         Ok(())
     }

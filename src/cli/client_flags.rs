@@ -7,7 +7,7 @@ use std::{fs, io};
 
 use clap::{Args, ValueEnum};
 
-use self::consent::Consent;
+use self::consent::Asking;
 use super::CliError;
 use crate::domain::certificate_subject::CertificateSubject;
 use crate::domain::client::{
@@ -84,7 +84,7 @@ pub(super) struct Flags {
     #[arg(long, value_name = "opaque|jwt")]
     access_token_format: Option<AccessTokenFormat>,
     #[command(flatten)]
-    consent: Consent,
+    asking: Asking,
 }
 
 /// Whom its certificate names (RFC 8705 §2.1.2): it authenticates by it.
@@ -187,7 +187,7 @@ impl Flags {
         }
         metadata.refresh_token_rotation = self.refresh_token_rotation.unwrap_or(metadata.refresh_token_rotation);
         metadata.access_token_format = self.access_token_format.unwrap_or(metadata.access_token_format);
-        let metadata = self.consent.over(metadata);
+        let metadata = self.asking.over(metadata);
         Ok(Settled {
             changes: ClientChanges {
                 name: None,

@@ -63,7 +63,6 @@ impl ConsentPolicy {
     }
 
     /// Whether it needs no mention.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
     pub fn is_usual(&self) -> bool {
         *self == Self::Configured
     }
@@ -107,10 +106,10 @@ impl ConsentRules {
         match (client.metadata.consent, self.remember) {
             // An operator can only say of a client of the operator's own that users need not be asked.
             (ConsentPolicy::Skip, _) if client.is_verified() => Asking::Never,
-            (ConsentPolicy::Skip | ConsentPolicy::AlwaysAsk, _) => Asking::Always,
             (ConsentPolicy::Remember, _) | (ConsentPolicy::Configured, Remember::Always) => Asking::Once,
             (ConsentPolicy::Configured, Remember::Confidential) if client.is_confidential() => Asking::Once,
-            (ConsentPolicy::Configured, Remember::Confidential | Remember::Never) => Asking::Always,
+            (ConsentPolicy::Skip | ConsentPolicy::AlwaysAsk, _)
+            | (ConsentPolicy::Configured, Remember::Confidential | Remember::Never) => Asking::Always,
         }
     }
 

@@ -22,7 +22,11 @@ const CLIENTS: &str = "/account/clients";
 const APPS: &str = "/account/apps";
 
 async fn server() -> Sidecar {
-    let sidecar = Sidecar::with(ON).await;
+    server_with("").await
+}
+
+async fn server_with(more: &str) -> Sidecar {
+    let sidecar = Sidecar::with(&format!("{ON}{more}")).await;
     sidecar.service.create_account("bob".into(), Zeroizing::new(PASSWORD.into())).await.unwrap();
     sidecar
 }
@@ -105,7 +109,7 @@ async fn error_for(sidecar: &Sidecar, client: &Registered) -> String {
 
 #[tokio::test]
 async fn c16_an_app_that_a_user_disconnects_is_dead_at_once_and_has_to_ask_again() {
-    let sidecar = server().await;
+    let sidecar = server_with("\n[consent]\nremember = 'confidential'\n").await;
     let mut browser = sidecar.browser();
     let mut tokens = Vec::new();
     for scope in ["a", "b"] {

@@ -294,7 +294,7 @@ async fn the_built_in_login_is_not_there_for_users_of_the_app() {
 async fn a_header_that_names_the_user_is_believed_of_the_proxy_alone_and_once() {
     let sidecar = with_openid(
         "[http]\ntrusted_proxies = ['127.0.0.1']\n[login]\nmethod = 'trusted_header'\nsubject_header = 'X-Forwarded-User'\n\
-         name_header = 'X-Forwarded-Name'\nemail_header = 'X-Forwarded-Email'",
+         name_header = 'X-Forwarded-Name'\nemail_header = 'X-Forwarded-Email'\n[consent]\nremember = 'confidential'",
     )
     .await;
     let (proxy, outside) = (sidecar.http(), sidecar.http().at_address([127, 0, 0, 2]));

@@ -90,11 +90,15 @@ pub async fn code(dev: &Value) -> (String, String) {
         ("request", &request),
     ]);
     let reply = browser.post("/login", &login).await;
-    let page = browser.get(reply.header("location").unwrap()).await;
-    let decision = encode(
-        &[hidden_fields(&page.body), ticked_scopes(&page.body), vec![("decision".into(), "approve".into())]].concat(),
-    );
-    let reply = browser.post("/consent", &decision).await;
+    let mut reply = browser.get(reply.header("location").unwrap()).await;
+    // What was allowed before is not asked again.
+    if reply.header("location").is_none() {
+        let decision = encode(
+            &[hidden_fields(&reply.body), ticked_scopes(&reply.body), vec![("decision".into(), "approve".into())]]
+                .concat(),
+        );
+        reply = browser.post("/consent", &decision).await;
+    }
     let code = query_of(reply.header("location").unwrap(), "code").unwrap();
     (code, browser.cookies.values().next().unwrap().clone())
 }

@@ -97,7 +97,8 @@ async fn oauth4webapi(flow: &str) {
 /// A server with a client for everything, and what a program is told of it.
 async fn given(resource: &str) -> (Sidecar, Value) {
     let sidecar = Sidecar::with(&format!(
-        "[registration]\nmode = 'open'\n[resources.catalogue]\n'{resource}' = ['a']\n'https://mail.example' = []"
+        "[consent]\nremember = 'confidential'\n[registration]\nmode = 'open'\n\
+         [resources.catalogue]\n'{resource}' = ['a']\n'https://mail.example' = []"
     ))
     .await;
     tokio::spawn(keep_time(sidecar.clock.clone()));

@@ -178,7 +178,9 @@ async fn pages_speak_the_language_that_is_asked_for() {
     assert_eq!((page.status, page.header("content-language")), (StatusCode::FORBIDDEN, Some("fr")));
     let page = sidecar.http().post_text("/consent", &german, &carried).await;
     assert_eq!((page.status, page.header("content-language")), (StatusCode::FORBIDDEN, Some("fr")));
-    let page = sidecar.http().post_text("/authorize", &german, &request.replace("client_id", "nobody")).await;
+    // Without a session, a form is sent on as a query.
+    let signed_in = [&german[..], &[("cookie", "scopegate_session=of-nobody")]].concat();
+    let page = sidecar.http().post_text("/authorize", &signed_in, &request.replace("client_id", "nobody")).await;
     assert_eq!((page.status, page.header("content-language")), (StatusCode::BAD_REQUEST, Some("fr")));
     let page = get("/logout?ui_locales=es").await;
     assert_eq!(page.header("content-language"), Some("es"));

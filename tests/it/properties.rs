@@ -13,7 +13,7 @@ use scopegate::domain::pkce::CodeVerifier;
 use scopegate::domain::revocation::Target;
 use scopegate::domain::scope::ScopeSet;
 use scopegate::domain::timestamp::Timestamp;
-use scopegate::domain::token::{GrantId, Token, TokenKind};
+use scopegate::domain::token::{Token, TokenKind};
 use scopegate::effects::Effects;
 use scopegate::facts::Source;
 use scopegate::server::Backend;
@@ -88,8 +88,7 @@ fn a_cached_decision_is_the_uncached_one_and_the_one_that_the_rules_give() {
     let seen = [const { Cell::new(0_u32) }; 3];
     let outcome = TestRunner::new(Runs { cases: 300, ..Runs::default() }).run(&case(), |case| {
         let index = runtime.block_on(async {
-            let now = Effects::system().now();
-            let id: GrantId = Effects::system().grant_id();
+            let (now, id) = (Effects::system().now(), Effects::system().grant_id());
             let challenge = VERIFIER.parse::<CodeVerifier>().unwrap().challenge();
             let scopes: ScopeSet = case.granted.join(" ").parse().unwrap();
             let grant = NewGrant {

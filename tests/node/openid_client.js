@@ -110,12 +110,12 @@ async function signInAnew() {
   same("nobody is signed in", (await raised(() => authorize(config, none, { user }))).error, "login_required");
   for (const [other, asked] of [
     [{}, ["/login", "/consent"]],
-    [{}, ["/consent"]],
+    [{}, []],
     [{ prompt: "none" }, []],
     [{ prompt: "consent" }, ["/consent"]],
-    [{ prompt: "login" }, ["/login", "/consent"]],
-    [{ max_age: "3600" }, ["/consent"]],
-    [{ max_age: "0" }, ["/login", "/consent"]],
+    [{ prompt: "login" }, ["/login"]],
+    [{ max_age: "3600" }, []],
+    [{ max_age: "0" }, ["/login"]],
   ]) {
     const checks = other.max_age ? { maxAge: Number(other.max_age) } : {};
     const tokens = await authorize(config, { scope: "openid", ...other }, { user, checks });

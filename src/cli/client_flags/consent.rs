@@ -7,7 +7,7 @@ use crate::domain::consent::ConsentPolicy;
 use crate::domain::scope::Scope;
 
 #[derive(Args)]
-pub(super) struct Consent {
+pub(super) struct Asking {
     /// When its users are asked: as `configured`; unless they allowed as much before (`remember`); each time (`always-ask`); or never
     /// (`skip`). A public client whose answers go to the user's device is asked about each time in any case, and so is every device
     #[arg(long, value_name = "configured|remember|always-ask|skip")]
@@ -32,7 +32,7 @@ pub(super) struct Consent {
     tos_uri: Option<String>,
 }
 
-impl Consent {
+impl Asking {
     /// What is not given stays.
     pub(super) fn over(self, mut metadata: ClientMetadata) -> ClientMetadata {
         if self.first_party {
