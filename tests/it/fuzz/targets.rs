@@ -195,20 +195,21 @@ pub fn jwt_access_token(data: &[u8]) {
     };
     let Some(presented) = jwt_access_token::Presented::parse(&text, &keys, "https://i") else { return };
     assert!(text.len() <= scopegate::domain::jwt::MAX_LENGTH && text.bytes().filter(|byte| *byte == b'.').count() == 2);
-    let part = |index| -> Value {
+    let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+    let key: PublicKey =
+        serde_json::from_value(serde_json::json!({ "kty": "OKP", "crv": "Ed25519", "x": x })).expect("a key");
+    assert_eq!(presented.verify(&key), None);
+    let part = |index| -> Option<Value> {
         let part = text.split('.').nth(index).and_then(|part| BASE64_URL_SAFE_NO_PAD.decode(part).ok());
-        serde_json::from_slice(&part.expect("base64url")).expect("JSON")
+        serde_json::from_slice(&part.expect("base64url")).ok()
     };
-    let (header, claims) = (part(0), part(1));
+    // What is not looked at may have a string that is none (a surrogate without the other): nobody of ours signs such.
+    let (Some(header), Some(claims)) = (part(0), part(1)) else { return };
     assert_eq!((header.as_object().expect("an object").len(), &header["typ"]), (3, &"at+jwt".into()));
     assert_eq!((&header["kid"], &claims["iss"]), (&presented.kid().into(), &"https://i".into()));
     let pointer = claims["sg_ptr"].as_str().expect("text");
     let signed = keys.open_pointer(pointer).expect("what our keys sealed");
     assert_eq!(keys.seal_pointer(&signed.token).expose(), pointer);
-    let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
-    let key: PublicKey =
-        serde_json::from_value(serde_json::json!({ "kty": "OKP", "crv": "Ed25519", "x": x })).expect("a key");
-    assert_eq!(presented.verify(&key), None);
 }
 
 /// A line that is read is written as it was meant.
