@@ -225,6 +225,9 @@ pub struct Tokens {
     /// Whether DPoP proofs need a nonce (RFC 9449 §8 and §9): `off` or `required`. It is good for 2 to 4 minutes at every server with the
     /// same `keys.secret`. Services that check tokens pass `CheckScopesResponse.dpop_nonce` on as `DPoP-Nonce`.
     pub dpop_nonce: DPoPNonce,
+    /// Whether tokens are bound to keys that clients prove (RFC 9449). Off: proofs are headers like any other, and the metadata name no
+    /// algorithms for them. Tokens that are bound already stay so.
+    pub dpop: bool,
 }
 
 /// Whether DPoP proofs need a nonce.
@@ -466,6 +469,7 @@ impl Default for Tokens {
             refresh_token_absolute_lifetime: 90 * 86_400,
             refresh_grace: 10,
             dpop_nonce: DPoPNonce::Off,
+            dpop: true,
         }
     }
 }
@@ -759,6 +763,7 @@ impl Config {
             account: self.account.pages(&self.scopes),
             gateway: self.gateway.rules(&self.routes, &self.http.trusted_proxies),
             grant_types: self.grants.types(),
+            binds_by_dpop: self.tokens.dpop,
             openid: self.openid.enabled.then_some(OpenId {
                 id_token_lifetime: self.openid.id_token_lifetime,
                 backchannel_logout: self.openid.backchannel_logout,

@@ -117,6 +117,8 @@ pub struct Settings {
     pub gateway: Gateway,
     /// The ways to tokens that there are.
     pub grant_types: Vec<GrantType>,
+    /// Whether tokens are bound to the keys of DPoP proofs.
+    pub binds_by_dpop: bool,
     /// `None`: OpenID Connect is not offered, and `openid` is a scope like any other.
     pub openid: Option<OpenId>,
     /// `None`: every access token is opaque.

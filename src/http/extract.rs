@@ -154,7 +154,10 @@ impl FromRequestParts<Context> for Keys {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, service: &Context) -> Result<Self, Infallible> {
-        let proofs = parts.headers.get_all(DPOP).iter().map(|value| value.as_bytes().to_vec()).collect();
+        let proofs = match service.settings.binds_by_dpop {
+            true => parts.headers.get_all(DPOP).iter().map(|value| value.as_bytes().to_vec()).collect(),
+            false => Vec::new(),
+        };
         let certificate = match (&service.settings.client_certificates, parts.extensions.get()) {
             (Some(certificates), Some(ClientAddress(peer))) => {
                 let connection = parts.extensions.get().map(|ConnectionCertificate(certificate)| certificate);

@@ -387,7 +387,10 @@ impl Service {
             validated => validated,
         };
         match validated {
-            Ok(request) => Ok((client, request)),
+            Ok(request) => Ok((
+                client,
+                AuthorizationRequest { key: request.key.filter(|_| self.settings.binds_by_dpop), ..request },
+            )),
             Err(Rejection::Page(fatal)) => Err(fatal.into()),
             Err(Rejection::Redirect { target, error }) => {
                 tracing::info!(client_id = %client.id, error = error.code(), cause = %error, "an authorization request was refused");

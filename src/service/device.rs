@@ -103,7 +103,7 @@ impl Service {
         let resources = self.settings.resources.requested(form)?;
         let scopes = self.settings.resources.scopes_at(&resources, &scopes)?;
         let proof = self.proof_at("/device_authorization", proofs)?;
-        let key = named_key(form, proof.as_ref())?;
+        let key = named_key(form, proof.as_ref())?.filter(|_| self.settings.binds_by_dpop);
         let confirmation = key.map(|key| Confirmation::Jkt(key.as_str().into()));
         let variant = Variant::new(scopes, Restriction { resources, confirmation });
         self.can_sign()?;

@@ -46,7 +46,8 @@ pub struct Metadata<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     client_id_metadata_document_supported: Option<bool>,
     /// RFC 9449 §5.1.
-    dpop_signing_alg_values_supported: [&'static str; ALGORITHMS.len()],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dpop_signing_alg_values_supported: Option<[&'static str; ALGORITHMS.len()]>,
     /// RFC 8705 §3.3.
     tls_client_certificate_bound_access_tokens: bool,
     /// RFC 9728 §4.
@@ -120,7 +121,7 @@ impl Service {
             ui_locales_supported: self.settings.languages.iter().map(Language::tag).collect(),
             authorization_response_iss_parameter_supported: true,
             client_id_metadata_document_supported: self.settings.registration.documents.as_ref().map(|_| true),
-            dpop_signing_alg_values_supported: ALGORITHMS,
+            dpop_signing_alg_values_supported: self.settings.binds_by_dpop.then_some(ALGORITHMS),
             tls_client_certificate_bound_access_tokens: self.settings.client_certificates.is_some(),
             protected_resources: self.settings.resources.iter().map(|(resource, _)| resource).collect(),
             acr_values_supported: self.settings.login.is_built_in().then_some([ACR]),

@@ -13,7 +13,8 @@ pub struct ResourceMetadata<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     scopes_supported: Vec<&'a str>,
     bearer_methods_supported: [&'static str; 1],
-    dpop_signing_alg_values_supported: [&'static str; ALGORITHMS.len()],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dpop_signing_alg_values_supported: Option<[&'static str; ALGORITHMS.len()]>,
 }
 
 impl Service {
@@ -25,7 +26,7 @@ impl Service {
             authorization_servers: [&self.settings.issuer],
             scopes_supported: scopes.iter().collect(),
             bearer_methods_supported: ["header"],
-            dpop_signing_alg_values_supported: ALGORITHMS,
+            dpop_signing_alg_values_supported: self.settings.binds_by_dpop.then_some(ALGORITHMS),
         })
     }
 }
