@@ -154,10 +154,9 @@ impl FromRequestParts<Context> for Keys {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, service: &Context) -> Result<Self, Infallible> {
-        let proofs = match service.settings.binds_by_dpop {
-            true => parts.headers.get_all(DPOP).iter().map(|value| value.as_bytes().to_vec()).collect(),
-            false => Vec::new(),
-        };
+        let binds = service.settings.binds_by_dpop;
+        let proofs = parts.headers.get_all(DPOP).iter().filter(|_| binds);
+        let proofs = proofs.map(|value| value.as_bytes().to_vec()).collect();
         let certificate = match (&service.settings.client_certificates, parts.extensions.get()) {
             (Some(certificates), Some(ClientAddress(peer))) => {
                 let connection = parts.extensions.get().map(|ConnectionCertificate(certificate)| certificate);
