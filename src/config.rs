@@ -10,6 +10,7 @@ mod consent;
 mod gateway;
 mod grants;
 mod jwt;
+mod keys;
 mod layers;
 mod listen;
 mod login;
@@ -17,6 +18,7 @@ mod outgoing;
 mod pages;
 mod registration;
 mod tls;
+mod validation;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,7 +27,6 @@ use std::str::FromStr as _;
 use http::HeaderName;
 use http::header::FORWARDED;
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 pub use self::account::Account;
 pub use self::attempts::Attempts;
@@ -43,18 +44,14 @@ pub use self::pages::Pages;
 pub use self::registration::{Registration, RegistrationMode};
 pub use self::tls::Tls;
 use crate::domain::client::AuthenticationMethod;
-use crate::domain::dpop_nonce::NonceKeys;
 use crate::domain::grant::Lifetimes;
 use crate::domain::jwk::SigningAlgorithm;
 use crate::domain::language::{Languages, ScopeMeaning, Wording};
 use crate::domain::network::Network;
-use crate::domain::resource::{self, ResourceCatalogue};
+use crate::domain::openid;
+use crate::domain::resource::ResourceCatalogue;
 use crate::domain::scope::{Implications, Scope};
-use crate::domain::secret::{MacKey, MasterSecret};
-use crate::domain::token::{KeyId, TokenKeys};
-use crate::domain::{openid, signing_key};
-use crate::effects::signing::SealingKey;
-use crate::facts::redis::{Endpoint, MalformedEndpoint, SharedKeys};
+use crate::facts::redis::{Endpoint, MalformedEndpoint};
 use crate::http::Renderer;
 use crate::service::client_address::ClientAddresses;
 use crate::service::possession::ClientCertificates;
@@ -504,186 +501,6 @@ impl Database {
 }
 
 impl Config {
-    /// Checks what the types alone do not: everything that would keep the server from working.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let wrong = |key: &str, why: &str| Err(ConfigError::new(key, why));
-        if self.profile != "standard" {
-            return wrong("profile", "the only profile is standard");
-        }
-        if !self.issuer.is_empty() {
-            check_issuer(&self.issuer)?;
-        }
-        for (key, addresses) in [("http.listen", &self.http.listen), ("ops.listen", &self.ops.listen)] {
-            if addresses.only_tcp().is_none() {
-                return wrong(key, "this takes one address, ip:port");
-            }
-        }
-        if self.issuer.is_empty() && self.http.listen.only_tcp().is_none_or(|address| !address.ip().is_loopback()) {
-            return wrong(
-                "issuer",
-                "the URL under which browsers reach this server is required, such as https://auth.example.com",
-            );
-        }
-        let url = self.database.url.expose();
-        if !["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
-            return wrong("database.url", "this starts with sqlite: or postgres://");
-        }
-        let tokens = &self.tokens;
-        for (key, seconds, most) in [
-            ("tokens.code_lifetime", tokens.code_lifetime, 600),
-            ("tokens.access_token_lifetime", tokens.access_token_lifetime, 86_400 * 365),
-            ("tokens.refresh_token_idle_lifetime", tokens.refresh_token_idle_lifetime, u32::MAX),
-            ("tokens.refresh_token_absolute_lifetime", tokens.refresh_token_absolute_lifetime, u32::MAX),
-            ("login.session_lifetime", self.login.session_lifetime, 86_400 * 365),
-            ("openid.id_token_lifetime", self.openid.id_token_lifetime, signing_key::AFTERLIFE),
-        ] {
-            if !(1..=most).contains(&seconds) {
-                return wrong(key, &format!("this is a number of seconds from 1 to {most}"));
-            }
-        }
-        self.validate_client_certificates()?;
-        if HeaderName::from_str(&self.http.client_address_header).is_err() {
-            return wrong("http.client_address_header", "this is the name of a header");
-        }
-        if self.par.required && !self.par.enabled {
-            return wrong("par.required", "this needs par.enabled");
-        }
-        if !(60..=600).contains(&self.par.lifetime) {
-            return wrong("par.lifetime", "this is a number of seconds from 60 to 600");
-        }
-        if !(100..=30_000).contains(&self.cache.lease) {
-            return wrong("cache.lease", "this is a number of milliseconds from 100 to 30000");
-        }
-        if self.cache.answer_ttl > 60_000 {
-            return wrong("cache.answer_ttl", "this is a number of milliseconds from 0 to 60000");
-        }
-        if !self.redis.key_prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return wrong("redis.key_prefix", "this is made of printable ASCII characters other than space");
-        }
-        self.redis_endpoint()?;
-        if tokens.refresh_grace > 60 {
-            return wrong("tokens.refresh_grace", "this is a number of seconds from 0 to 60");
-        }
-        if let Some(scope) = self.scopes.catalogue.keys().find(|scope| !Scope::is_well_formed(scope)) {
-            return wrong(&format!("scopes.catalogue.{scope:?}"), "this is no scope (RFC 6749 section 3.3)");
-        }
-        if let Some(resource) = self.resources.catalogue.keys().find(|resource| !resource::is_well_formed(resource)) {
-            return wrong(
-                &format!("resources.catalogue.{resource:?}"),
-                "this is no absolute URI without a fragment (RFC 8707 section 2)",
-            );
-        }
-        self.jwt.validate()?;
-        self.attempts.validate()?;
-        self.audit.validate()?;
-        self.login.validate(&self.http.trusted_proxies)?;
-        self.registration.validate(&self.catalogue())?;
-        self.account.validate(&self.scopes)?;
-        self.gateway.validate(&self.routes)?;
-        self.outgoing.validate()?;
-        if self.registration.client_id_metadata_documents && !self.outgoing.enabled {
-            return wrong("registration.client_id_metadata_documents", "this needs outgoing.enabled");
-        }
-        self.validate_pages()?;
-        self.http.tls.validate("http.tls")?;
-        self.grpc.tls.validate("grpc.tls")?;
-        self.callers()?;
-        self.token_keys().map(drop)
-    }
-
-    fn validate_client_certificates(&self) -> Result<(), ConfigError> {
-        let wrong = |key: &str, why: &str| Err(ConfigError::new(key, why));
-        let header = &self.http.client_certificate_header;
-        if !header.is_empty() && (HeaderName::from_str(header).is_err() || self.http.trusted_proxies.is_empty()) {
-            return wrong(
-                "http.client_certificate_header",
-                "this is the name of a header, and needs http.trusted_proxies",
-            );
-        }
-        if self.http.client_certificate_authentication != CertificateAuthentication::Off && !self.sees_certificates() {
-            return wrong(
-                "http.client_certificate_authentication",
-                "this needs http.client_certificate_header or http.tls.client_ca_file",
-            );
-        }
-        Ok(())
-    }
-
-    /// And that each scope is said in the language for everybody.
-    fn validate_pages(&self) -> Result<(), ConfigError> {
-        self.pages.validate()?;
-        let fallback = self.pages.languages()?.fallback();
-        let silent = |wording: &Wording| wording.text(fallback, fallback).is_none();
-        if let Some((scope, _)) = self.scopes.catalogue.iter().find(|(_, wording)| silent(wording)) {
-            return Err(ConfigError::new(
-                &format!("scopes.catalogue.{scope:?}"),
-                &format!("the text in {fallback} is missing, the first of pages.languages"),
-            ));
-        }
-        Ok(())
-    }
-
-    /// The keys that sign and verify tokens.
-    pub fn token_keys(&self) -> Result<TokenKeys, ConfigError> {
-        const PURPOSE: &str = "scopegate/v1/token";
-        let id = |key: &str, id: u8| KeyId::new(id).ok_or_else(|| ConfigError::new(key, "a key id is 0 to 15"));
-        let mut keys =
-            TokenKeys::new(id("keys.secret_id", self.keys.secret_id)?, MacKey::derive(&self.master_secret()?, PURPOSE));
-        let mut taken = vec![self.keys.secret_id];
-        for previous in &self.keys.previous {
-            if taken.contains(&previous.id) {
-                return Err(ConfigError::new("keys.previous", "each key has an id of its own"));
-            }
-            taken.push(previous.id);
-            let master = MasterSecret::from_base64(previous.secret.expose())
-                .map_err(|error| ConfigError::new("keys.previous.secret", &error.to_string()))?;
-            keys.accept(id("keys.previous.id", previous.id)?, MacKey::derive(&master, PURPOSE));
-        }
-        Ok(keys)
-    }
-
-    /// The keys under which signing keys are stored. The first seals, all open.
-    pub fn sealing_keys(&self) -> Result<Vec<SealingKey>, ConfigError> {
-        let mut keys = vec![SealingKey::derive(&self.master_secret()?)];
-        for previous in &self.keys.previous {
-            let master = MasterSecret::from_base64(previous.secret.expose())
-                .map_err(|error| ConfigError::new("keys.previous.secret", &error.to_string()))?;
-            keys.push(SealingKey::derive(&master));
-        }
-        Ok(keys)
-    }
-
-    /// The key that seals forms.
-    pub fn form_key(&self) -> Result<MacKey, ConfigError> {
-        Ok(MacKey::derive(&self.master_secret()?, "scopegate/v1/form"))
-    }
-
-    /// The key that seals page tokens and etags.
-    pub fn page_key(&self) -> Result<MacKey, ConfigError> {
-        Ok(MacKey::derive(&self.master_secret()?, "scopegate/v1/page"))
-    }
-
-    /// The keys of DPoP nonces, where proofs need one.
-    pub fn nonce_keys(&self) -> Result<Option<NonceKeys>, ConfigError> {
-        const PURPOSE: &str = "scopegate/v1/dpop-nonce";
-        if self.tokens.dpop_nonce == DPoPNonce::Off {
-            return Ok(None);
-        }
-        let present = MacKey::derive(&self.master_secret()?, PURPOSE);
-        let mut previous = Vec::new();
-        for key in &self.keys.previous {
-            let master = MasterSecret::from_base64(key.secret.expose())
-                .map_err(|error| ConfigError::new("keys.previous.secret", &error.to_string()))?;
-            previous.push(MacKey::derive(&master, PURPOSE));
-        }
-        Ok(Some(NonceKeys::new(present, previous)))
-    }
-
-    /// The key that seals what servers tell each other of revocations.
-    pub fn hint_key(&self) -> Result<MacKey, ConfigError> {
-        Ok(MacKey::derive(&self.master_secret()?, "scopegate/v1/hint"))
-    }
-
     /// What makes HTML of the pages of this issuer.
     pub fn renderer(&self, issuer: &str) -> Result<Renderer, ConfigError> {
         self.pages.renderer(issuer)
@@ -705,16 +522,6 @@ impl Config {
             Err(error @ MalformedEndpoint::Url) => Err(ConfigError::new("redis.url", &error.to_string())),
             Err(error @ MalformedEndpoint::Certificates) => Err(wrong(&error)),
         }
-    }
-
-    /// The keys that name and authenticate what is in Redis.
-    pub fn shared_keys(&self) -> Result<SharedKeys, ConfigError> {
-        Ok(SharedKeys::derive(&self.master_secret()?))
-    }
-
-    fn master_secret(&self) -> Result<MasterSecret, ConfigError> {
-        MasterSecret::from_base64(self.keys.secret.expose())
-            .map_err(|error| ConfigError::new("keys.secret", &error.to_string()))
     }
 
     /// What the use cases need of all this; `http` is the address that was bound.
@@ -797,22 +604,4 @@ impl Config {
         }
         catalogue
     }
-}
-
-fn check_issuer(issuer: &str) -> Result<(), ConfigError> {
-    let wrong = |why| Err(ConfigError::new("issuer", why));
-    let Ok(url) = Url::parse(issuer) else { return wrong("this is a URL, such as https://auth.example.com") };
-    let loopback = matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
-    match url.scheme() {
-        "https" => {}
-        "http" if loopback => {}
-        _ => return wrong("this is an https URL (RFC 8414 section 2); http is for loopback addresses only"),
-    }
-    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
-        return wrong("an issuer has no query, fragment or user (RFC 8414 section 2)");
-    }
-    if url.path() != "/" {
-        return wrong("an issuer with a path is not supported yet");
-    }
-    Ok(())
 }

@@ -3,13 +3,7 @@
 use super::challenge::Scheme;
 use super::error::InvalidRequest;
 use super::parameters::Parameters;
-
-/// An access token, and how it was presented.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Presented<'r> {
-    pub token: &'r str,
-    pub scheme: Scheme,
-}
+use super::presented::Presented;
 
 /// The access token of a request; `None` where it carries none.
 pub fn access_token<'r>(

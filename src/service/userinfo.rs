@@ -5,7 +5,6 @@ use serde::Serialize;
 use super::Service;
 use super::possession::{Shown, ShownKeys};
 use crate::domain::app_user::UserClaims;
-use crate::domain::bearer::Presented;
 use crate::domain::caller::Sight;
 use crate::domain::certificate::ClientCertificate;
 use crate::domain::challenge::{Challenge, ChallengeError, Scheme};
@@ -14,6 +13,7 @@ use crate::domain::dpop::{InvalidProof, Thumbprint};
 use crate::domain::error::Unavailable;
 use crate::domain::grant::SubjectId;
 use crate::domain::openid::{EMAIL, OPENID, PROFILE};
+use crate::domain::presented::Presented;
 use crate::domain::scope::ScopeSet;
 
 /// What the user is called (OpenID Connect Core §5.1).

@@ -7,13 +7,12 @@ use scopegate::proto::scopegate::v1::token_service_client::TokenServiceClient;
 use scopegate::proto::scopegate::v1::{CheckScopesRequest, Decision};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use tokio::process::Command;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
 use crate::command_line::{code, redeem, start_dev};
 use crate::dpop::{self, Key, claims, code_for, encode};
-use crate::harness::{Application, Envoy, Raw, Sidecar, Tokens};
+use crate::harness::{Application, Envoy, Raw, Sidecar, Tokens, halt};
 
 /// The scopes of the configuration that we ship, for the clients of the tests.
 const SCOPES: [(&str, &str); 2] = [("orders:read orders:write", "a b"), ("orders:read", "a")];
@@ -370,9 +369,7 @@ async fn e14_e15_e17_a_sidecar_that_hangs_or_was_killed_lets_nothing_pass() {
         let envoy = Envoy::start("/nowhere".as_ref(), application.address, &[&[(pipe, &*tcp)], changes].concat()).await;
         assert_eq!(envoy.with_token("/orders", &token).await.status, 200);
         for stop in ["STOP", "KILL"] {
-            let process = child.id().unwrap().to_string();
-            assert!(Command::new("kill").args(["-s", stop, &process]).status().await.unwrap().success());
-            wait_until_it_rests(&process).await;
+            halt(&mut child, stop).await;
             for path in ["/orders", "/public", "/elsewhere"] {
                 let began = Instant::now();
                 let answer = envoy.with_token(path, &token).await;
@@ -380,7 +377,6 @@ async fn e14_e15_e17_a_sidecar_that_hangs_or_was_killed_lets_nothing_pass() {
                 assert!(began.elapsed() < Duration::from_secs(2), "{stop}: an answer took {:?}", began.elapsed());
             }
         }
-        child.wait().await.unwrap();
         assert_eq!(application.served(), 1);
     }
 }
@@ -426,16 +422,4 @@ async fn a_grpc_service_behind_envoy_is_protected_by_method_and_keeps_its_traile
     // Refusals of Envoy, as gRPC has them.
     assert_eq!(grpc.check_scopes(call("", &allowed)).await.unwrap_err().code(), Code::Unauthenticated);
     assert_eq!(grpc.check_scopes(call(&narrow, &allowed)).await.unwrap_err().code(), Code::PermissionDenied);
-}
-
-/// Signals take their time.
-async fn wait_until_it_rests(process: &str) {
-    let rests = || match std::fs::read_to_string(format!("/proc/{process}/stat")) {
-        // The state stands behind the name: stopped, or a zombie.
-        Ok(stat) => stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['T', 'Z'])),
-        Err(_) => true,
-    };
-    while !rests() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }

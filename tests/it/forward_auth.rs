@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::{Value, json};
-use tokio::process::Command;
 
 use crate::command_line::{code, redeem};
-use crate::harness::{Application, Gate, Http, Kind, Raw, Sidecar, Tokens};
+use crate::harness::{Application, Gate, Http, Kind, Raw, Sidecar, Tokens, halt};
 use crate::traces::start_trusting;
 
 const TRUST: &str = "[http]\ntrusted_proxies = ['127.0.0.1']\n";
@@ -299,12 +298,6 @@ async fn e13_each_proxy_denies_what_is_too_large() {
     }
 }
 
-/// Whether every thread of a process is stopped (proc(5)).
-fn is_stopped(process: &str) -> bool {
-    let mut threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
-    threads.all(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap().contains(") T "))
-}
-
 #[tokio::test]
 async fn e14_e15_e17_no_proxy_lets_anything_pass_while_the_sidecar_hangs_or_after_it_was_killed() {
     for kind in Kind::ALL {
@@ -317,15 +310,7 @@ async fn e14_e15_e17_no_proxy_lets_anything_pass_while_the_sidecar_hangs_or_afte
         // Behind a rule that any active token does for.
         assert_eq!(gate.with_token("/elsewhere", &token).await.status, 200, "{kind:?}");
         for stop in ["STOP", "KILL"] {
-            let process = child.id().unwrap().to_string();
-            assert!(Command::new("kill").args(["-s", stop, &process]).status().await.unwrap().success());
-            // A thread that runs may still answer after `kill` has returned.
-            while stop == "STOP" && !is_stopped(&process) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            if stop == "KILL" {
-                child.wait().await.unwrap();
-            }
+            halt(&mut child, stop).await;
             for path in ["/orders", "/public", "/elsewhere"] {
                 let began = Instant::now();
                 // Traefik waits for 30 seconds, and so long nothing passes.
