@@ -55,6 +55,9 @@ command -v chromium || command -v chromium-browser || install chromium
 step "Install nginx, if it is missing"
 command -v /usr/sbin/nginx nginx || install nginx-light
 
+step "Install a Git credential helper that signs in by OAuth, if it is missing"
+command -v git-credential-oauth || install git git-credential-oauth
+
 step "Generate the Python gRPC stubs"
 mkdir -p $tools/stubs
 $tools/bin/python -m grpc_tools.protoc -Iproto --python_out=$tools/stubs --grpc_python_out=$tools/stubs \

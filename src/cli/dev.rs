@@ -237,7 +237,7 @@ scopegate dev: everything is in {directory}; nothing of it is meant for producti
   {authorize}
 
 2. Be the app: the browser was sent to {redirect_uri}?code=…, where nothing listens.
-   Copy the code out of the address bar within a minute and redeem it. (Or let examples/third_party_app.py do steps 1 and 2.)
+   Copy the code out of the address bar within {seconds} seconds and redeem it. (Or let examples/third_party_app.py do steps 1 and 2.)
 
   curl -d client_id={client_id} -d client_secret={client_secret} -d grant_type=authorization_code -d redirect_uri={redirect_uri} \\
     -d code_verifier={verifier} {http}{token} -d code=CODE
@@ -249,6 +249,7 @@ scopegate dev: everything is in {directory}; nothing of it is meant for producti
 listening {addresses}",
         directory = directory.display(),
         verifier = verifier.expose(),
+        seconds = server.backend.service.settings.lifetimes.code,
         scope = demo.scopes.iter().find(|scope| scope.contains("read")).or(demo.scopes.first()).map_or("", |scope| scope),
         grpc = server.addresses.grpc.iter().next().map(ToString::to_string).unwrap_or_default(),
         addresses = server.addresses,
