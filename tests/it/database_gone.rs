@@ -86,7 +86,10 @@ async fn e14_e17_at_each_proxy_a_token_is_unknown_after_the_lease_when_the_datab
                 assert_eq!(unknown.header("www-authenticate"), None, "{fault}, {name}: {unknown:?}");
             }
             let garbage = answers(name, gate, "sg_at_AAAA", 401).await;
-            assert!(garbage.header("www-authenticate").unwrap().contains("invalid_token"), "{fault}, {name}: {garbage:?}");
+            assert!(
+                garbage.header("www-authenticate").unwrap().contains("invalid_token"),
+                "{fault}, {name}: {garbage:?}"
+            );
             let dead = gate.with_token("/orders", &revoked).await;
             assert!(matches!(dead.status, 401 | 500..=504), "{fault}, {name}: {dead:?}");
             let nothing = gate.get("/orders", &[]).await;

@@ -81,9 +81,9 @@ fn own(program: &str) -> Command {
 /// Of the newest version that is installed.
 fn programs() -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is missing: apt-get install postgresql");
-    let newest = versions.map(|version| version.unwrap().path()).max_by_key(|path| {
-        path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok())
-    });
+    let newest = versions
+        .map(|version| version.unwrap().path())
+        .max_by_key(|path| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok()));
     newest.expect("PostgreSQL is missing: apt-get install postgresql").join("bin")
 }
 
