@@ -218,7 +218,7 @@ async fn make_tokens(config: &Config, grants: usize) -> Outcome<Vec<TokenBytes>>
     let database = SqlitePool::connect(config.database.url.expose()).await?;
     sqlx::query(
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \
-         INSERT INTO subjects SELECT lower(hex(randomblob(16))), 'user-' || i, $2, NULL, 0 FROM n",
+         INSERT INTO subjects (id, name, created_at, disabled_at, revoked_seq) SELECT lower(hex(randomblob(16))), 'user-' || i, $2, NULL, 0 FROM n",
     )
     .bind(i64::try_from(grants)?)
     .bind(client.created_at.as_unix())
