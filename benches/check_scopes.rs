@@ -18,7 +18,7 @@
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::thread::{self, available_parallelism};
 use std::time::{Duration, Instant};
 use std::{env, fs};
@@ -40,6 +40,11 @@ use sqlx::SqlitePool;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
+use self::processes::{Outcome, Process, lookups, median, pin_to_core_1, report, server};
+
+#[path = "measuring/processes.rs"]
+mod processes;
+
 /// The program's allocator for the no-op, too, so that the pair differs in our own work alone.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -50,8 +55,6 @@ const IN_FLIGHT: usize = 16;
 const DRAWN: usize = 1 << 20;
 const STARTS: usize = 5;
 const SCOPES: [&str; 2] = ["orders:read", "orders:write"];
-
-type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 #[derive(Parser)]
 struct Arguments {
@@ -167,18 +170,6 @@ fn measure(arguments: &Arguments, runtime: &tokio::runtime::Runtime) -> Outcome<
         ("warm_megabytes", warm),
     ]);
     Ok(())
-}
-
-fn report(figures: &[(&str, f64)]) {
-    for (name, value) in figures {
-        println!("{name:<36} {value:>12.3}");
-    }
-    println!("{}", figures.iter().copied().collect::<serde_json::Value>());
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 // The data.
@@ -321,16 +312,6 @@ impl Random {
 
 // The servers.
 
-/// Ends with its owner, also where a start fails half way.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 struct Server {
     process: Process,
     grpc: SocketAddr,
@@ -342,11 +323,7 @@ impl Server {
     /// Started when it has answered on a connection.
     fn start(pinned: bool, program: &Path, arguments: &[&Path]) -> Outcome<Self> {
         let began = Instant::now();
-        let mut command = if pinned { Command::new("taskset") } else { Command::new(program) };
-        if pinned {
-            command.args(["--cpu-list", "0"]).arg(program);
-        }
-        let mut process = Process(command.args(arguments).stdout(Stdio::piped()).spawn()?);
+        let mut process = Process(server(pinned, program).args(arguments).stdout(Stdio::piped()).spawn()?);
         let mut line = String::new();
         BufReader::new(process.0.stdout.take().ok_or("no pipe")?).read_line(&mut line)?;
         let address = |name| line.split_whitespace().find_map(|word| word.strip_prefix(name)?.parse().ok());
@@ -355,35 +332,15 @@ impl Server {
         Ok(Self { process, grpc, ops, milliseconds_to_start: began.elapsed().as_secs_f64() * 1e3 })
     }
 
-    /// The processor time of all threads, at 100 ticks a second as Linux reports it everywhere.
-    fn cpu_seconds(&self) -> Outcome<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.0.id()))?;
-        // The name in front, in parentheses, may have spaces; utime and stime are fields 14 and 15.
-        let fields = stat.rsplit_once(')').ok_or("no name")?.1.split_whitespace().skip(11).take(2);
-        Ok(fields.map(str::parse::<f64>).sum::<Result<f64, _>>()? / 100.0)
-    }
-
     fn resident_megabytes(&self) -> Outcome<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.0.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1_024.0 / 1e6)
     }
 
-    /// How often the database was asked about a grant so far.
     fn lookups(&self) -> Outcome<Vec<String>> {
-        let mut stream = TcpStream::connect(self.ops.ok_or("no metrics")?)?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-        let text = io::read_to_string(stream)?;
-        let operations = text.lines().filter(|line| line.starts_with("scopegate_store_operations_total{"));
-        Ok(operations.filter(|line| line.contains("read the facts of a grant")).map(Into::into).collect())
+        lookups(self.ops.ok_or("no metrics")?)
     }
-}
-
-/// `taskset` because the standard library cannot. Threads that start later inherit it.
-fn pin_to_core_1() -> bool {
-    let own = std::process::id().to_string();
-    let taskset = Command::new("taskset").args(["--cpu-list", "--pid", "1", &own]).stdout(Stdio::null()).status();
-    taskset.is_ok_and(|status| status.success())
 }
 
 struct Noop;
@@ -451,7 +408,7 @@ fn turn(
     expected: Decision,
     length: Duration,
 ) -> Outcome<Turn> {
-    let (began, cpu) = (Instant::now(), server.cpu_seconds()?);
+    let (began, cpu) = (Instant::now(), server.process.cpu_seconds()?);
     let caller = |n: usize| {
         let tokens = draws.iter().cycle().skip(n * DRAWN / CONNECTIONS).map(|&draw| &tokens[draw]);
         Caller::connect(server.grpc)?.ask(tokens, expected, began + length)
@@ -460,7 +417,7 @@ fn turn(
         let callers: Vec<_> = (0..CONNECTIONS).map(|n| scope.spawn(move || caller(n))).collect();
         callers.into_iter().map(|caller| caller.join().map_err(|_| "a caller panicked")?).sum::<Outcome<u64>>()
     })? as f64;
-    let (seconds, cpu) = (began.elapsed().as_secs_f64(), server.cpu_seconds()? - cpu);
+    let (seconds, cpu) = (began.elapsed().as_secs_f64(), server.process.cpu_seconds()? - cpu);
     Ok(Turn { rate: answers / seconds, cpu: cpu / answers * 1e6, busy: cpu / seconds })
 }
 

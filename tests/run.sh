@@ -66,6 +66,9 @@ $tools/bin/python -m grpc_tools.protoc -Iproto --python_out=$tools/stubs --grpc_
 step "Build the examples in other languages, if they changed"
 tests/examples.sh
 
+step "Fetch the schemas of gateways, if they are missing"
+(cd tests/schemas && go mod download)
+
 step "Check the format"
 cargo fmt --check
 

@@ -1,5 +1,7 @@
-"""A small service that is protected by scopegate. The stubs: scopegate_wsgi.py says how.
+"""A small service that is protected by scopegate. The stubs, once, with grpcio==1.85.1 and grpcio-tools==1.85.1, and then the service:
 
+    python -m grpc_tools.protoc -Iproto --python_out=stubs --grpc_python_out=stubs \\
+        scopegate/v1/token_service.proto google/rpc/status.proto
     PYTHONPATH=stubs python examples/python/orders.py
 """
 

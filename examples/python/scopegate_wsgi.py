@@ -1,11 +1,4 @@
-"""Lets a request pass if its access token may do what the application does. Copy it into your service; it wraps any WSGI application
-(Flask: `app.wsgi_app = RequireScopes(app.wsgi_app, …)`).
-
-The stubs, once, into a directory on `PYTHONPATH`, with grpcio==1.85.1 and grpcio-tools==1.85.1:
-
-    python -m grpc_tools.protoc -Iproto --python_out=stubs --grpc_python_out=stubs \\
-        scopegate/v1/token_service.proto google/rpc/status.proto
-"""
+"""Copy it into your service: WSGI middleware for any application (Flask: `app.wsgi_app = RequireScopes(app.wsgi_app, …)`)."""
 
 import json
 from http import HTTPStatus
@@ -20,22 +13,18 @@ DEADLINE = 0.25  # seconds
 SERVICE_CONFIG = {"methodConfig": [{
     "name": [{"service": "scopegate.v1.TokenService", "method": "CheckScopes"}],
     "retryPolicy": {"maxAttempts": 3, "initialBackoff": "0.02s", "maxBackoff": "0.1s", "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"]},
-}]}
+                    "retryableStatusCodes": ["UNAVAILABLE"]}}]}
 
 
 def connect(target):
-    """A client of the sidecar at `unix:/run/scopegate/grpc.sock` or `127.0.0.1:50051`. It connects when needed, and again within a second.
-    Servers that fork make one in each worker."""
+    """A client of the sidecar at `unix:/run/scopegate/grpc.sock` or `127.0.0.1:50051`, one in each worker of a server that forks."""
     return TokenServiceStub(grpc.insecure_channel(target, options=[
         ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
         ("grpc.default_authority", "localhost"),  # that of a Unix socket would be its path, which HTTP/2 servers refuse
         ("grpc.enable_http_proxy", 0),  # the tokens are not for the proxy that leads to the rest of the world
-        ("grpc.keepalive_time_ms", 10_000), ("grpc.keepalive_timeout_ms", 1_000),
-        ("grpc.keepalive_permit_without_calls", 1), ("grpc.http2.max_pings_without_data", 0),
-        ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 1_000),
-    ]))
+        ("grpc.keepalive_time_ms", 10_000), ("grpc.keepalive_timeout_ms", 1_000), ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0), ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1_000)]))
 
 
 class RequireScopes:
@@ -53,9 +42,8 @@ class RequireScopes:
         question = api.CheckScopesRequest(token=token, required_scopes=self.scopes, include_introspection=True)
         if scheme.lower() == "dpop":  # RFC 9449
             path = quote(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""), encoding="latin-1")
-            proofs = [environ["HTTP_DPOP"]] if "HTTP_DPOP" in environ else []
-            question.proof.CopyFrom(
-                api.Proof(dpop=proofs, http_method=environ["REQUEST_METHOD"], http_uri=self.public_url + path))
+            question.proof.http_method, question.proof.http_uri = environ["REQUEST_METHOD"], self.public_url + path
+            question.proof.dpop.extend([environ["HTTP_DPOP"]] if "HTTP_DPOP" in environ else [])
         try:
             answer = self.tokens.CheckScopes(question, timeout=DEADLINE)
         except grpc.RpcError:  # not 401: the token may be good

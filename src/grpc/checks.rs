@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tonic::{Request, Status, Streaming};
 
 use super::status;
-use super::tokens::{CHECK_LIMIT, TokenFront};
+use super::tokens::{CHECK_LIMIT, TokenFront, log_check};
 use crate::proto::scopegate::v1 as api;
 use crate::service::Service;
 
@@ -34,10 +34,12 @@ pub(super) fn answers(
 ) -> Result<Stream, Status> {
     let requested = status::requested_timeout(requests.metadata().as_ref())?;
     let deadline = Instant::now() + requested.unwrap_or(NO_DEADLINE).min(NO_DEADLINE);
-    let answers = received(service, requests.into_inner(), deadline)
+    let (metadata, _, requests) = requests.into_parts();
+    let headers = Arc::new(metadata.into_headers());
+    let answers = received(service, requests, deadline)
         .map(move |request| {
-            let front = front.clone();
-            async move { Ok(answer(front, request?).await) }
+            let (front, headers) = (front.clone(), headers.clone());
+            async move { Ok(answer(front, request?, &headers).await) }
         })
         .buffered(MAX_UNDER_WAY);
     Ok(Box::pin(answers))
@@ -59,16 +61,24 @@ fn received(
     })
 }
 
-/// One answer. Whatever goes wrong concerns this request alone.
-async fn answer(front: TokenFront, request: api::StreamCheckScopesRequest) -> api::StreamCheckScopesResponse {
+/// One answer. Whatever goes wrong concerns this request alone. The trace is that of the stream.
+async fn answer(
+    front: TokenFront,
+    request: api::StreamCheckScopesRequest,
+    headers: &http::HeaderMap,
+) -> api::StreamCheckScopesResponse {
     use api::stream_check_scopes_response::Result as Item;
     let request = request.request.unwrap_or_default();
     let check = AssertUnwindSafe(front.check_one(&request)).catch_unwind();
-    let result = match timeout(CHECK_LIMIT, check).await {
-        Ok(Ok(Ok(response))) => Item::Response(response),
-        Ok(Ok(Err(status))) => Item::Error(status::as_item(&status)),
-        Ok(Err(_panic)) => Item::Error(status::as_item(&status::internal())),
-        Err(_elapsed) => Item::Error(status::as_item(&status::deadline_exceeded())),
+    let checked = match timeout(CHECK_LIMIT, check).await {
+        Ok(Ok(checked)) => checked,
+        Ok(Err(_panic)) => Err(status::internal()),
+        Err(_elapsed) => Err(status::deadline_exceeded()),
+    };
+    log_check(&checked, headers);
+    let result = match checked {
+        Ok(response) => Item::Response(response),
+        Err(status) => Item::Error(status::as_item(&status)),
     };
     api::StreamCheckScopesResponse { result: Some(result) }
 }

@@ -207,7 +207,7 @@ fn shown(proof: &api::Proof) -> Shown<'_> {
 }
 
 /// What was said belongs to a trace. Nothing is read for it where nobody logs it.
-fn log_check(answer: &Result<api::CheckScopesResponse, Status>, headers: &http::HeaderMap) {
+pub(super) fn log_check(answer: &Result<api::CheckScopesResponse, Status>, headers: &http::HeaderMap) {
     match answer {
         Ok(answer) if tracing::enabled!(target: CHECKS, tracing::Level::DEBUG) => {
             let Correlation { trace_id, request_id } = Correlation::of(headers);
@@ -219,6 +219,17 @@ fn log_check(answer: &Result<api::CheckScopesResponse, Status>, headers: &http::
             let Correlation { trace_id, request_id } = Correlation::of(headers);
             tracing::info!(trace_id, request_id, code = ?failure.code(), "a token could not be checked");
         }
+    }
+}
+
+/// A line for each answer, as above, and one for all that failed: no batch fills the log of those who did not ask for it.
+fn log_batch(answers: &[Result<api::CheckScopesResponse, Status>], headers: &http::HeaderMap) {
+    answers.iter().filter(|answer| answer.is_ok()).for_each(|answer| log_check(answer, headers));
+    let mut failures = answers.iter().filter_map(|answer| answer.as_ref().err());
+    if let Some(first) = failures.next() {
+        let Correlation { trace_id, request_id } = Correlation::of(headers);
+        let failed = 1 + failures.count();
+        tracing::info!(trace_id, request_id, code = ?first.code(), failed, "tokens of a batch could not be checked");
     }
 }
 
@@ -296,14 +307,14 @@ impl TokenService for TokenFront {
         if requests.len() > MAX_BATCH {
             return Err(status::batch_too_large(MAX_BATCH));
         }
-        let results = join_all(requests.iter().map(async |request| api::BatchCheckScopesResult {
-            result: Some(match self.check_one(request).await {
-                Ok(response) => Item::Response(response),
-                Err(status) => Item::Error(status::as_item(&status)),
-            }),
-        }))
-        .await;
-        Ok(Response::new(api::BatchCheckScopesResponse { results }))
+        let answers = join_all(requests.iter().map(|request| self.check_one(request))).await;
+        log_batch(&answers, request.metadata().as_ref());
+        let item = |answer| match answer {
+            Ok(response) => Item::Response(response),
+            Err(status) => Item::Error(status::as_item(&status)),
+        };
+        let results = answers.into_iter().map(|answer| api::BatchCheckScopesResult { result: Some(item(answer)) });
+        Ok(Response::new(api::BatchCheckScopesResponse { results: results.collect() }))
     }
 
     type StreamCheckScopesStream = checks::Stream;

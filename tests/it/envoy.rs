@@ -15,9 +15,9 @@ use crate::dpop::{self, Key, claims, code_for, encode};
 use crate::harness::{Application, Envoy, Raw, Sidecar, Tokens, halt};
 
 /// The scopes of the configuration that we ship, for the clients of the tests.
-const SCOPES: [(&str, &str); 2] = [("orders:read orders:write", "a b"), ("orders:read", "a")];
+pub const SCOPES: [(&str, &str); 2] = [("orders:read orders:write", "a b"), ("orders:read", "a")];
 /// As if the operator had told Envoy to let pass what cannot be checked.
-const LENIENT: [(&str, &str); 1] = [("failure_mode_allow: false", "failure_mode_allow: true")];
+pub const LENIENT: [(&str, &str); 1] = [("failure_mode_allow: false", "failure_mode_allow: true")];
 
 struct Deployment {
     sidecar: Sidecar,

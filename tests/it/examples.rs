@@ -203,6 +203,23 @@ async fn survives_its_line(command: Command, sidecar: &Sidecar, token: &str) {
     }
 }
 
+#[test]
+fn what_is_to_be_copied_is_short() {
+    for file in [
+        "go/scopegate/require.go",
+        "go/scopegate/sidecar.go",
+        "java/src/main/java/orders/Gate.java",
+        "java/src/main/java/orders/Sidecar.java",
+        "node/scopegate.js",
+        "python/scopegate_wsgi.py",
+        "rust/main.rs",
+    ] {
+        let text = std::fs::read_to_string(path("examples").join(file)).unwrap();
+        assert!(text.lines().count() <= 60, "{file} has {} lines", text.lines().count());
+        assert!(text.lines().all(|line| line.chars().count() <= 150), "{file} has lines that are too long");
+    }
+}
+
 #[tokio::test]
 async fn a_service_in_go_passes_what_may_and_answers_the_rest_as_the_sidecar_says() {
     let built = path("examples/go/target/orders");

@@ -9,9 +9,9 @@ use crate::command_line::{code, redeem};
 use crate::harness::{Application, Gate, Http, Kind, Raw, Sidecar, Tokens, halt};
 use crate::traces::start_trusting;
 
-const TRUST: &str = "[http]\ntrusted_proxies = ['127.0.0.1']\n";
+pub const TRUST: &str = "[http]\ntrusted_proxies = ['127.0.0.1']\n";
 /// What the routes of the other configurations say: Envoy's HTTP flavour cannot.
-const RULES_OF_ENVOY: &str = "[[routes]]\npath = '/public'\nanonymous = true\n\
+pub const RULES_OF_ENVOY: &str = "[[routes]]\npath = '/public'\nanonymous = true\n\
     [[routes]]\npath = '/orders/{rest=**}'\nmethods = ['GET']\nrequired_scopes = ['a']\n\
     [[routes]]\npath = '/orders'\nmethods = ['GET']\nrequired_scopes = ['a']\n\
     [[routes]]\npath = '/orders'\nrequired_scopes = ['a', 'b']\n\

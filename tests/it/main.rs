@@ -24,6 +24,7 @@ mod coherence;
 mod command_line;
 mod coverage;
 mod crashes;
+mod database_gone;
 mod concurrency;
 mod consent;
 mod deploy;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
+use futures_util::stream;
 use scopegate::proto::scopegate::v1 as api;
 use scopegate::proto::scopegate::v1::token_service_client::TokenServiceClient;
 use serde_json::Value;
@@ -92,6 +93,44 @@ async fn a_trace_crosses_the_proxy_and_is_in_the_log_of_the_check() {
     let said = lines(directory.path(), &id);
     let said: Vec<&Value> = said.iter().map(|line| line.get("decision").unwrap_or(&line["code"])).collect();
     assert_eq!(said, ["DECISION_ALLOWED", "DECISION_INACTIVE_TOKEN", "InvalidArgument"]);
+    let log = std::fs::read_to_string(directory.path().join("log")).unwrap();
+    assert!(!log.contains(&token), "a token is in the log");
+}
+
+#[tokio::test]
+async fn each_check_of_a_batch_and_of_a_stream_has_the_trace_of_its_call() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_child, dev) = start_trusting(directory.path(), "info,scopegate::checks=debug").await;
+    let token = redeem(&dev, &code(&dev).await.0).await.tokens().access;
+    let mut grpc = TokenServiceClient::connect(format!("http://{}", dev["grpc"].as_str().unwrap())).await.unwrap();
+    let check = |token: &str| api::CheckScopesRequest { token: token.into(), ..Default::default() };
+    let asked = [check(&token), check("dead"), check(""), check("")];
+
+    let (id, traceparent) = trace('6');
+    let mut batch = tonic::Request::new(api::BatchCheckScopesRequest { requests: asked.to_vec() });
+    batch.metadata_mut().insert("traceparent", traceparent.parse().unwrap());
+    grpc.batch_check_scopes(batch).await.unwrap();
+    let said = lines(directory.path(), &id);
+    let decisions: Vec<&Value> = said.iter().filter_map(|line| line.get("decision")).collect();
+    assert_eq!(decisions, ["DECISION_ALLOWED", "DECISION_INACTIVE_TOKEN"]);
+    let failures: Vec<(&Value, &Value)> =
+        said.iter().filter_map(|line| Some((line.get("code")?, &line["failed"]))).collect();
+    assert_eq!(failures, [(&"InvalidArgument".into(), &2.into())], "one line for all that failed");
+
+    let (id, traceparent) = trace('7');
+    let asked = asked.map(|request| api::StreamCheckScopesRequest { request: Some(request) });
+    let mut call = tonic::Request::new(stream::iter(asked));
+    call.metadata_mut().insert("traceparent", traceparent.parse().unwrap());
+    call.metadata_mut().insert("x-request-id", "r-2".parse().unwrap());
+    let mut answers = grpc.stream_check_scopes(call).await.unwrap().into_inner();
+    while answers.message().await.unwrap().is_some() {}
+    let said = lines(directory.path(), &id);
+    assert!(said.iter().all(|line| line["request_id"] == "r-2"), "{said:?}");
+    // Those of a stream are made at a time, and end in any order.
+    let mut said: Vec<&str> =
+        said.iter().map(|line| line.get("decision").unwrap_or(&line["code"]).as_str().unwrap()).collect();
+    said.sort_unstable();
+    assert_eq!(said, ["DECISION_ALLOWED", "DECISION_INACTIVE_TOKEN", "InvalidArgument", "InvalidArgument"]);
     let log = std::fs::read_to_string(directory.path().join("log")).unwrap();
     assert!(!log.contains(&token), "a token is in the log");
 }

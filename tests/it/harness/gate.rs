@@ -44,8 +44,7 @@ impl Gate {
     /// The configuration with the addresses of this test.
     pub async fn start(kind: Kind, sidecar: SocketAddr, application: SocketAddr) -> Self {
         if kind == Kind::Envoy {
-            let envoy = Envoy::over_http(sidecar, application, &[]).await;
-            return Self { address: envoy.address, _process: Process::Envoy(envoy) };
+            return Envoy::over_http(sidecar, application, &[]).await.into();
         }
         for _ in 0..ATTEMPTS {
             let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -83,6 +82,12 @@ impl Gate {
     /// Bytes as they are. The request has to close the connection.
     pub async fn send(&self, request: &[u8]) -> Raw {
         raw(self.address, request).await
+    }
+}
+
+impl From<Envoy> for Gate {
+    fn from(envoy: Envoy) -> Self {
+        Self { address: envoy.address, _process: Process::Envoy(envoy) }
     }
 }
 

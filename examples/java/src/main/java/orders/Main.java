@@ -9,17 +9,18 @@ import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Executors;
+import scopegate.v1.TokenServiceOuterClass.IntrospectResponse;
 
 /** A small service that is protected by scopegate. */
 public final class Main {
   public static void main(String[] arguments) throws IOException {
     String listen = System.getenv().getOrDefault("LISTEN", "127.0.0.1:3000");
-    Gate gate = new Gate(
+    Sidecar sidecar = new Sidecar(
         System.getenv().getOrDefault("SCOPEGATE", "127.0.0.1:50051"),
         System.getenv().getOrDefault("PUBLIC_URL", "http://" + listen));
     Map<String, Filter> routes = Map.of(
-        "GET /orders", gate.require("orders:read"),
-        "POST /orders", gate.require("orders:read", "orders:write"));
+        "GET /orders", new Gate(sidecar, "orders:read"),
+        "POST /orders", new Gate(sidecar, "orders:read", "orders:write"));
 
     String[] address = listen.split(":");
     HttpServer server = HttpServer.create(new InetSocketAddress(address[0], Integer.parseInt(address[1])), 0);
@@ -38,7 +39,8 @@ public final class Main {
   }
 
   private static final HttpHandler ORDERS = exchange -> {
-    byte[] body = ("orders of " + Gate.identity(exchange).getSub() + "\n").getBytes(StandardCharsets.UTF_8);
+    var identity = (IntrospectResponse) exchange.getAttribute(IntrospectResponse.class.getName());
+    byte[] body = ("orders of " + identity.getSub() + "\n").getBytes(StandardCharsets.UTF_8);
     exchange.sendResponseHeaders(200, body.length);
     exchange.getResponseBody().write(body);
     exchange.close();
