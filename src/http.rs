@@ -112,11 +112,11 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
     } else {
         router
     };
-    let router = router
-        .layer(middleware::from_fn_with_state(renderer, pages::renderer::render))
-        .layer(SetResponseHeaderLayer::overriding(STRICT_TRANSPORT_SECURITY, move |_: &Response| {
+    let router = router.layer(middleware::from_fn_with_state(renderer, pages::renderer::render)).layer(
+        SetResponseHeaderLayer::overriding(STRICT_TRANSPORT_SECURITY, move |_: &Response| {
             https.then(|| HeaderValue::from_static("max-age=31536000"))
-        }));
+        }),
+    );
     // Outside of the layer above: that header has no place in an answer over http (RFC 6797 §7.2).
     let router = if plaintext::is_noticed(&service.settings) {
         router.layer(middleware::from_fn_with_state(service.clone(), plaintext::refuse))

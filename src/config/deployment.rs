@@ -105,7 +105,10 @@ fn clash_at_port(one: &Config, other: &Config) -> Option<Clash> {
         return None;
     }
     if one.issuer.is_empty() || other.issuer.is_empty() {
-        return Some(("issuer", "they share http.listen, where the host of a request says which issuer it is for: each needs one"));
+        return Some((
+            "issuer",
+            "they share http.listen, where the host of a request says which issuer it is for: each needs one",
+        ));
     }
     let (one, other) = (&one.http, &other.http);
     if one.tls != other.tls {
@@ -139,8 +142,8 @@ mod tests {
     fn config(number: u8, more: &str) -> Config {
         let text = format!(
             "issuer = 'https://{number}.example'\n[grpc]\nlisten = ['127.0.0.1:5005{number}', 'unix:/run/{number}']\n\
-             [database]\nurl = 'sqlite:{number}.db'\n[keys]\nsecret = '{}='\n[redis]\nurl = 'redis://h/0'\nkey_prefix = '{number}:'",
-            number.to_string().repeat(43),
+             [database]\nurl = 'sqlite:{number}.db'\n[keys]\nsecret = '{}A='\n[redis]\nurl = 'redis://h/0'\nkey_prefix = '{number}:'",
+            number.to_string().repeat(42),
         );
         let layers = Layers::new().text(&text).expect("TOML");
         layers.text(more).expect("TOML").build().expect("a good configuration")
@@ -148,7 +151,7 @@ mod tests {
 
     #[test]
     fn two_that_would_use_one_thing_are_refused_by_its_key_and_both_files() {
-        let previous = "[[keys.previous]]\nid = 3\nsecret = '1111111111111111111111111111111111111111111='";
+        let previous = "[[keys.previous]]\nid = 3\nsecret = '111111111111111111111111111111111111111111A='";
         for (more, key) in [
             ("", None),
             ("[http]\nlisten = '127.0.0.1:8081'\ntrusted_proxies = ['10.0.0.1']", None),
@@ -159,7 +162,7 @@ mod tests {
             ("issuer = 'https://1.example:8443'", None),
             ("issuer = ''", Some("issuer")),
             ("issuer = ''\n[http]\nlisten = '127.0.0.1:8081'", None),
-            ("[keys]\nsecret = '1111111111111111111111111111111111111111111='", Some("keys.secret")),
+            ("[keys]\nsecret = '111111111111111111111111111111111111111111A='", Some("keys.secret")),
             (previous, Some("keys.secret")),
             ("[database]\nurl = 'sqlite:./1.db'", Some("database.url")),
             ("[grpc]\nlisten = '127.0.0.1:50051'", Some("grpc.listen")),

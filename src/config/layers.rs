@@ -27,6 +27,7 @@ impl ConfigError {
     }
 
     /// Where there are several files: in which of them.
+    #[must_use]
     pub fn within(self, file: &Path) -> Self {
         Self { key: format!("{}: {}", file.display(), self.key), why: self.why }
     }

@@ -59,7 +59,17 @@ mod tests {
             (
                 "https://a.example",
                 &["a.example", "A.Example", "a.example:443", "a.example:0443", "a.example:"][..],
-                &["", "b.example", "a.example.", "a.example:80", "a.example:8443", "x@a.example", "a.example:+443", "a.example:443:443", "a.example,b"][..],
+                &[
+                    "",
+                    "b.example",
+                    "a.example.",
+                    "a.example:80",
+                    "a.example:8443",
+                    "x@a.example",
+                    "a.example:+443",
+                    "a.example:443:443",
+                    "a.example,b",
+                ][..],
             ),
             ("https://A.example:443/", &["a.example", "a.example:443"], &["a.example:80"]),
             ("https://a.example:8443", &["a.example:8443"], &["a.example", "a.example:443", "a.example:"]),

@@ -93,8 +93,8 @@ pub fn forwarded_target<'a>(proxies: &[Network], lines: impl DoubleEndedIterator
 }
 
 /// The same by `X-Forwarded-Proto` and `X-Forwarded-Host`, of which the last value is that of the peer.
-pub fn last_value<'a>(lines: impl DoubleEndedIterator<Item = &'a str>) -> Option<&'a str> {
-    lines.rev().next().and_then(|line| line.rsplit(',').next()).map(str::trim)
+pub fn last_value<'a>(mut lines: impl DoubleEndedIterator<Item = &'a str>) -> Option<&'a str> {
+    lines.next_back().and_then(|line| line.rsplit(',').next()).map(str::trim)
 }
 
 #[cfg(test)]
@@ -162,7 +162,11 @@ mod tests {
             (&["proto=https;host=evil", "for=203.0.113.1;proto=http;host=a"], Some("http"), Some("a")),
             (&["host=\"evil", "for=203.0.113.1;host=a"], None, Some("a")),
             // The proxy before said what it was asked for itself.
-            (&["proto=http, for=203.0.113.1;proto=https;host=a, for=10.2.3.4;proto=http;host=b"], Some("https"), Some("a")),
+            (
+                &["proto=http, for=203.0.113.1;proto=https;host=a, for=10.2.3.4;proto=http;host=b"],
+                Some("https"),
+                Some("a"),
+            ),
             (&["proto=https, for=unknown;proto=http"], Some("http"), None),
             (&["for=203.0.113.1;proto=https;proto=http;host=a;host=b"], Some(""), Some("")),
         ] {
@@ -176,7 +180,14 @@ mod tests {
 
     #[test]
     fn only_https_is_https() {
-        for (scheme, clear) in [(None, false), (Some("https"), false), (Some("HTTPS"), false), (Some("http"), true), (Some(""), true), (Some("wss"), true)] {
+        for (scheme, clear) in [
+            (None, false),
+            (Some("https"), false),
+            (Some("HTTPS"), false),
+            (Some("http"), true),
+            (Some(""), true),
+            (Some("wss"), true),
+        ] {
             assert_eq!(Target { scheme, host: None }.is_in_clear(), clear, "{scheme:?}");
         }
     }

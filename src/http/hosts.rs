@@ -17,6 +17,7 @@ use super::error;
 use super::extract::ClientAddress;
 use super::original_request::is_check;
 use crate::domain::authority::Authority;
+use crate::domain::resource::METADATA_PATH;
 use crate::service::client_address::ClientAddresses;
 
 /// The issuers of a port.
@@ -44,9 +45,10 @@ async fn answer(State(hosts): State<Arc<Hosts>>, request: Request) -> Response {
         Ok(router) => return router.clone().oneshot(request).await.unwrap_or_else(|never| match never {}),
         Err(Misdirected::NoHost) => (StatusCode::BAD_REQUEST, "A request names one host."),
         Err(Misdirected::Unknown) => (StatusCode::MISDIRECTED_REQUEST, "There is no issuer of this host here."),
-        Err(Misdirected::TwoHosts) => {
-            (StatusCode::MISDIRECTED_REQUEST, "The request names one issuer, and a proxy says that it is for another one.")
-        }
+        Err(Misdirected::TwoHosts) => (
+            StatusCode::MISDIRECTED_REQUEST,
+            "The request names one issuer, and a proxy says that it is for another one.",
+        ),
     };
     let host: String = asked_host(&request).unwrap_or_default().chars().take(255).collect();
     tracing::info!(host, why = message, "a request went to no issuer");
@@ -60,9 +62,12 @@ impl Hosts {
         let named = self.position(asked_host(request).ok_or(Misdirected::NoHost)?);
         let peer = request.extensions().get().map(|ClientAddress(peer)| *peer);
         // What a proxy says at `/check` is about a request to the application.
-        let told = if is_check(request.uri().path()) { None } else { self.proxies.target(request.headers(), peer).host };
+        let told =
+            if is_check(request.uri().path()) { None } else { self.proxies.target(request.headers(), peer).host };
         let position = match (named, told.map(|host| self.position(host))) {
             (named, None) => named,
+            // A proxy at a resource was asked for the resource's host, whose metadata the issuer has.
+            (named, Some(None)) if request.uri().path().starts_with(METADATA_PATH) => named,
             (Some(named), Some(Some(told))) if named != told => return Err(Misdirected::TwoHosts),
             (_, Some(told)) => told,
         };

@@ -65,7 +65,7 @@ async fn ready(State(observed): State<Arc<[Observed]>>) -> Response {
     }
 }
 
-/// One text of several in OpenMetrics: a metric family stands there once, with the samples of all (OpenMetrics 1.0, "MetricFamily").
+/// One text of several in `OpenMetrics`: a family of metrics stands there once, with the samples of all.
 fn merged(texts: &[(&str, String)]) -> String {
     let mut families: Vec<(Vec<&str>, String)> = Vec::new();
     for (issuer, text) in texts {
@@ -115,12 +115,12 @@ mod tests {
     #[test]
     fn a_metric_family_stands_once_with_the_samples_of_each_issuer() {
         let text = |one: u32, more: &str| {
-            format!("# HELP a A.\n# TYPE a counter\na_total {one}\n# HELP b B.\n# TYPE b gauge\nb{{x=\"y z\"}} 1\n{more}# EOF\n")
+            format!(
+                "# HELP a A.\n# TYPE a counter\na_total {one}\n# HELP b B.\n# TYPE b gauge\nb{{x=\"y z\"}} 1\n{more}# EOF\n"
+            )
         };
-        let texts = [
-            ("https://a", text(1, "")),
-            ("https://\"b", text(2, "# HELP c C.\n# TYPE c counter\nc_total{} 3\n")),
-        ];
+        let texts =
+            [("https://a", text(1, "")), ("https://\"b", text(2, "# HELP c C.\n# TYPE c counter\nc_total{} 3\n"))];
         assert_eq!(
             merged(&texts),
             "# HELP a A.\n# TYPE a counter\na_total{issuer=\"https://a\"} 1\na_total{issuer=\"https://\\\"b\"} 2\n\

@@ -46,7 +46,10 @@ impl ClientAddresses {
         if self.header == http::header::FORWARDED {
             return forwarded::forwarded_target(&self.proxies, lines(http::header::FORWARDED));
         }
-        Target { scheme: forwarded::last_value(lines(FORWARDED_PROTO)), host: forwarded::last_value(lines(FORWARDED_HOST)) }
+        Target {
+            scheme: forwarded::last_value(lines(FORWARDED_PROTO)),
+            host: forwarded::last_value(lines(FORWARDED_HOST)),
+        }
     }
 }
 

@@ -52,7 +52,8 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().display();
         std::fs::write(directory.path().join("there.db"), "").expect("it can be written");
-        std::os::unix::fs::symlink(directory.path().join("there.db"), directory.path().join("link.db")).expect("a link");
+        std::os::unix::fs::symlink(directory.path().join("there.db"), directory.path().join("link.db"))
+            .expect("a link");
         let sqlite = |name: &str| format!("sqlite:{path}/{name}");
         for (one, other, same) in [
             (sqlite("a.db"), sqlite("a.db"), true),
