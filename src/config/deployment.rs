@@ -189,6 +189,10 @@ mod tests {
                 (Err(error), None) => panic!("{more}: {error}"),
             }
         }
+        let mut encrypted = config(2, "");
+        encrypted.http.tls.certificate_file = "b.crt".into();
+        let files = vec![("a.toml".into(), config(1, "")), ("b.toml".into(), encrypted)];
+        assert!(Deployment::new(files).is_err_and(|error| error.to_string().contains("http.tls")));
         let audit = tempfile::NamedTempFile::new().expect("a temporary file");
         let more = format!("[audit]\npath = '{}'", audit.path().display());
         let files = vec![("a.toml".into(), config(1, &more)), ("b.toml".into(), config(2, &more))];
