@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Config, ConfigError, Environment, Layers};
+use crate::config::{Config, ConfigError, Deployment, Environment, Layers};
 use crate::domain::audit::{Actor, Origin};
 use crate::domain::error::Unavailable;
 use crate::effects::Effects;
@@ -48,7 +48,7 @@ enum Verb {
     /// Run everything on embedded defaults, with a demo account and clients, and print what to try
     Dev(dev::Arguments),
     /// Run the server
-    Serve(ConfigSource),
+    Serve(ConfigSources),
     /// Check or show the configuration
     Config {
         #[command(subcommand)]
@@ -73,7 +73,7 @@ enum Verb {
 #[derive(Subcommand)]
 enum ConfigVerb {
     /// Say whether the server could work with it
-    Check(ConfigSource),
+    Check(ConfigSources),
     /// Print the effective values, without secrets, and where each comes from
     Show {
         #[command(flatten)]
@@ -90,6 +90,15 @@ struct ConfigSource {
     /// The configuration file [default: that of `dev` in ./scopegate-data, if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// As many configurations as issuers.
+#[derive(Args)]
+struct ConfigSources {
+    /// A configuration file; several, each for an issuer of its own, are served side by side by host name [default: that of `dev` in
+    /// ./scopegate-data, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Vec<PathBuf>,
 }
 
 /// How to print answers.
@@ -190,6 +199,20 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
 fn origin() -> Origin {
     let uid = rustix::process::getuid().as_raw();
     Origin { actor: Actor::CommandLine(uid), address: None, request_id: Box::default() }
+}
+
+impl ConfigSources {
+    fn load(self) -> Result<Deployment, ConfigError> {
+        if self.config.len() < 2 {
+            let source = ConfigSource { config: self.config.into_iter().next() };
+            return source.load().map(Deployment::of);
+        }
+        let load = |file: PathBuf| {
+            let config = ConfigSource { config: Some(file.clone()) }.load().map_err(|error| error.within(&file))?;
+            Ok((file, config))
+        };
+        Deployment::new(self.config.into_iter().map(load).collect::<Result<_, _>>()?)
+    }
 }
 
 impl ConfigSource {

@@ -7,6 +7,7 @@ mod attempts;
 mod audit;
 mod callers;
 mod consent;
+mod deployment;
 mod gateway;
 mod grants;
 mod jwt;
@@ -34,6 +35,7 @@ pub use self::attempts::Attempts;
 pub use self::audit::Audit;
 pub use self::callers::{ConfiguredCaller, LocalCallers};
 pub use self::consent::Consent;
+pub use self::deployment::Deployment;
 pub use self::gateway::{Gateway, RouteConfig};
 pub use self::grants::Grants;
 pub use self::jwt::Jwt;
@@ -113,6 +115,10 @@ pub struct Http {
     pub trusted_proxies: Vec<Network>,
     /// The header to which each of them adds the address that it has a request from: as of `X-Forwarded-For`, or `Forwarded` (RFC 7239).
     pub client_address_header: String,
+    /// Whether it counts what scheme and host they say they were asked for: `X-Forwarded-Proto` and `X-Forwarded-Host`, or `proto` and `host`
+    /// where `client_address_header` is `Forwarded`. Where the issuer is https, a request that one of them had over http is not served,
+    /// and where several issuers listen on one address, the host says which of them is meant. No URL is ever made of either.
+    pub forwarded_target: bool,
     /// The header in which they pass on the certificate of the client, as of RFC 9440 or as percent-encoded PEM. They have to remove
     /// what clients send under this name. Empty: there are no client certificates.
     pub client_certificate_header: String,
@@ -309,7 +315,7 @@ pub struct Par {
 }
 
 /// Logs, on standard error.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Telemetry {
     /// `error`, `warn`, `info`, `debug`, `trace`, or directives as of tracing-subscriber's `EnvFilter`. With
@@ -419,6 +425,7 @@ impl Default for Http {
             listen: ListenAddresses::tcp([127, 0, 0, 1], 8080),
             trusted_proxies: Vec::new(),
             client_address_header: "X-Forwarded-For".into(),
+            forwarded_target: true,
             client_certificate_header: String::new(),
             tls: Tls::default(),
             client_certificate_authentication: CertificateAuthentication::Off,
@@ -557,6 +564,7 @@ impl Config {
             client_addresses: ClientAddresses {
                 header: HeaderName::from_str(&self.http.client_address_header).unwrap_or(FORWARDED),
                 proxies: self.http.trusted_proxies.clone(),
+                tell_targets: self.http.forwarded_target,
             },
             attempts: self.attempts.limits(),
             consent: self.consent.rules(),

@@ -42,6 +42,7 @@ pub mod dpop;
 pub mod dpop_nonce;
 pub mod certificate;
 pub mod network;
+pub mod authority;
 pub mod step_up;
 pub mod backchannel_logout;
 pub mod outgoing;

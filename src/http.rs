@@ -11,6 +11,7 @@ mod device;
 mod discovery;
 mod error;
 mod extract;
+mod hosts;
 mod introspect;
 mod jwks;
 mod login;
@@ -18,6 +19,7 @@ mod logout;
 mod original_request;
 mod pages;
 mod par;
+mod plaintext;
 mod protected_resource;
 mod register;
 mod revoke;
@@ -43,6 +45,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::trace::TraceLayer;
 
 pub use self::extract::{ClientAddress, ConnectionCertificate};
+pub use self::hosts::by_host;
 use self::original_request::CHECK_PATH;
 use self::pages::Problem;
 pub use self::pages::branding::{Branding, Logo, Template};
@@ -112,17 +115,24 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
     } else {
         router
     };
+    let router = router.layer(middleware::from_fn_with_state(renderer, pages::renderer::render)).layer(
+        SetResponseHeaderLayer::overriding(STRICT_TRANSPORT_SECURITY, move |_: &Response| {
+            https.then(|| HeaderValue::from_static("max-age=31536000"))
+        }),
+    );
+    // Outside of the layer above: that header has no place in an answer over http (RFC 6797 §7.2).
+    let router = if plaintext::is_noticed(&service.settings) {
+        router.layer(middleware::from_fn_with_state(service.clone(), plaintext::refuse))
+    } else {
+        router
+    };
     router
-        .layer(middleware::from_fn_with_state(renderer, pages::renderer::render))
         .layer(SetResponseHeaderLayer::overriding(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
         .layer(SetResponseHeaderLayer::if_not_present(REFERRER_POLICY, HeaderValue::from_static("no-referrer")))
         .layer(SetResponseHeaderLayer::overriding(
             HeaderName::from_static("permissions-policy"),
             HeaderValue::from_static("camera=(), geolocation=(), microphone=()"),
         ))
-        .layer(SetResponseHeaderLayer::overriding(STRICT_TRANSPORT_SECURITY, move |_: &Response| {
-            https.then(|| HeaderValue::from_static("max-age=31536000"))
-        }))
         .layer(CatchPanicLayer::custom(|_| error::internal()))
         // Never the query: codes and states travel there.
         .layer(TraceLayer::new_for_http().make_span_with(

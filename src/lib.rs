@@ -74,6 +74,12 @@
 //! Whatever ends a browser session (`service::logout`, `store::revocations`) notes in the same transaction which clients have to be told
 //! (`store::logout_notices`). Every server looks for such notes, and one tells a client (`service::backchannel_logout`).
 //!
+//! # Several issuers
+//!
+//! Each has its own parts, from the store to the fronts ([`server::Backend`]); they share threads, and the ports that their configurations
+//! name alike (`config::Deployment` says what else they must not share). At a port of HTTP, `http::hosts` finds the one that a request is
+//! for (`domain::authority`). What came to a proxy in front without TLS ends at `http::plaintext`.
+//!
 //! # Who did what
 //!
 //! A front says in which request it works (`service::audit::within`); a use case records an event (`domain::audit`) where it has come about; a

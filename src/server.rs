@@ -14,15 +14,18 @@ use std::thread::{self, JoinHandle, available_parallelism};
 use std::time::Duration;
 use std::{fmt, io};
 
+use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic_health::server::HealthReporter;
 
 pub use self::bind::BindError;
-use self::bind::CoreListener;
+use self::bind::{CoreListener, Listeners, SharedListeners};
 use self::connections::{ConnectionLimit, Front, Port};
-use self::tls::Tls;
-use crate::config::{Config, ConfigError, ListenAddress, ListenAddresses};
+use self::ops::Observed;
+use self::tls::{Reloader, Tls};
+use crate::config::{Config, ConfigError, Deployment, ListenAddress, ListenAddresses};
+use crate::domain::authority::Authority;
 use crate::domain::error::Unavailable;
 use crate::effects::Effects;
 use crate::effects::outgoing::Outgoing;
@@ -37,7 +40,7 @@ use crate::service::audit::Audit;
 use crate::service::signing_keys::SigningKeys;
 use crate::service::{Parts, Service};
 use crate::store::{SchemaError, Store};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, TlsMetrics};
 
 /// What the ports speak, by its names in TLS (RFC 7301).
 const HTTP_PROTOCOLS: &[&[u8]] = &[b"http/1.1"];
@@ -147,12 +150,18 @@ impl fmt::Display for Addresses {
     }
 }
 
-/// A server that accepts connections.
-pub struct Server {
+/// What is served of one configuration.
+pub struct Issuer {
     pub addresses: Addresses,
     pub backend: Backend,
+}
+
+/// A server that accepts connections.
+pub struct Server {
+    /// In the order of their configurations, one at least.
+    pub issuers: Vec<Issuer>,
     drain: watch::Sender<bool>,
-    health: HealthReporter,
+    health: Vec<HealthReporter>,
     cores: Vec<JoinHandle<()>>,
     background: JoinSet<()>,
 }
@@ -160,43 +169,68 @@ pub struct Server {
 impl Server {
     /// Starts on the runtime that calls, which becomes the background. Ready when this returns.
     pub async fn start(config: &Config, effects: Effects) -> Result<Self, StartError> {
-        let cores = match config.workers {
+        Self::start_all(&Deployment::of(config.clone()), effects).await
+    }
+
+    /// Several issuers side by side. They have nothing in common but the process, and ports of HTTP and of the probes where their
+    /// configurations name the same.
+    pub async fn start_all(deployment: &Deployment, effects: Effects) -> Result<Self, StartError> {
+        let cores = match deployment.first().workers {
             0 => available_parallelism().map_or(1, Into::into),
             workers => workers,
         };
-        let mut http_listeners = bind::bind(&config.http.listen, cores)?;
-        let mut grpc_listeners = bind::bind(&config.grpc.listen, cores)?;
-        let mut ops_listeners = bind::bind(&config.ops.listen, 1)?;
-        let addresses = Addresses {
-            http: bind::addresses(&http_listeners),
-            grpc: bind::addresses(&grpc_listeners),
-            ops: bind::addresses(&ops_listeners),
-        };
-        let http_address = addresses
-            .http
-            .only_tcp()
-            .ok_or_else(|| ConfigError::new("http.listen", "this takes one address, ip:port"))?;
-        let backend = Backend::open(config, http_address, effects).await?;
-
-        let (health, health_server) = tonic_health::server::health_reporter();
-        health.set_serving::<TokenServiceServer<()>>().await;
-        health.set_serving::<AdminServiceServer<()>>().await;
-        let grpc = GrpcFront::new(&backend.service, health_server, config.callers()?);
-        let renderer = config.renderer(&backend.service.settings.issuer)?;
-        let http = http::router(backend.service.clone(), renderer);
-        let tls = &backend.metrics.tls;
-        let (http_tls, http_reloader) = Tls::load("http.tls", &config.http.tls, HTTP_PROTOCOLS, tls)?.unzip();
-        let (grpc_tls, grpc_reloader) = Tls::load("grpc.tls", &config.grpc.tls, GRPC_PROTOCOLS, tls)?.unzip();
-        let http = Port { front: Front::Http(http), tls: http_tls };
-        let grpc = Port { front: Front::Grpc(grpc), tls: grpc_tls };
+        let mut listeners = Listening::bind(deployment, cores)?;
+        let mut background = JoinSet::new();
+        let (mut issuers, mut health) = (Vec::new(), Vec::new());
+        let mut http_sites: Vec<Vec<Site>> = (0..listeners.http.len()).map(|_| Vec::new()).collect();
+        let mut observed: Vec<Vec<Observed>> = (0..listeners.ops.len()).map(|_| Vec::new()).collect();
+        let mut grpc_ports = Vec::new();
+        for (config, place) in deployment.configs().zip(&listeners.places) {
+            let addresses = place.addresses.clone();
+            let http_address = addresses
+                .http
+                .only_tcp()
+                .ok_or_else(|| ConfigError::new("http.listen", "this takes one address, ip:port"))?;
+            let backend = Backend::open(config, http_address, effects.clone()).await?;
+            let (reporter, health_server) = tonic_health::server::health_reporter();
+            reporter.set_serving::<TokenServiceServer<()>>().await;
+            reporter.set_serving::<AdminServiceServer<()>>().await;
+            let grpc = GrpcFront::new(&backend.service, health_server, config.callers()?);
+            let renderer = config.renderer(&backend.service.settings.issuer)?;
+            let tls = &backend.metrics.tls;
+            let (grpc_tls, reloader) = Tls::load("grpc.tls", &config.grpc.tls, GRPC_PROTOCOLS, tls)?.unzip();
+            if let Some(reloader) = reloader {
+                background.spawn(reloader.run());
+            }
+            grpc_ports.push(Port { front: Front::Grpc(grpc), tls: grpc_tls });
+            let router = http::router(backend.service.clone(), renderer);
+            http_sites[place.http].push(Site { config, router, service: backend.service.clone(), tls: tls.clone() });
+            let (metrics, store) = (backend.metrics.clone(), backend.store.clone());
+            observed[place.ops].push(Observed { issuer: backend.service.settings.issuer.clone(), metrics, store });
+            run_in_background(&backend, &mut background);
+            health.push(reporter);
+            issuers.push(Issuer { addresses, backend });
+        }
+        let mut http_ports = Vec::new();
+        for sites in http_sites {
+            let (port, reloader) = http_port(sites)?;
+            if let Some(reloader) = reloader {
+                background.spawn(reloader.run());
+            }
+            http_ports.push(port);
+        }
 
         let (drain, draining) = watch::channel(false);
         let limit = ConnectionLimit::default();
         let mut threads = Vec::with_capacity(cores);
         for core in 0..cores {
             let mut ports = Vec::new();
-            ports.extend(http_listeners.next_core().map(|listener| (listener, http.clone())));
-            ports.extend(grpc_listeners.next_core().map(|listener| (listener, grpc.clone())));
+            for (listeners, port) in listeners.http.iter_mut().zip(&http_ports) {
+                ports.extend(listeners.next_core().map(|listener| (listener, port.clone())));
+            }
+            for (listeners, port) in listeners.grpc.iter_mut().zip(&grpc_ports) {
+                ports.extend(listeners.next_core().map(|listener| (listener, port.clone())));
+            }
             let (draining, limit) = (draining.clone(), limit.clone());
             threads.push(
                 thread::Builder::new()
@@ -204,40 +238,25 @@ impl Server {
                     .spawn(move || run_core(ports, &limit, &draining))?,
             );
         }
-        let mut background = JoinSet::new();
-        let follower = backend.follower.clone();
-        background.spawn(async move { follower.run().await });
-        let follower = backend.follower.clone();
-        background.spawn(async move { follower.listen().await });
-        let service = backend.service.clone();
-        background.spawn(async move { service.prune_for_ever().await });
-        if backend.service.settings.signs() {
-            let service = backend.service.clone();
-            background.spawn(async move { service.signing_keys.renew_for_ever().await });
+        for (listeners, observed) in listeners.ops.iter_mut().zip(observed) {
+            let port = Port { front: Front::Http(ops::router(observed)), tls: None };
+            for listener in listeners.next_core() {
+                background.spawn(connections::accept(listener, port.clone(), limit.clone(), draining.clone()));
+            }
         }
-        if backend.service.settings.openid.as_ref().is_some_and(|openid| openid.backchannel_logout) {
-            background.spawn(backend.service.clone().deliver_logouts_for_ever());
-        }
-        if let Some(shared) = backend.shared.clone() {
-            background.spawn(async move { shared.run().await });
-        }
-        for reloader in [http_reloader, grpc_reloader].into_iter().flatten() {
-            background.spawn(reloader.run());
-        }
-        let ops = Front::Http(ops::router(backend.metrics.clone(), backend.store.clone()));
-        let ops = Port { front: ops, tls: None };
-        for listener in ops_listeners.next_core() {
-            background.spawn(connections::accept(listener, ops.clone(), limit.clone(), draining.clone()));
-        }
-        Ok(Self { addresses, backend, drain, health, cores: threads, background })
+        Ok(Self { issuers, drain, health, cores: threads, background })
     }
 
-    /// Stops accepting, lets the requests under way finish within the drain limit, and closes the database.
+    /// Stops accepting, lets the requests under way finish within the drain limit, and closes the databases.
     pub async fn stop(mut self) {
-        self.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
-        self.health.set_service_status(SERVICE_NAME, tonic_health::ServingStatus::NotServing).await;
-        self.health.set_service_status(ADMIN_SERVICE, tonic_health::ServingStatus::NotServing).await;
-        self.backend.service.stop_watching();
+        for health in &mut self.health {
+            health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+            health.set_service_status(SERVICE_NAME, tonic_health::ServingStatus::NotServing).await;
+            health.set_service_status(ADMIN_SERVICE, tonic_health::ServingStatus::NotServing).await;
+        }
+        for issuer in &self.issuers {
+            issuer.backend.service.stop_watching();
+        }
         let _ = self.drain.send(true);
         let cores = std::mem::take(&mut self.cores);
         let joined = tokio::task::spawn_blocking(move || cores.into_iter().all(|core| core.join().is_ok()));
@@ -245,13 +264,96 @@ impl Server {
             tracing::error!("a core ended with a panic");
         }
         self.background.shutdown().await;
-        self.backend.follower.leave().await;
-        self.backend.store.close().await;
-        for address in self.addresses.grpc.iter() {
+        // One whose database does not answer keeps no other waiting.
+        join_all(self.issuers.iter().map(|Issuer { backend, .. }| async {
+            backend.follower.leave().await;
+            backend.store.close().await;
+        }))
+        .await;
+        for address in self.issuers.iter().flat_map(|issuer| issuer.addresses.grpc.iter()) {
             if let ListenAddress::Unix(path) = address {
                 let _ = std::fs::remove_file(path);
             }
         }
+    }
+}
+
+/// All that is listened on.
+struct Listening {
+    http: SharedListeners,
+    ops: SharedListeners,
+    /// One for each configuration.
+    grpc: Vec<Listeners>,
+    /// For each configuration, the numbers of its listeners.
+    places: Vec<Place>,
+}
+
+struct Place {
+    http: usize,
+    ops: usize,
+    addresses: Addresses,
+}
+
+impl Listening {
+    fn bind(deployment: &Deployment, cores: usize) -> Result<Self, BindError> {
+        let (mut http, mut ops) = (SharedListeners::default(), SharedListeners::default());
+        let (mut grpc, mut places) = (Vec::new(), Vec::new());
+        for config in deployment.configs() {
+            let (http_number, ops_number) = (http.bind(&config.http.listen, cores)?, ops.bind(&config.ops.listen, 1)?);
+            let own = bind::bind(&config.grpc.listen, cores)?;
+            let addresses = Addresses {
+                http: http.addresses(http_number),
+                grpc: bind::addresses(&own),
+                ops: ops.addresses(ops_number),
+            };
+            grpc.push(own);
+            places.push(Place { http: http_number, ops: ops_number, addresses });
+        }
+        Ok(Self { http, ops, grpc, places })
+    }
+}
+
+/// An issuer at a port of HTTP.
+struct Site<'a> {
+    config: &'a Config,
+    service: Arc<Service>,
+    router: axum::Router,
+    tls: TlsMetrics,
+}
+
+/// What is behind a port of HTTP: an issuer, or several by their hosts.
+fn http_port(mut sites: Vec<Site>) -> Result<(Port, Option<Reloader>), ConfigError> {
+    let Site { config, service, tls, .. } = &sites[0];
+    let (tls, reloader) = Tls::load("http.tls", &config.http.tls, HTTP_PROTOCOLS, tls)?.unzip();
+    let proxies = service.settings.client_addresses.clone();
+    if sites.len() == 1 {
+        return Ok((Port { front: Front::Http(sites.remove(0).router), tls }, reloader));
+    }
+    let mut issuers = Vec::with_capacity(sites.len());
+    for site in sites {
+        let authority = Authority::of(&site.service.settings.issuer);
+        issuers.push((authority.ok_or_else(|| ConfigError::new("issuer", "this has no host"))?, site.router));
+    }
+    Ok((Port { front: Front::Http(http::by_host(issuers, proxies)), tls }, reloader))
+}
+
+/// What an issuer does without being asked.
+fn run_in_background(backend: &Backend, background: &mut JoinSet<()>) {
+    let follower = backend.follower.clone();
+    background.spawn(async move { follower.run().await });
+    let follower = backend.follower.clone();
+    background.spawn(async move { follower.listen().await });
+    let service = backend.service.clone();
+    background.spawn(async move { service.prune_for_ever().await });
+    if backend.service.settings.signs() {
+        let service = backend.service.clone();
+        background.spawn(async move { service.signing_keys.renew_for_ever().await });
+    }
+    if backend.service.settings.openid.as_ref().is_some_and(|openid| openid.backchannel_logout) {
+        background.spawn(backend.service.clone().deliver_logouts_for_ever());
+    }
+    if let Some(shared) = backend.shared.clone() {
+        background.spawn(async move { shared.run().await });
     }
 }
 

@@ -29,6 +29,7 @@ mod listing;
 mod pruning;
 mod signing_keys;
 mod sign_out;
+mod identity;
 mod rows;
 mod schema;
 
@@ -51,6 +52,7 @@ pub use self::consents::{Basis, Consent};
 pub use self::devices::{DeviceApproval, DeviceRequest, DeviceState, NewDeviceRequest};
 use self::engine::{Engine, Pool, on_engine};
 pub use self::grants::{NewGrant, Redemption, Refresh, Times};
+pub use self::identity::is_same_database;
 pub use self::leases::LiveLeases;
 pub use self::listing::{ClientFilter, ClientKind, GrantFilter, RegisteredClient};
 use self::logout_notices::Announcer;

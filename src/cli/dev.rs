@@ -20,7 +20,7 @@ use crate::domain::client::{ClientMetadata, Introspects};
 use crate::domain::pkce::CodeVerifier;
 use crate::domain::scope::ScopeSet;
 use crate::effects::Effects;
-use crate::server::Server;
+use crate::server::{Issuer, Server};
 use crate::service::Service;
 use crate::service::accounts::AccountError;
 use crate::service::clients::NewClient;
@@ -87,19 +87,21 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
     telemetry::start_logging(&config.telemetry)?;
     let stop = StopSignals::new()?;
     let server = Server::start(&config, effects.clone()).await?;
-    let demo = demo(&server.backend.service, &config.scopes, &directory.join(DEMO_FILE), &effects).await?;
+    let issuer = &server.issuers[0];
+    let Issuer { addresses, backend } = issuer;
+    let demo = demo(&backend.service, &config.scopes, &directory.join(DEMO_FILE), &effects).await?;
     match format.output {
         Output::Json => output::json(&json!({
-            "http": format!("http://{}", server.addresses.http),
-            "grpc": server.addresses.grpc.to_string(),
-            "ops": format!("http://{}", server.addresses.ops),
+            "http": format!("http://{}", addresses.http),
+            "grpc": addresses.grpc.to_string(),
+            "ops": format!("http://{}", addresses.ops),
             "account": { "username": demo.username, "password": demo.password },
             "client": {
                 "client_id": demo.client_id, "client_secret": demo.client_secret,
                 "redirect_uri": demo.redirect_uri, "scopes": demo.scopes,
             },
         }))?,
-        Output::Text => print_tour(&server, &demo, directory, &effects),
+        Output::Text => print_tour(issuer, &demo, directory, &effects),
     }
     stop.received().await;
     server.stop().await;
@@ -204,11 +206,12 @@ async fn demo(service: &Service, scopes: &Scopes, file: &Path, effects: &Effects
     Ok(demo)
 }
 
-fn print_tour(server: &Server, demo: &Demo, directory: &Path, effects: &Effects) {
-    let http = format!("http://{}", server.addresses.http);
+fn print_tour(Issuer { addresses, backend }: &Issuer, demo: &Demo, directory: &Path, effects: &Effects) {
+    let http = format!("http://{}", addresses.http);
     let verifier = effects.secret();
     let challenge = verifier.expose().parse::<CodeVerifier>().map(|verifier| verifier.challenge().as_str().to_owned());
-    let paths = &server.backend.service.settings.paths;
+    let settings = &backend.service.settings;
+    let paths = &settings.paths;
     let (authorize, token) = (paths.authorize.first(), paths.token.first());
     let authorize =
         url::form_urlencoded::Serializer::for_suffix(format!("{http}{authorize}?"), http.len() + authorize.len() + 1)
@@ -249,9 +252,8 @@ scopegate dev: everything is in {directory}; nothing of it is meant for producti
 listening {addresses}",
         directory = directory.display(),
         verifier = verifier.expose(),
-        seconds = server.backend.service.settings.lifetimes.code,
+        seconds = settings.lifetimes.code,
         scope = demo.scopes.iter().find(|scope| scope.contains("read")).or(demo.scopes.first()).map_or("", |scope| scope),
-        grpc = server.addresses.grpc.iter().next().map(ToString::to_string).unwrap_or_default(),
-        addresses = server.addresses,
+        grpc = addresses.grpc.iter().next().map(ToString::to_string).unwrap_or_default(),
     );
 }

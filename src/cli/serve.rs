@@ -5,16 +5,23 @@ use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::CliError;
-use crate::config::Config;
+use crate::config::Deployment;
 use crate::effects::Effects;
-use crate::server::Server;
+use crate::server::{Issuer, Server};
 use crate::telemetry;
 
-pub(super) async fn run(config: &Config) -> Result<ExitCode, CliError> {
-    telemetry::start_logging(&config.telemetry)?;
+pub(super) async fn run(deployment: &Deployment) -> Result<ExitCode, CliError> {
+    telemetry::start_logging(&deployment.first().telemetry)?;
     let stop = StopSignals::new()?;
-    let server = Server::start(config, Effects::system()).await?;
-    println!("listening {}", server.addresses);
+    let server = Server::start_all(deployment, Effects::system()).await?;
+    match server.issuers.as_slice() {
+        [issuer] => println!("listening {}", issuer.addresses),
+        several => {
+            for Issuer { addresses, backend } in several {
+                println!("listening issuer={} {addresses}", backend.service.settings.issuer);
+            }
+        }
+    }
     stop.received().await;
     server.stop().await;
     Ok(ExitCode::SUCCESS)

@@ -74,6 +74,23 @@ impl Config {
         Ok(SharedKeys::derive(&self.master_secret()?))
     }
 
+    /// Whether a token, a form or a stored key of one would open at the other.
+    pub(super) fn shares_a_secret_with(&self, other: &Self) -> Result<bool, ConfigError> {
+        let (own, others) = (self.master_secrets()?, other.master_secrets()?);
+        Ok(own.iter().any(|own| others.iter().any(|other| own.is_same_as(other))))
+    }
+
+    /// The one that signs, and those that still verify.
+    fn master_secrets(&self) -> Result<Vec<MasterSecret>, ConfigError> {
+        let mut secrets = vec![self.master_secret()?];
+        for previous in &self.keys.previous {
+            let secret = MasterSecret::from_base64(previous.secret.expose())
+                .map_err(|error| ConfigError::new("keys.previous.secret", &error.to_string()))?;
+            secrets.push(secret);
+        }
+        Ok(secrets)
+    }
+
     fn master_secret(&self) -> Result<MasterSecret, ConfigError> {
         MasterSecret::from_base64(self.keys.secret.expose())
             .map_err(|error| ConfigError::new("keys.secret", &error.to_string()))

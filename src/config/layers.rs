@@ -26,6 +26,12 @@ impl ConfigError {
     pub fn new(key: &str, why: &str) -> Self {
         Self { key: key.into(), why: why.into() }
     }
+
+    /// Where there are several files: in which of them.
+    #[must_use]
+    pub fn within(self, file: &Path) -> Self {
+        Self { key: format!("{}: {}", file.display(), self.key), why: self.why }
+    }
 }
 
 /// The variables that concern us.

@@ -70,6 +70,11 @@ impl MasterSecret {
         }
         Ok(Self(Zeroizing::new(bytes)))
     }
+
+    /// In constant time, but for the length.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
 }
 
 impl fmt::Debug for MasterSecret {

@@ -102,6 +102,11 @@ fn log(error: &Unavailable) {
     tracing::error!(error = %error, cause = %error.cause, "a request could not be answered");
 }
 
+/// What concerns the request alone, in JSON for everybody.
+pub(super) fn invalid(status: StatusCode, message: &str) -> Response {
+    (status, json("invalid_request", message)).into_response()
+}
+
 fn json(error: &str, error_description: &str) -> impl IntoResponse {
     (no_store(), Json(ErrorBody { error, error_description }).into_response())
 }

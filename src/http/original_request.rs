@@ -9,6 +9,11 @@ use http::request::Parts;
 /// Where proxies ask.
 pub(super) const CHECK_PATH: &str = "/check";
 
+/// Whether this is where proxies ask, or behind it.
+pub(super) fn is_check(path: &str) -> bool {
+    path.strip_prefix(CHECK_PATH).is_some_and(|behind| behind.is_empty() || behind.starts_with('/'))
+}
+
 /// What a client asked of a proxy. The target is bytes: a path and a query.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct OriginalRequest<'r> {

@@ -22,6 +22,35 @@ pub struct BindError {
 /// The listeners of one setting: for each address, one per core.
 pub(super) struct Listeners(Vec<(ListenAddress, Vec<CoreListener>)>);
 
+/// The listeners of a setting of several configurations: where it is the same, they are one.
+#[derive(Default)]
+pub(super) struct SharedListeners(Vec<(ListenAddresses, Listeners)>);
+
+impl SharedListeners {
+    /// The number of the listeners on these addresses, which are bound if nobody asked for them before.
+    pub(super) fn bind(&mut self, addresses: &ListenAddresses, cores: usize) -> Result<usize, BindError> {
+        if let Some(number) = self.0.iter().position(|(known, _)| known == addresses) {
+            return Ok(number);
+        }
+        self.0.push((addresses.clone(), bind(addresses, cores)?));
+        Ok(self.0.len() - 1)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// What was bound.
+    pub(super) fn addresses(&self, number: usize) -> ListenAddresses {
+        addresses(&self.0[number].1)
+    }
+
+    /// In the order of their numbers.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Listeners> {
+        self.0.iter_mut().map(|(_, listeners)| listeners)
+    }
+}
+
 /// A listener that waits for the core that will use it.
 pub(super) enum CoreListener {
     Tcp(std::net::TcpListener),

@@ -1,10 +1,10 @@
-//! Where requests come from, for limits that count by address.
+//! Where requests come from, for limits that count by address; and what they asked a proxy in front for.
 
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName};
 
-use crate::domain::forwarded::{self, Syntax};
+use crate::domain::forwarded::{self, Syntax, Target};
 use crate::domain::network::Network;
 
 /// Who says where a request comes from: the connection, or a proxy in front.
@@ -13,7 +13,12 @@ pub struct ClientAddresses {
     /// The header in which proxies say so.
     pub header: HeaderName,
     pub proxies: Vec<Network>,
+    /// Whether it counts what they were asked for.
+    pub tell_targets: bool,
 }
+
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 impl ClientAddresses {
     /// Whether a connection comes from a proxy that is believed.
@@ -30,6 +35,21 @@ impl ClientAddresses {
         // What is not ASCII stays in its place as something that nobody understands.
         let lines = headers.get_all(&self.header).iter().map(|value| value.to_str().unwrap_or_default());
         forwarded::client_address(peer, &self.proxies, syntax, lines)
+    }
+
+    /// What a trusted proxy was asked for. It speaks either of the two languages, and what comes in the other one is a client's.
+    pub fn target<'h>(&self, headers: &'h HeaderMap, peer: Option<IpAddr>) -> Target<'h> {
+        if !self.tell_targets || !peer.is_some_and(|peer| self.trusts(peer)) {
+            return Target::default();
+        }
+        let lines = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default());
+        if self.header == http::header::FORWARDED {
+            return forwarded::forwarded_target(&self.proxies, lines(http::header::FORWARDED));
+        }
+        Target {
+            scheme: forwarded::last_value(lines(FORWARDED_PROTO)),
+            host: forwarded::last_value(lines(FORWARDED_HOST)),
+        }
     }
 }
 

@@ -16,7 +16,9 @@ use scopegate::store::ClientChanges;
 use serde_json::{Value, json};
 
 use crate::command_line::start_dev;
-use crate::harness::{ManualClock, PASSWORD, Proxy, REDIRECT_URI, Registered, Sidecar, Target, USERNAME};
+use crate::harness::{
+    Authority, Front, ManualClock, PASSWORD, Proxy, REDIRECT_URI, Registered, Sidecar, Target, USERNAME,
+};
 
 /// A resource that is known, where the scope `a` counts.
 const RESOURCE: &str = "https://api.example/orders";
@@ -68,6 +70,27 @@ async fn python(program: &str, flow: &str) {
     println!("{}", run(python_interpreter(), program, Some(flow), Stdio::null(), &given).await);
 }
 
+/// The same behind the nginx of `deploy/nginx/issuer.conf`, where TLS ends, so that clients insist on it.
+async fn python_behind_nginx(program: &str, flow: &str) {
+    const REDIRECT_URI: &str = "https://shop.example/callback";
+    let authority = Authority::new();
+    authority.issue("server", "IP:127.0.0.1");
+    let more = |issuer: &str| format!("issuer = '{issuer}'\n[http]\ntrusted_proxies = ['127.0.0.1']");
+    let start = async |issuer: String| given_by(RESOURCE, &more(&issuer)).await;
+    let address = async |(sidecar, _): &(Sidecar, Value)| sidecar.addresses.http.only_tcp().unwrap();
+    let (_front, (sidecar, mut given)) = Front::start(&authority, start, address).await;
+    for client in [&sidecar.shop, &sidecar.app] {
+        let redirect_uris = Some(vec![REDIRECT_URI.parse().unwrap()]);
+        let changes = ClientChanges { redirect_uris, ..ClientChanges::default() };
+        sidecar.service.update_client(client.id.parse().unwrap(), changes).await.unwrap();
+    }
+    given["redirect_uri"] = REDIRECT_URI.into();
+    let mut command = python_interpreter();
+    command.env("REQUESTS_CA_BUNDLE", authority.file("ca.pem"));
+    let program = root().join("tests/python").join(program);
+    println!("{}", run(command, program, Some(flow), Stdio::null(), &given).await);
+}
+
 /// Runs a JavaScript program of `tests/node` with what it is given.
 pub async fn node_with(program: &str, given: &Value) -> String {
     javascript(program, None, given).await
@@ -96,8 +119,13 @@ async fn oauth4webapi(flow: &str) {
 
 /// A server with a client for everything, and what a program is told of it.
 async fn given(resource: &str) -> (Sidecar, Value) {
+    given_by(resource, "").await
+}
+
+/// With more configuration, as TOML.
+async fn given_by(resource: &str, more: &str) -> (Sidecar, Value) {
     let sidecar = Sidecar::with(&format!(
-        "[consent]\nremember = 'confidential'\n[registration]\nmode = 'open'\n\
+        "{more}\n[consent]\nremember = 'confidential'\n[registration]\nmode = 'open'\n\
          [resources.catalogue]\n'{resource}' = ['a']\n'https://mail.example' = []"
     ))
     .await;
@@ -124,7 +152,7 @@ async fn given(resource: &str) -> (Sidecar, Value) {
     sidecar.service.set_post_logout_redirect_uris(sidecar.shop.id.parse().unwrap(), uris).await.unwrap();
     let client = |client: &Registered| json!({ "client_id": client.id, "client_secret": client.secret });
     let given = json!({
-        "http": format!("http://{}", sidecar.addresses.http),
+        "http": sidecar.service.settings.issuer,
         "account": { "username": USERNAME, "password": PASSWORD },
         "redirect_uri": REDIRECT_URI,
         "after_logout": AFTER_LOGOUT,
@@ -373,4 +401,14 @@ async fn requests_oauthlib_gets_tokens_for_a_machine() {
 #[tokio::test]
 async fn requests_oauthlib_polls_for_a_device() {
     python("requests_oauthlib_client.py", "device").await;
+}
+
+#[tokio::test]
+async fn authlib_insists_on_tls_and_gets_it_at_an_nginx_in_front() {
+    python_behind_nginx("authlib_client.py", "id_token").await;
+}
+
+#[tokio::test]
+async fn requests_oauthlib_insists_on_tls_and_gets_it_at_an_nginx_in_front() {
+    python_behind_nginx("requests_oauthlib_client.py", "code_and_refresh").await;
 }

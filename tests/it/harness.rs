@@ -6,6 +6,7 @@ mod browser;
 mod chromium;
 mod database;
 mod envoy;
+mod front;
 mod gate;
 mod http;
 mod postgres;
@@ -21,14 +22,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use scopegate::config::{Config, Layers, ListenAddress};
+use scopegate::config::{Config, Deployment, Layers, ListenAddress};
 use scopegate::domain::client::{Client, ClientMetadata, GrantType, Introspects};
 use scopegate::domain::timestamp::Timestamp;
 use scopegate::effects::{Clock, Effects, Entropy};
 use scopegate::facts::redis::SharedCache;
 use scopegate::proto::scopegate::v1 as api;
 use scopegate::proto::scopegate::v1::token_service_client::TokenServiceClient;
-use scopegate::server::{Addresses, Server};
+use scopegate::server::{Addresses, Issuer, Server};
 use scopegate::service::Service;
 use scopegate::service::clients::NewClient;
 use scopegate::store::ClientChanges;
@@ -42,7 +43,8 @@ pub use self::authority::{Authority, HOST};
 pub use self::browser::{Browser, encode, hidden_fields, query_of, ticked_scopes};
 pub use self::chromium::{Chromium, screenshots};
 pub use self::database::{Database, line};
-pub use self::envoy::{Envoy, Raw};
+pub use self::envoy::{Envoy, Raw, raw};
+pub use self::front::Front;
 pub use self::gate::{Gate, Kind};
 pub use self::http::{Http, Reply, basic, form};
 pub use self::postgres::Postgres;
@@ -70,6 +72,8 @@ pub struct Sidecar {
     /// A public one.
     pub app: Registered,
     pub directory: Arc<TempDir>,
+    /// What `Host` says in its requests, where several share a port.
+    host: Option<&'static str>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -129,26 +133,58 @@ impl Sidecar {
     /// On the database of an earlier one. Its clients and its account are made anew where they are missing.
     pub async fn on(directory: Arc<TempDir>, more: &str) -> Self {
         let config = configuration(&directory, more).await;
+        Self::run(vec![(directory, config)], None).await.remove(0)
+    }
+
+    /// Issuers in one process: their hosts, and more configuration for each. They share the ports for HTTP and for the probes, and all
+    /// of them end with the first.
+    pub async fn side_by_side<const N: usize>(issuers: [(&'static str, &str); N]) -> [Self; N] {
+        let mut places = Vec::new();
+        for (number, (host, more)) in issuers.iter().enumerate() {
+            let directory = Arc::new(tempfile::tempdir().unwrap());
+            let own = format!("issuer = 'https://{host}'\n[keys]\nsecret = '{number}{}'\n", &SECRET[1..]);
+            let config = Layers::new().text(&configuration_text(&directory).await).unwrap().text(&own).unwrap();
+            places.push((directory, config.text(more).unwrap().build().unwrap()));
+        }
+        let hosts = Some(issuers.map(|(host, _)| host).to_vec());
+        Self::run(places, hosts).await.try_into().unwrap_or_else(|_| panic!("as many as configurations"))
+    }
+
+    async fn run(places: Vec<(Arc<TempDir>, Config)>, hosts: Option<Vec<&'static str>>) -> Vec<Self> {
         #[expect(clippy::disallowed_methods, reason = "the manual clock starts at the real time")]
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let clock = Arc::new(ManualClock(AtomicI64::new(i64::try_from(now).unwrap())));
         let effects = Effects::new(clock.clone(), Arc::new(SystemEntropy(Effects::system())));
         let (ready, started) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
+        let (directories, configs): (Vec<_>, Vec<_>) = places.into_iter().unzip();
+        let files = configs.into_iter().enumerate().map(|(number, config)| (number.to_string().into(), config));
+        let deployment = Deployment::new(files.collect()).unwrap();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let server = Server::start(&config, effects).await.unwrap();
-                let (service, shared) = (server.backend.service.clone(), server.backend.shared.clone());
-                let clients = [register(&service, "Shop", false).await, register(&service, "App", true).await];
-                let _ = service.create_account(USERNAME.into(), Zeroizing::new(PASSWORD.into())).await;
-                let _ = ready.send((server.addresses.clone(), service, shared, clients));
+                let server = Server::start_all(&deployment, effects).await.unwrap();
+                let mut issuers = Vec::new();
+                for Issuer { addresses, backend } in &server.issuers {
+                    let (service, shared) = (backend.service.clone(), backend.shared.clone());
+                    let clients = [register(&service, "Shop", false).await, register(&service, "App", true).await];
+                    let _ = service.create_account(USERNAME.into(), Zeroizing::new(PASSWORD.into())).await;
+                    issuers.push((addresses.clone(), service, shared, clients));
+                }
+                let _ = ready.send(issuers);
                 let _ = stopped.await;
                 server.stop().await;
             });
         });
-        let (addresses, service, shared, [shop, app]) = started.await.unwrap();
-        Self { addresses, clock, service, shared, shop, app, directory, stop: Some(stop), thread: Some(thread) }
+        let (mut stop, mut thread) = (Some(stop), Some(thread));
+        let issuers = started.await.unwrap().into_iter().zip(directories).enumerate();
+        let sidecar = |(number, (issuer, directory))| {
+            let (addresses, service, shared, [shop, app]): (_, _, _, [Registered; 2]) = issuer;
+            let host = hosts.as_ref().map(|hosts: &Vec<&'static str>| hosts[number]);
+            let (clock, stop, thread) = (clock.clone(), stop.take(), thread.take());
+            Self { addresses, clock, service, shared, shop, app, directory, host, stop, thread }
+        };
+        issuers.map(sidecar).collect()
     }
 
     /// Another one on the same database, with the same clients.
@@ -206,7 +242,11 @@ impl Sidecar {
     }
 
     pub fn http(&self) -> Http {
-        Http::new(&format!("http://{}", self.addresses.http))
+        let http = Http::new(&format!("http://{}", self.addresses.http));
+        match self.host {
+            Some(host) => http.for_host(host),
+            None => http,
+        }
     }
 
     pub fn browser(&self) -> Browser {
@@ -360,15 +400,18 @@ pub fn own_address() -> IpAddr {
 
 /// The configuration of a sidecar on this directory, with `more` over it. Users are asked each time, so that each test can have its page.
 pub async fn configuration(directory: &TempDir, more: &str) -> Config {
-    let text = format!(
+    Layers::new().text(&configuration_text(directory).await).unwrap().text(more).unwrap().build().unwrap()
+}
+
+async fn configuration_text(directory: &TempDir) -> String {
+    format!(
         "workers = 2\n[http]\nlisten = '127.0.0.1:0'\n[grpc]\nlisten = ['127.0.0.1:0', 'unix:{socket}']\n[ops]\nlisten = '127.0.0.1:0'\n\
          [database]\nurl = '{database}'\nauto_migrate = true\n[keys]\nsecret = '{SECRET}'\n\
          [consent]\nremember = 'never'\n\
          [scopes.catalogue]\na = 'See A'\nb = 'Change B'\nc = 'Delete C'\n",
         socket = free_socket(directory).display(),
         database = database::url(directory.path()).await,
-    );
-    Layers::new().text(&text).unwrap().text(more).unwrap().build().unwrap()
+    )
 }
 
 /// The first server of a directory has `grpc.sock` there.

@@ -8,8 +8,10 @@ import os
 import sys
 from types import SimpleNamespace
 
-# The clients insist on https, and oauthlib takes fewer scopes than asked for as a failure, unless told otherwise.
-os.environ.update(OAUTHLIB_INSECURE_TRANSPORT="1", OAUTHLIB_RELAX_TOKEN_SCOPE="1", AUTHLIB_INSECURE_TRANSPORT="1")
+# oauthlib takes fewer scopes than asked for as a failure, and all clients insist on https, unless told otherwise.
+os.environ["OAUTHLIB_RELAX_TOKEN_SCOPE"] = "1"
+if json.loads(os.environ["SCOPEGATE_DEV"])["http"].startswith("http://"):
+    os.environ.update(OAUTHLIB_INSECURE_TRANSPORT="1", AUTHLIB_INSECURE_TRANSPORT="1")
 
 import requests
 

@@ -97,6 +97,16 @@ async fn is_ready(address: SocketAddr) -> bool {
         && raw(address, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.status != 404
 }
 
+/// One process, which ends with the test.
+pub(super) fn nginx(directory: &Path, file: &Path) -> Command {
+    // Debian puts it where not everybody's PATH leads.
+    let debian = Path::new("/usr/sbin/nginx");
+    let mut command = Command::new(if debian.exists() { debian } else { Path::new("nginx") });
+    command.arg("-p").arg(directory).arg("-c").arg(file).args(["-e", "error.log"]);
+    command.args(["-g", "daemon off; master_process off;"]);
+    command
+}
+
 fn spawn(kind: Kind, directory: &Path, [own, sidecar, application]: [SocketAddr; 3]) -> Child {
     let [public, sidecar, application] = [own, sidecar, application].map(|address| address.to_string());
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin");
@@ -110,13 +120,7 @@ fn spawn(kind: Kind, directory: &Path, [own, sidecar, application]: [SocketAddr;
         Kind::Nginx => {
             let changes = [&addresses[..], &[("0.0.0.0:8000", &*public), ("orders:read", "a"), ("orders:write", "b")]];
             let file = write("nginx.conf", include_str!("../../../deploy/nginx/nginx.conf"), &changes.concat());
-            // Debian puts it where not everybody's PATH leads.
-            let debian = Path::new("/usr/sbin/nginx");
-            let mut command = Command::new(if debian.exists() { debian } else { Path::new("nginx") });
-            // One process, which ends with the test.
-            command.arg("-p").arg(directory).arg("-c").arg(file).args(["-e", "error.log"]);
-            command.args(["-g", "daemon off; master_process off;"]);
-            command
+            nginx(directory, &file)
         }
         Kind::Traefik => {
             let changes = [&addresses[..], &[("orders:read", "a"), ("orders:write", "b")]].concat();

@@ -17,6 +17,8 @@ use super::{Registered, Tokens};
 #[derive(Clone)]
 pub struct Http {
     base: String,
+    /// What `Host` says, where it is not the address.
+    host: Option<String>,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
@@ -30,14 +32,20 @@ pub struct Reply {
 
 impl Http {
     pub fn new(base: &str) -> Self {
-        Self { base: base.into(), client: Client::builder(TokioExecutor::new()).build_http() }
+        Self { base: base.into(), host: None, client: Client::builder(TokioExecutor::new()).build_http() }
+    }
+
+    /// Asking for this host.
+    pub fn for_host(self, host: &str) -> Self {
+        Self { host: Some(host.into()), ..self }
     }
 
     /// From another address than 127.0.0.1: all of 127.0.0.0/8 is this machine's.
     pub fn at_address(&self, address: [u8; 4]) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_local_address(Some(address.into()));
-        Self { base: self.base.clone(), client: Client::builder(TokioExecutor::new()).build(connector) }
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Self { client, ..self.clone() }
     }
 
     pub async fn get(&self, path: &str) -> Reply {
@@ -64,8 +72,11 @@ impl Http {
 
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
+        let host = self.host.iter().map(|host| ("host", host.as_str()));
+        for (name, value) in
+            host.filter(|_| !headers.iter().any(|(name, _)| *name == "host")).chain(headers.iter().copied())
+        {
+            request = request.header(name, value);
         }
         let response = self.client.request(request.body(Full::from(body.to_owned())).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();
