@@ -10,6 +10,7 @@ mod grant;
 mod health;
 mod key;
 mod output;
+mod registry;
 mod serve;
 mod target;
 mod token;
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use self::registry::Refused;
 use crate::config::{Config, ConfigError, Deployment, Environment, Layers};
 use crate::domain::audit::{Actor, Origin};
 use crate::domain::error::Unavailable;
@@ -56,13 +58,13 @@ enum Verb {
     },
     /// Bring the database schema up to date
     Migrate(ConfigSource),
-    /// Manage clients: third-party apps and resource servers
+    /// Manage clients, third-party apps and resource servers, on the database or with `--endpoint` through a server that runs
     Client(Box<client::Arguments>),
-    /// Manage the accounts of the built-in login
+    /// Manage the accounts of the built-in login, on the database or through a server
     Account(account::Arguments),
-    /// List and revoke what users granted
+    /// List and revoke what users granted, on the database or through a server
     Grant(grant::Arguments),
-    /// List and replace the keys that sign ID tokens, and revoke those that sign other tokens
+    /// List and replace the keys that sign ID tokens, and revoke those that sign other tokens, on the database or through a server
     Key(key::Arguments),
     /// Ask a running server about a token
     Token(token::Arguments),
@@ -124,6 +126,8 @@ pub enum CliError {
     Client(#[from] ClientError),
     #[error(transparent)]
     Account(#[from] AccountError),
+    #[error("{0}")]
+    Refused(#[from] Refused),
     #[error(transparent)]
     Schema(#[from] SchemaError),
     #[error("{0}: {cause}", cause = .0.cause)]
@@ -142,8 +146,17 @@ pub enum CliError {
 
 /// What a server answered instead of an answer.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {}", .0.code(), .0.message())]
+#[error("{}: {}", .0.code(), last_cause(.0).unwrap_or_else(|| .0.message().to_owned()))]
 pub struct StatusError(tonic::Status);
+
+/// What went wrong on the way, if something did: it is said last, below "transport error" and the like.
+fn last_cause(status: &tonic::Status) -> Option<String> {
+    let mut cause = std::error::Error::source(status)?;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    Some(cause.to_string())
+}
 
 impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {

@@ -29,7 +29,7 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::Service as _;
 
-use self::admin::AdminFront;
+pub use self::admin::AdminFront;
 use self::ext_authz::EnvoyFront;
 use self::methods::{Access, Method, Server};
 pub use self::status::ERROR_DOMAIN;

@@ -105,6 +105,7 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
         .merge(if service.settings.gateway.check { checks() } else { Router::new() })
         .merge(metadata())
         .route("/assets/scopegate.css", get(async move || style.style_sheet()))
+        .route("/assets/copy.js", get(async || Renderer::copy_script()))
         .route("/assets/logo", get(async move || logo.logo()))
         .merge(forms)
         .fallback(error::not_found)

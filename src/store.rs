@@ -54,7 +54,7 @@ use self::engine::{Engine, Pool, on_engine};
 pub use self::grants::{NewGrant, Redemption, Refresh, Times};
 pub use self::identity::is_same_database;
 pub use self::leases::LiveLeases;
-pub use self::listing::{ClientFilter, ClientKind, GrantFilter, RegisteredClient};
+pub use self::listing::{ClientFilter, ClientKind, ClientRewrite, Fingerprint, GrantFilter, RegisteredClient};
 use self::logout_notices::Announcer;
 pub use self::logout_notices::{ClaimedNotices, LogoutNotice};
 pub use self::machines::NewMachineGrant;

@@ -7,9 +7,10 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{CliError, ConfigSource, Output, OutputFormat, output};
+use super::registry::{Place, seconds};
+use super::{CliError, Output, OutputFormat, output};
+use crate::proto::scopegate::v1 as api;
 use crate::service::accounts::MAX_PASSWORD_LENGTH;
-use crate::store::Account;
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -32,14 +33,14 @@ enum Verb {
         #[command(flatten)]
         password: PasswordSource,
         #[command(flatten)]
-        source: ConfigSource,
+        place: Place,
         #[command(flatten)]
         format: OutputFormat,
     },
     /// List the accounts
     List {
         #[command(flatten)]
-        source: ConfigSource,
+        place: Place,
         #[command(flatten)]
         format: OutputFormat,
     },
@@ -49,21 +50,21 @@ enum Verb {
         #[command(flatten)]
         password: PasswordSource,
         #[command(flatten)]
-        source: ConfigSource,
+        place: Place,
     },
-    /// Refuse sign-in, sign the user out and revoke what the user granted
+    /// Refuse sign-in, sign the user out and revoke what the user granted; the clients that the user made stop working, too
     Disable {
         /// A name, or the `sub` of a user of the app
         username: String,
         #[command(flatten)]
-        source: ConfigSource,
+        place: Place,
     },
-    /// Let a disabled user sign in again
+    /// Let a disabled user sign in again; the clients that the user made work again, too
     Enable {
         /// A name, or the `sub` of a user of the app
         username: String,
         #[command(flatten)]
-        source: ConfigSource,
+        place: Place,
     },
 }
 
@@ -75,29 +76,29 @@ struct AccountDocument<'a> {
     disabled: bool,
 }
 
-impl<'a> From<&'a Account> for AccountDocument<'a> {
-    fn from(account: &'a Account) -> Self {
+impl<'a> From<&'a api::Account> for AccountDocument<'a> {
+    fn from(account: &'a api::Account) -> Self {
         Self {
             username: &account.username,
-            sub: account.subject.as_str(),
-            created_at: account.created_at.as_unix(),
-            disabled: account.disabled_at.is_some(),
+            sub: &account.subject,
+            created_at: seconds(account.create_time.as_ref()),
+            disabled: account.disabled,
         }
     }
 }
 
 pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliError> {
     match verb {
-        Verb::Create { username, password, source, format } => {
-            let password = password.read()?;
-            let account = source.open().await?.service.create_account(username, password).await?;
+        Verb::Create { username, password, place, format } => {
+            let request = api::CreateAccountRequest { username, password: password.read()? };
+            let account = place.open().await?.create_account(request).await?.account.unwrap_or_default();
             match format.output {
                 Output::Json => output::json(&AccountDocument::from(&account))?,
-                Output::Text => output::pairs(&[("username", &account.username), ("sub", &account.subject.as_str())]),
+                Output::Text => output::pairs(&[("username", &account.username), ("sub", &account.subject)]),
             }
         }
-        Verb::List { source, format } => {
-            let accounts = source.open().await?.service.list_accounts().await?;
+        Verb::List { place, format } => {
+            let accounts = place.open().await?.accounts().await?;
             let documents: Vec<AccountDocument<'_>> = accounts.iter().map(AccountDocument::from).collect();
             match format.output {
                 Output::Json => output::json(&documents)?,
@@ -113,22 +114,25 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
                 ),
             }
         }
-        Verb::SetPassword { username, password, source } => {
-            let password = password.read()?;
-            source.open().await?.service.set_password(username, password).await?;
+        Verb::SetPassword { username, password, place } => {
+            let request = api::SetAccountPasswordRequest { username, password: password.read()? };
+            place.open().await?.set_account_password(request).await?;
         }
-        Verb::Disable { username, source } => source.open().await?.service.disable_account(username).await?,
-        Verb::Enable { username, source } => source.open().await?.service.enable_account(username).await?,
+        Verb::Disable { username, place } => {
+            place.open().await?.disable_account(api::DisableAccountRequest { username }).await?;
+        }
+        Verb::Enable { username, place } => {
+            place.open().await?.enable_account(api::EnableAccountRequest { username }).await?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 impl PasswordSource {
-    fn read(&self) -> Result<Zeroizing<String>, CliError> {
+    fn read(&self) -> Result<String, CliError> {
         debug_assert!(self.password_stdin, "the command line requires it");
         let mut text = Zeroizing::new(String::new());
         std::io::stdin().take(MAX_PASSWORD_LENGTH as u64 + 2).read_to_string(&mut text)?;
-        let line = text.split(['\r', '\n']).next().unwrap_or_default();
-        Ok(Zeroizing::new(line.to_owned()))
+        Ok(text.split(['\r', '\n']).next().unwrap_or_default().to_owned())
     }
 }

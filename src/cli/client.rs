@@ -3,22 +3,15 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use prost_types::FieldMask;
 use serde::Serialize;
 
-use super::client_flags::{Flags, Removals, Settled};
-use super::{CliError, ConfigSource, Output, OutputFormat, output};
-use crate::domain::certificate_subject::CertificateSubject;
-use crate::domain::client::{Client, ClientId, GrantType, Introspects, Registrar};
-use crate::domain::grant::SubjectId;
-use crate::domain::outgoing::OutgoingUrl;
-use crate::domain::redirect_uri::RedirectUri;
-use crate::domain::scope::Scope;
-use crate::domain::secret::RandomSecret;
-use crate::domain::timestamp::Timestamp;
-use crate::service::Service;
-use crate::service::clients::NewClient;
-use crate::service::own_clients::Verdict;
-use crate::store::ClientChanges;
+use super::client_flags::{Flags, Mask, Removals};
+use super::registry::{Place, seconds};
+use super::{CliError, Output, OutputFormat, output};
+use crate::domain::client::{ClientId, GrantType};
+use crate::proto::scopegate::v1 as api;
+use crate::proto::scopegate::v1::client::CertificateSubject as Subject;
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -29,7 +22,7 @@ pub(super) struct Arguments {
 #[derive(Args)]
 struct Common {
     #[command(flatten)]
-    source: ConfigSource,
+    place: Place,
     #[command(flatten)]
     format: OutputFormat,
 }
@@ -81,6 +74,9 @@ enum Verb {
         /// Say so no more
         #[arg(long)]
         unverified: bool,
+        /// Only if this is its etag, as `client show` has it: nobody has changed it since
+        #[arg(long)]
+        etag: Option<String>,
         #[command(flatten)]
         common: Common,
     },
@@ -96,8 +92,11 @@ enum Verb {
     /// Remove a client and revoke its grants
     Delete {
         client_id: ClientId,
+        /// Only if this is its etag, as `client show` has it: nobody has changed it since
+        #[arg(long)]
+        etag: Option<String>,
         #[command(flatten)]
-        source: ConfigSource,
+        place: Place,
     },
 }
 
@@ -113,9 +112,11 @@ struct ClientDocument<'a> {
     client_secret_expires_at: Option<u8>,
     client_id_issued_at: i64,
     client_name: &'a str,
-    redirect_uris: Vec<&'a str>,
-    scope: &'a str,
-    grant_types: Vec<&'static str>,
+    redirect_uris: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    post_logout_redirect_uris: &'a [String],
+    scope: String,
+    grant_types: &'a [String],
     response_types: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     access_token_lifetime: Option<u32>,
@@ -123,32 +124,32 @@ struct ClientDocument<'a> {
     refresh_token_idle_lifetime: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token_absolute_lifetime: Option<u32>,
-    refresh_token_rotation: &'static str,
+    refresh_token_rotation: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     backchannel_logout_uri: Option<&'a str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     backchannel_logout_session_required: bool,
-    access_token_format: &'static str,
+    access_token_format: &'a str,
     /// Whether its users are asked.
-    consent: &'static str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    required_scopes: Vec<&'a str>,
+    consent: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    required_scopes: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     client_uri: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     policy_uri: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tos_uri: Option<&'a str>,
-    token_endpoint_auth_method: &'static str,
+    token_endpoint_auth_method: &'a str,
     #[serde(flatten)]
-    certificate_subject: Option<&'a CertificateSubject>,
+    certificate_subject: Option<CertificateSubject<'a>>,
     require_pushed_authorization_requests: bool,
     dpop_bound_access_tokens: bool,
     tls_client_certificate_bound_access_tokens: bool,
     disabled: bool,
     resource_server: bool,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    resources: &'a [Box<str>],
+    resources: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     jwks_uri: Option<&'a str>,
     /// It registered itself (RFC 7591), or is what a document at its id says.
@@ -160,45 +161,86 @@ struct ClientDocument<'a> {
     verified: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_used_at: Option<i64>,
+    /// Changes whenever the client does.
+    etag: &'a str,
+}
+
+/// Under the names of RFC 8705 §2.1.2.
+#[derive(Serialize)]
+enum CertificateSubject<'a> {
+    #[serde(rename = "tls_client_auth_subject_dn")]
+    Name(&'a str),
+    #[serde(rename = "tls_client_auth_san_dns")]
+    Dns(&'a str),
+    #[serde(rename = "tls_client_auth_san_uri")]
+    Uri(&'a str),
+    #[serde(rename = "tls_client_auth_san_ip")]
+    Ip(&'a str),
+    #[serde(rename = "tls_client_auth_san_email")]
+    Email(&'a str),
+}
+
+impl<'a> CertificateSubject<'a> {
+    fn of(subject: &'a Subject) -> Self {
+        match subject {
+            Subject::TlsClientAuthSubjectDn(name) => Self::Name(name),
+            Subject::TlsClientAuthSanDns(name) => Self::Dns(name),
+            Subject::TlsClientAuthSanUri(uri) => Self::Uri(uri),
+            Subject::TlsClientAuthSanIp(address) => Self::Ip(address),
+            Subject::TlsClientAuthSanEmail(address) => Self::Email(address),
+        }
+    }
+
+    const fn as_str(&self) -> &'a str {
+        match self {
+            Self::Name(text) | Self::Dns(text) | Self::Uri(text) | Self::Ip(text) | Self::Email(text) => text,
+        }
+    }
 }
 
 impl<'a> ClientDocument<'a> {
-    fn new(client: &'a Client, secret: Option<&'a RandomSecret>) -> Self {
+    /// With its secret, where it has just got one.
+    fn new(client: &'a api::Client, secret: Option<&'a str>) -> Self {
+        let given = |text: &'a String| Some(text.as_str()).filter(|text| !text.is_empty());
+        let lifetime = |seconds: u32| Some(seconds).filter(|seconds| *seconds > 0);
+        let code = GrantType::AuthorizationCode.as_str();
         Self {
-            client_id: client.id.as_str(),
-            client_secret: secret.map(RandomSecret::expose),
+            client_id: &client.client_id,
+            client_secret: secret,
             client_secret_expires_at: secret.map(|_| 0),
-            client_id_issued_at: client.created_at.as_unix(),
-            client_name: &client.name,
-            redirect_uris: client.redirect_uris.iter().map(RedirectUri::as_str).collect(),
-            scope: client.scopes.as_str(),
-            grant_types: client.metadata.grant_types.iter().map(|grant_type| grant_type.as_str()).collect(),
-            response_types: client.may_use(GrantType::AuthorizationCode).then_some("code").into_iter().collect(),
-            access_token_lifetime: client.metadata.access_token_lifetime,
-            refresh_token_idle_lifetime: client.metadata.refresh_token_idle_lifetime,
-            refresh_token_absolute_lifetime: client.metadata.refresh_token_absolute_lifetime,
-            refresh_token_rotation: client.rotation().as_str(),
-            backchannel_logout_uri: client.metadata.backchannel_logout_uri.as_ref().map(OutgoingUrl::as_str),
-            backchannel_logout_session_required: client.metadata.backchannel_logout_session_required,
-            access_token_format: client.metadata.access_token_format.as_str(),
-            consent: client.metadata.consent.as_str(),
-            required_scopes: client.metadata.required_scopes.iter().map(Scope::as_str).collect(),
-            client_uri: client.metadata.client_uri.as_deref(),
-            policy_uri: client.metadata.policy_uri.as_deref(),
-            tos_uri: client.metadata.tos_uri.as_deref(),
-            token_endpoint_auth_method: client.authentication_method().as_str(),
-            certificate_subject: client.metadata.certificate_subject.as_ref(),
-            require_pushed_authorization_requests: client.metadata.require_pushed_authorization_requests,
-            dpop_bound_access_tokens: client.metadata.dpop_bound_access_tokens,
-            tls_client_certificate_bound_access_tokens: client.metadata.tls_client_certificate_bound_access_tokens,
-            disabled: client.disabled_at.is_some(),
-            resource_server: client.introspects == Introspects::Any,
-            resources: &client.metadata.resources,
-            jwks_uri: client.metadata.jwks_uri.as_ref().map(OutgoingUrl::as_str),
-            self_registered: matches!(client.registrar, Registrar::Itself { .. } | Registrar::Document { .. }),
-            owner: client.owner().map(SubjectId::as_str),
-            verified: client.is_verified(),
-            last_used_at: client.last_used_at.map(Timestamp::as_unix),
+            client_id_issued_at: seconds(client.create_time.as_ref()),
+            client_name: &client.client_name,
+            redirect_uris: &client.redirect_uris,
+            post_logout_redirect_uris: &client.post_logout_redirect_uris,
+            scope: client.scopes.join(" "),
+            grant_types: &client.grant_types,
+            response_types: client.grant_types.iter().any(|name| name == code).then_some("code").into_iter().collect(),
+            access_token_lifetime: lifetime(client.access_token_lifetime),
+            refresh_token_idle_lifetime: lifetime(client.refresh_token_idle_lifetime),
+            refresh_token_absolute_lifetime: lifetime(client.refresh_token_absolute_lifetime),
+            refresh_token_rotation: &client.refresh_token_rotation,
+            backchannel_logout_uri: given(&client.backchannel_logout_uri),
+            backchannel_logout_session_required: client.backchannel_logout_session_required,
+            access_token_format: &client.access_token_format,
+            consent: &client.consent,
+            required_scopes: &client.required_scopes,
+            client_uri: given(&client.client_uri),
+            policy_uri: given(&client.policy_uri),
+            tos_uri: given(&client.tos_uri),
+            token_endpoint_auth_method: &client.token_endpoint_auth_method,
+            certificate_subject: client.certificate_subject.as_ref().map(CertificateSubject::of),
+            require_pushed_authorization_requests: client.require_pushed_authorization_requests,
+            dpop_bound_access_tokens: client.dpop_bound_access_tokens,
+            tls_client_certificate_bound_access_tokens: client.tls_client_certificate_bound_access_tokens,
+            disabled: client.disabled,
+            resource_server: client.resource_server,
+            resources: &client.resources,
+            jwks_uri: given(&client.jwks_uri),
+            self_registered: matches!(client.kind(), api::ClientKind::SelfRegistered | api::ClientKind::Document),
+            owner: given(&client.owner),
+            verified: client.verified,
+            last_used_at: client.last_use_time.map(|time| time.seconds),
+            etag: &client.etag,
         }
     }
 
@@ -211,6 +253,7 @@ impl<'a> ClientDocument<'a> {
             ("client_secret", &self.client_secret.unwrap_or_default()),
             ("client_name", &self.client_name),
             ("redirect_uris", &self.redirect_uris.join(" ")),
+            ("post_logout_redirect_uris", &self.post_logout_redirect_uris.join(" ")),
             ("scope", &self.scope),
             ("grant_types", &self.grant_types.join(" ")),
             ("access_token_lifetime", &lifetime(self.access_token_lifetime)),
@@ -225,7 +268,10 @@ impl<'a> ClientDocument<'a> {
             ("policy_uri", &self.policy_uri.unwrap_or_default()),
             ("tos_uri", &self.tos_uri.unwrap_or_default()),
             ("token_endpoint_auth_method", &self.token_endpoint_auth_method),
-            ("certificate_subject", &self.certificate_subject.map(ToString::to_string).unwrap_or_default()),
+            (
+                "certificate_subject",
+                &self.certificate_subject.as_ref().map(CertificateSubject::as_str).unwrap_or_default(),
+            ),
             ("require_pushed_authorization_requests", &self.require_pushed_authorization_requests),
             ("dpop_bound_access_tokens", &self.dpop_bound_access_tokens),
             ("tls_client_certificate_bound_access_tokens", &self.tls_client_certificate_bound_access_tokens),
@@ -236,6 +282,7 @@ impl<'a> ClientDocument<'a> {
             ("self_registered", &self.self_registered),
             ("owner", &self.owner.unwrap_or_default()),
             ("verified", &self.verified),
+            ("etag", &self.etag),
         ]);
         Ok(())
     }
@@ -249,90 +296,59 @@ fn lifetime(seconds: Option<u32>) -> String {
 pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliError> {
     match verb {
         Verb::Create { name, public, flags, common } => {
-            let Settled { changes, post_logout_redirect_uris } = flags.over(None, &Removals::default())?;
-            let service = common.source.open().await?.service;
-            let new = NewClient {
-                name,
-                redirect_uris: changes.redirect_uris.unwrap_or_default(),
-                scopes: changes.scopes.unwrap_or_default(),
-                public,
-                introspects: changes.introspects.unwrap_or(Introspects::Own),
-                metadata: changes.metadata.unwrap_or_default(),
-            };
-            let (client, secret) = service.create_client(new).await?;
-            set_post_logout(&service, &client.id, post_logout_redirect_uris).await?;
-            ClientDocument::new(&client, secret.as_ref()).print(&common.format)?;
+            let mut client = api::Client { client_name: name, public, ..Default::default() };
+            flags.over(&mut client, &Removals::default(), &mut Mask::default())?;
+            let request = api::CreateClientRequest { client: Some(client) };
+            let made = common.place.open().await?.create_client(request).await?;
+            let secret = Some(made.client_secret.as_str()).filter(|secret| !secret.is_empty());
+            ClientDocument::new(&made.client.unwrap_or_default(), secret).print(&common.format)?;
         }
         Verb::List { common } => list(&common).await?,
         Verb::Show { client_id, common } => {
-            let client = common.source.open().await?.service.client(client_id).await?;
+            let request = api::GetClientRequest { client_id: client_id.to_string() };
+            let client = common.place.open().await?.get_client(request).await?.client.unwrap_or_default();
             ClientDocument::new(&client, None).print(&common.format)?;
         }
-        Verb::Update { client_id, name, flags, removals, disable, enable, verified, unverified, common } => {
-            let service = common.source.open().await?.service;
-            let present = service.client(client_id.clone()).await?;
-            let Settled { changes, post_logout_redirect_uris } = flags.over(Some(present), &removals)?;
-            if let Some(verdict) = verdict(verified, unverified) {
-                service.verify_own_client(client_id.clone(), verdict).await?;
+        Verb::Update { client_id, name, flags, removals, disable, enable, verified, unverified, etag, common } => {
+            let mut registry = common.place.open().await?;
+            let get = api::GetClientRequest { client_id: client_id.to_string() };
+            let mut client = registry.get_client(get).await?.client.unwrap_or_default();
+            let mut mask = Mask::default();
+            mask.lay("client_name", &mut client.client_name, name);
+            mask.lay("disabled", &mut client.disabled, (disable || enable).then_some(disable));
+            mask.lay("verified", &mut client.verified, (verified || unverified).then_some(verified));
+            flags.over(&mut client, &removals, &mut mask)?;
+            client.etag = etag.unwrap_or(client.etag);
+            if !mask.0.is_empty() {
+                let update_mask = Some(FieldMask { paths: mask.0 });
+                let request = api::UpdateClientRequest { client: Some(client), update_mask };
+                client = registry.update_client(request).await?.client.unwrap_or_default();
             }
-            let client = update(&service, client_id, ClientChanges { name, ..changes }, disable, enable).await?;
-            set_post_logout(&service, &client.id, post_logout_redirect_uris).await?;
             ClientDocument::new(&client, None).print(&common.format)?;
         }
         Verb::RotateSecret { client_id, overlap, common } => {
-            let service = common.source.open().await?.service;
-            let secret = service.rotate_client_secret(client_id.clone(), overlap).await?;
-            let client = service.client(client_id).await?;
-            ClientDocument::new(&client, Some(&secret)).print(&common.format)?;
+            let request = api::RotateClientSecretRequest { client_id: client_id.to_string(), overlap };
+            let rotated = common.place.open().await?.rotate_client_secret(request).await?;
+            let client = rotated.client.unwrap_or_default();
+            ClientDocument::new(&client, Some(&rotated.client_secret)).print(&common.format)?;
         }
-        Verb::Delete { client_id, source } => source.open().await?.service.delete_client(client_id).await?,
+        Verb::Delete { client_id, etag, place } => {
+            let request = api::DeleteClientRequest { client_id: client_id.to_string(), etag: etag.unwrap_or_default() };
+            place.open().await?.delete_client(request).await?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// None given: those that are there stay.
-async fn set_post_logout(service: &Service, id: &ClientId, uris: Option<Vec<RedirectUri>>) -> Result<(), CliError> {
-    if let Some(uris) = uris {
-        service.set_post_logout_redirect_uris(id.clone(), uris).await?;
-    }
-    Ok(())
-}
-
-fn verdict(verified: bool, unverified: bool) -> Option<Verdict> {
-    match (verified, unverified) {
-        (true, _) => Some(Verdict::Verified),
-        (false, true) => Some(Verdict::Unverified),
-        (false, false) => None,
-    }
-}
-
-async fn update(
-    service: &Service,
-    id: ClientId,
-    changes: ClientChanges,
-    disable: bool,
-    enable: bool,
-) -> Result<Client, CliError> {
-    let client = service.update_client(id.clone(), changes).await?;
-    if disable {
-        service.disable_client(id.clone()).await?;
-    } else if enable {
-        service.enable_client(id.clone()).await?;
-    } else {
-        return Ok(client);
-    }
-    Ok(service.client(id).await?)
-}
-
 async fn list(common: &Common) -> Result<(), CliError> {
-    let clients = common.source.open().await?.service.list_clients().await?;
+    let clients = common.place.open().await?.clients().await?;
     if common.format.output == Output::Json {
         return output::json(&clients.iter().map(|client| ClientDocument::new(client, None)).collect::<Vec<_>>());
     }
-    let rows = clients.iter().map(|client| {
-        let kind = if client.is_confidential() { "confidential" } else { "public" };
-        let state = if client.disabled_at.is_some() { "disabled" } else { "" };
-        [client.id.to_string(), client.name.clone(), kind.into(), client.scopes.to_string(), state.into()]
+    let rows = clients.into_iter().map(|client| {
+        let kind = if client.public { "public" } else { "confidential" };
+        let state = if client.disabled { "disabled" } else { "" };
+        [client.client_id, client.client_name, kind.into(), client.scopes.join(" "), state.into()]
     });
     output::table(["CLIENT ID", "NAME", "TYPE", "SCOPES", "STATE"], rows);
     Ok(())

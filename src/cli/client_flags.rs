@@ -10,16 +10,14 @@ use clap::{Args, ValueEnum};
 use self::consent::Asking;
 use super::CliError;
 use crate::domain::certificate_subject::CertificateSubject;
-use crate::domain::client::{
-    AuthenticationMethod, Client, ClientMetadata, ClientType, GrantType, Introspects, RefreshTokenRotation,
-};
+use crate::domain::client::{AuthenticationMethod, GrantType, RefreshTokenRotation};
 use crate::domain::client_keys::ClientKeys;
 use crate::domain::jwt_access_token::AccessTokenFormat;
 use crate::domain::outgoing::{MalformedUrl, OutgoingUrl};
 use crate::domain::redirect_uri::RedirectUri;
-use crate::domain::scope::{Scope, ScopeSet};
-use crate::service::clients::ClientError;
-use crate::store::ClientChanges;
+use crate::domain::scope::Scope;
+use crate::proto::scopegate::v1 as api;
+use crate::proto::scopegate::v1::client::CertificateSubject as Subject;
 
 /// What a client registers. Of what may be given several times, an update replaces all.
 #[derive(Args)]
@@ -129,87 +127,90 @@ enum Cleared {
     Resource,
 }
 
-/// Keys of its own.
-enum Keys {
-    /// In this file; whether its certificates have them.
-    Here(PathBuf, bool),
-    /// It publishes them at this URL.
-    There(OutgoingUrl),
-}
+/// The names of the fields that were given a value.
+#[derive(Default)]
+pub(super) struct Mask(pub(super) Vec<String>);
 
-/// What the flags come to.
-pub(super) struct Settled {
-    pub changes: ClientChanges,
-    pub post_logout_redirect_uris: Option<Vec<RedirectUri>>,
+impl Mask {
+    /// Gives a field its value, if there is one.
+    pub(super) fn lay<T>(&mut self, name: &str, field: &mut T, given: Option<T>) {
+        if let Some(value) = given {
+            *field = value;
+            self.0.push(name.to_owned());
+        }
+    }
 }
 
 impl Flags {
-    /// Over what the client is now, if there is one. A list that is cleared and given is what is given.
-    pub(super) fn over(self, present: Option<Client>, removals: &Removals) -> Result<Settled, CliError> {
-        let (client_type, before) = present.map(|client| (client.client_type, client.metadata)).unzip();
-        let mut metadata = before.clone().unwrap_or_default();
+    /// Lays what is given over a client. A list that is cleared and given is what is given.
+    pub(super) fn over(self, client: &mut api::Client, removals: &Removals, mask: &mut Mask) -> Result<(), CliError> {
         let cleared = &removals.clear;
-        let keys = match (self.jwks, self.jwks_uri) {
-            (Some(path), _) => Some(Keys::Here(path, self.self_signed_tls_client_auth)),
-            (None, Some(url)) => Some(Keys::There(url)),
-            (None, None) => None,
-        };
-        self.certificate.or_keys(keys, client_type.as_ref(), &mut metadata)?;
-        if removals.no_backchannel_logout {
-            metadata.backchannel_logout_uri = None;
-            metadata.backchannel_logout_session_required = false;
+        let uris = list(&self.redirect_uri, Cleared::RedirectUri, cleared);
+        mask.lay("redirect_uris", &mut client.redirect_uris, uris);
+        let uris = list(&self.post_logout_redirect_uri, Cleared::PostLogoutRedirectUri, cleared);
+        mask.lay("post_logout_redirect_uris", &mut client.post_logout_redirect_uris, uris);
+        let scopes = list(&self.scope, Cleared::Scope, cleared);
+        mask.lay("scopes", &mut client.scopes, scopes);
+        mask.lay("resources", &mut client.resources, list(&self.resource, Cleared::Resource, cleared));
+        self.certificate.over(client, mask);
+        if let Some(path) = &self.jwks {
+            mask.lay("jwks", &mut client.jwks, Some(read_keys(path)?));
         }
-        metadata.backchannel_logout_uri = self.backchannel_logout_uri.or(metadata.backchannel_logout_uri);
-        if let Some(resources) = list(self.resource, Cleared::Resource, cleared) {
-            metadata.resources = resources;
-        }
-        for (given, member) in [
-            (self.require_pushed_authorization_requests, &mut metadata.require_pushed_authorization_requests),
-            (self.dpop_bound_access_tokens, &mut metadata.dpop_bound_access_tokens),
-            (self.tls_client_certificate_bound_access_tokens, &mut metadata.tls_client_certificate_bound_access_tokens),
-            (self.backchannel_logout_session_required, &mut metadata.backchannel_logout_session_required),
+        let uri = self.jwks_uri.map(|uri| uri.as_str().to_owned());
+        mask.lay("jwks_uri", &mut client.jwks_uri, uri);
+        let method = AuthenticationMethod::SelfSignedTlsClientAuth.as_str().to_owned();
+        let method = self.self_signed_tls_client_auth.then_some(method);
+        mask.lay("token_endpoint_auth_method", &mut client.token_endpoint_auth_method, method);
+        let no_logout = removals.no_backchannel_logout;
+        let uri = self.backchannel_logout_uri.map(|uri| uri.as_str().to_owned());
+        let uri = uri.or(no_logout.then(String::new));
+        mask.lay("backchannel_logout_uri", &mut client.backchannel_logout_uri, uri);
+        for (name, field, given) in [
+            ("resource_server", &mut client.resource_server, self.resource_server),
+            (
+                "require_pushed_authorization_requests",
+                &mut client.require_pushed_authorization_requests,
+                self.require_pushed_authorization_requests,
+            ),
+            ("dpop_bound_access_tokens", &mut client.dpop_bound_access_tokens, self.dpop_bound_access_tokens),
+            (
+                "tls_client_certificate_bound_access_tokens",
+                &mut client.tls_client_certificate_bound_access_tokens,
+                self.tls_client_certificate_bound_access_tokens,
+            ),
+            (
+                "backchannel_logout_session_required",
+                &mut client.backchannel_logout_session_required,
+                self.backchannel_logout_session_required.or(no_logout.then_some(false)),
+            ),
         ] {
-            *member = given.unwrap_or(*member);
+            mask.lay(name, field, given);
         }
-        if !self.grant_type.is_empty() {
-            metadata.grant_types = self.grant_type;
-        }
-        for (given, lifetime) in [
-            (self.access_token_lifetime, &mut metadata.access_token_lifetime),
-            (self.refresh_token_idle_lifetime, &mut metadata.refresh_token_idle_lifetime),
-            (self.refresh_token_absolute_lifetime, &mut metadata.refresh_token_absolute_lifetime),
+        let grant_types = self.grant_type.iter().map(|grant_type| grant_type.as_str().to_owned()).collect();
+        let grant_types = Some(grant_types).filter(|_| !self.grant_type.is_empty());
+        mask.lay("grant_types", &mut client.grant_types, grant_types);
+        for (name, field, given) in [
+            ("access_token_lifetime", &mut client.access_token_lifetime, self.access_token_lifetime),
+            ("refresh_token_idle_lifetime", &mut client.refresh_token_idle_lifetime, self.refresh_token_idle_lifetime),
+            (
+                "refresh_token_absolute_lifetime",
+                &mut client.refresh_token_absolute_lifetime,
+                self.refresh_token_absolute_lifetime,
+            ),
         ] {
-            match given {
-                None => {}
-                Some(0) => *lifetime = None,
-                Some(seconds) => *lifetime = Some(seconds),
-            }
+            mask.lay(name, field, given);
         }
-        metadata.refresh_token_rotation = self.refresh_token_rotation.unwrap_or(metadata.refresh_token_rotation);
-        metadata.access_token_format = self.access_token_format.unwrap_or(metadata.access_token_format);
-        let metadata = self.asking.over(metadata);
-        Ok(Settled {
-            changes: ClientChanges {
-                name: None,
-                redirect_uris: list(self.redirect_uri, Cleared::RedirectUri, cleared),
-                scopes: list(self.scope, Cleared::Scope, cleared)
-                    .map(|scopes| scopes.into_iter().collect::<ScopeSet>()),
-                introspects: self.resource_server.map(|any| if any { Introspects::Any } else { Introspects::Own }),
-                metadata: (before.as_ref() != Some(&metadata)).then_some(metadata),
-            },
-            post_logout_redirect_uris: list(self.post_logout_redirect_uri, Cleared::PostLogoutRedirectUri, cleared),
-        })
+        let rotation = self.refresh_token_rotation.map(|rotation| rotation.as_str().to_owned());
+        mask.lay("refresh_token_rotation", &mut client.refresh_token_rotation, rotation);
+        let format = self.access_token_format.map(|format| format.as_str().to_owned());
+        mask.lay("access_token_format", &mut client.access_token_format, format);
+        self.asking.over(client, mask);
+        Ok(())
     }
 }
 
 impl Certificate {
-    /// What it proves itself with, where that is said. Whether it has a secret, keys or a certificate does not change.
-    fn or_keys(
-        self,
-        keys: Option<Keys>,
-        present: Option<&ClientType>,
-        metadata: &mut ClientMetadata,
-    ) -> Result<(), CliError> {
+    fn over(self, client: &mut api::Client, mask: &mut Mask) {
         let subject = [
             self.tls_client_auth_subject_dn,
             self.tls_client_auth_san_dns,
@@ -217,45 +218,33 @@ impl Certificate {
             self.tls_client_auth_san_ip,
             self.tls_client_auth_san_email,
         ];
-        let stays = |kind| present.is_none_or(|present| *present == kind);
-        let is_certified = present == Some(&ClientType::Certified);
-        let (method, stays) = match (subject.into_iter().flatten().next(), keys) {
-            (None, None) => return Ok(()),
-            (Some(subject), _) => {
-                metadata.certificate_subject = Some(subject);
-                (AuthenticationMethod::TlsClientAuth, stays(ClientType::Certified))
-            }
-            (None, Some(Keys::There(url))) => {
-                (metadata.jwks, metadata.jwks_uri) = (None, Some(url));
-                (AuthenticationMethod::PrivateKeyJwt, stays(ClientType::Signing))
-            }
-            (None, Some(Keys::Here(path, in_certificate))) => {
-                (metadata.jwks, metadata.jwks_uri) = (Some(read_keys(&path)?), None);
-                metadata.certificate_subject = None;
-                if in_certificate || is_certified {
-                    (AuthenticationMethod::SelfSignedTlsClientAuth, stays(ClientType::Certified))
-                } else {
-                    (AuthenticationMethod::PrivateKeyJwt, stays(ClientType::Signing))
-                }
-            }
+        let Some(subject) = subject.into_iter().flatten().next() else { return };
+        let text = subject.to_string();
+        let (name, subject) = match subject {
+            CertificateSubject::Name(_) => ("tls_client_auth_subject_dn", Subject::TlsClientAuthSubjectDn(text)),
+            CertificateSubject::Dns(_) => ("tls_client_auth_san_dns", Subject::TlsClientAuthSanDns(text)),
+            CertificateSubject::Uri(_) => ("tls_client_auth_san_uri", Subject::TlsClientAuthSanUri(text)),
+            CertificateSubject::Ip(_) => ("tls_client_auth_san_ip", Subject::TlsClientAuthSanIp(text)),
+            CertificateSubject::Email(_) => ("tls_client_auth_san_email", Subject::TlsClientAuthSanEmail(text)),
         };
-        metadata.token_endpoint_auth_method = Some(method);
-        if stays { Ok(()) } else { Err(ClientError::AuthenticationMethod.into()) }
+        mask.lay(name, &mut client.certificate_subject, Some(Some(subject)));
     }
 }
 
 /// None given: those that are there stay.
-fn list<T>(given: Vec<T>, name: Cleared, cleared: &[Cleared]) -> Option<Vec<T>> {
-    (!given.is_empty() || cleared.contains(&name)).then_some(given)
+fn list<T: ToString>(given: &[T], name: Cleared, cleared: &[Cleared]) -> Option<Vec<String>> {
+    (!given.is_empty() || cleared.contains(&name)).then(|| given.iter().map(ToString::to_string).collect())
 }
 
 fn https_url(text: &str) -> Result<OutgoingUrl, MalformedUrl> {
     text.parse().and_then(|url: OutgoingUrl| if url.is_https() { Ok(url) } else { Err(MalformedUrl) })
 }
 
-fn read_keys(path: &Path) -> Result<ClientKeys, CliError> {
+/// The public keys of a file. Whatever else is in it stays here.
+fn read_keys(path: &Path) -> Result<String, CliError> {
     let failed = |cause| CliError::File { path: path.to_owned(), cause };
     let text = fs::read(path).map_err(failed)?;
     let document = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
-    ClientKeys::parse(document).map_err(|error| failed(io::Error::other(error)))
+    let keys = ClientKeys::parse(document).map_err(|error| failed(io::Error::other(error)))?;
+    serde_json::to_string(&keys).map_err(|error| failed(error.into()))
 }

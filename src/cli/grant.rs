@@ -5,14 +5,15 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{CliError, ConfigSource, Output, OutputFormat, output};
+use super::registry::{Place, seconds};
+use super::{CliError, Output, OutputFormat, output};
 use crate::domain::client::ClientId;
-use crate::domain::grant::{Grant, GrantFacts, GrantState, SessionId};
-use crate::domain::revocation::Target;
+use crate::domain::grant::SessionId;
 use crate::domain::token::GrantId;
+use crate::proto::scopegate::v1 as api;
 
 /// How many grants are listed at most.
-const LIMIT: u32 = 1_000;
+const LIMIT: usize = 1_000;
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -30,8 +31,19 @@ enum Verb {
         /// Only those of this client
         #[arg(long, value_name = "CLIENT_ID")]
         client: Option<ClientId>,
+        /// Only those that are active and have not expired
+        #[arg(long)]
+        active: bool,
         #[command(flatten)]
-        source: ConfigSource,
+        place: Place,
+        #[command(flatten)]
+        format: OutputFormat,
+    },
+    /// Show one grant
+    Show {
+        grant_id: GrantId,
+        #[command(flatten)]
+        place: Place,
         #[command(flatten)]
         format: OutputFormat,
     },
@@ -49,7 +61,7 @@ enum Verb {
         #[arg(long, value_name = "SESSION_ID", conflicts_with = "grant_id")]
         session: Option<SessionId>,
         #[command(flatten)]
-        source: ConfigSource,
+        place: Place,
     },
 }
 
@@ -68,32 +80,60 @@ struct GrantDocument {
     expires_at: Option<i64>,
 }
 
-impl From<&Grant> for GrantDocument {
-    fn from(grant: &Grant) -> Self {
-        let (state, expires_at) = match grant.state {
-            GrantState::Pending => ("pending", None),
-            GrantState::Active(rotation) => ("active", Some(rotation.expires_at.as_unix())),
-            GrantState::Revoked => ("revoked", None),
+impl From<api::Grant> for GrantDocument {
+    fn from(grant: api::Grant) -> Self {
+        let state = match grant.state() {
+            api::GrantState::Pending => "pending",
+            api::GrantState::Active => "active",
+            api::GrantState::Revoked => "revoked",
+            // Of a newer server.
+            api::GrantState::Unspecified => "unknown",
         };
         Self {
-            grant_id: grant.id.to_string(),
-            client_id: grant.client.to_string(),
-            username: grant.username.clone(),
-            sub: grant.subject.as_str().to_owned(),
-            scope: grant.variants.first().map(|variant| variant.scopes.to_string()).unwrap_or_default(),
             state,
-            session_id: grant.session.map(|session| session.to_string()),
-            created_at: grant.created_at.as_unix(),
-            expires_at,
+            scope: grant.scopes.join(" "),
+            created_at: seconds(grant.create_time.as_ref()),
+            expires_at: grant.expire_time.map(|time| time.seconds),
+            session_id: Some(grant.session_id).filter(|session| !session.is_empty()),
+            grant_id: grant.grant_id,
+            client_id: grant.client_id,
+            username: grant.username,
+            sub: grant.subject,
         }
+    }
+}
+
+impl GrantDocument {
+    fn print(&self, format: &OutputFormat) -> Result<(), CliError> {
+        if format.output == Output::Json {
+            return output::json(self);
+        }
+        output::pairs(&[
+            ("grant_id", &self.grant_id),
+            ("client_id", &self.client_id),
+            ("username", &self.username),
+            ("sub", &self.sub),
+            ("scope", &self.scope),
+            ("state", &self.state),
+            ("session_id", &self.session_id.as_deref().unwrap_or_default()),
+            ("created_at", &self.created_at),
+            ("expires_at", &self.expires_at.map(|at| at.to_string()).unwrap_or_default()),
+        ]);
+        Ok(())
     }
 }
 
 pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliError> {
     match verb {
-        Verb::List { account, client, source, format } => {
-            let grants = source.open().await?.service.list_grants(account, client, LIMIT).await?;
-            let documents: Vec<GrantDocument> = grants.iter().map(GrantDocument::from).collect();
+        Verb::List { account, client, active, place, format } => {
+            let filter = api::ListGrantsRequest {
+                account: account.unwrap_or_default(),
+                client_id: client.map(|client| client.to_string()).unwrap_or_default(),
+                active,
+                ..Default::default()
+            };
+            let grants = place.open().await?.grants(filter, LIMIT).await?;
+            let documents: Vec<GrantDocument> = grants.into_iter().map(GrantDocument::from).collect();
             match format.output {
                 Output::Json => output::json(&documents)?,
                 Output::Text => output::table(
@@ -105,21 +145,20 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
             }
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Revoke { grant_id, account, client, session, source } => {
-            let service = source.open().await?.service;
-            let subject = match account {
-                Some(account) => Some(service.subject_of(account).await?),
-                None => None,
+        Verb::Show { grant_id, place, format } => {
+            let request = api::GetGrantRequest { grant_id: grant_id.to_string() };
+            let grant = place.open().await?.get_grant(request).await?.grant.unwrap_or_default();
+            GrantDocument::from(grant).print(&format)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Revoke { grant_id, account, client, session, place } => {
+            let request = api::RevokeGrantsRequest {
+                grant_id: grant_id.map(|id| id.to_string()).unwrap_or_default(),
+                session_id: session.map(|id| id.to_string()).unwrap_or_default(),
+                account: account.unwrap_or_default(),
+                client_id: client.map(|id| id.to_string()).unwrap_or_default(),
             };
-            let target = match (grant_id, session, subject, client) {
-                (Some(id), ..) => Target::Grant { id, generation: GrantFacts::REVOKED },
-                (_, Some(session), ..) => Target::Session(session),
-                (_, _, Some(subject), Some(client)) => Target::SubjectClient(subject, client),
-                (_, _, Some(subject), None) => Target::Subject(subject),
-                (_, _, None, Some(client)) => Target::Client(client),
-                (None, None, None, None) => unreachable!("the arguments require one of them"),
-            };
-            if service.revoke_now(target).await? {
+            if place.open().await?.revoke_grants(request).await?.revoked {
                 return Ok(ExitCode::SUCCESS);
             }
             eprintln!("scopegate: there is nothing of that name, or it was revoked before");

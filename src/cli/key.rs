@@ -10,10 +10,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{CliError, ConfigSource, Output, OutputFormat, output};
-use crate::domain::revocation::Target;
+use super::registry::{Place, seconds};
+use super::{CliError, Output, OutputFormat, output};
 use crate::domain::token::KeyId;
-use crate::service::signing_keys::{KeyDescription, Replacement};
+use crate::proto::scopegate::v1 as api;
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -29,7 +29,7 @@ enum Verb {
     /// after.
     List {
         #[command(flatten)]
-        source: ConfigSource,
+        place: Place,
         #[command(flatten)]
         format: OutputFormat,
     },
@@ -40,7 +40,7 @@ enum Verb {
         #[arg(long)]
         compromised: bool,
         #[command(flatten)]
-        source: ConfigSource,
+        place: Place,
     },
     /// End every access token, refresh token and code that a key has signed, for ever and at every server, because the key was
     /// given away
@@ -51,7 +51,7 @@ enum Verb {
         /// 0 to 15, as in `keys.secret_id`
         key_id: KeyId,
         #[command(flatten)]
-        source: ConfigSource,
+        place: Place,
     },
 }
 
@@ -59,36 +59,36 @@ enum Verb {
 #[derive(Serialize)]
 struct KeyDocument {
     kid: String,
-    alg: &'static str,
-    state: &'static str,
+    alg: String,
+    state: String,
     created_at: i64,
     activates_at: i64,
     retires_at: i64,
 }
 
-impl From<KeyDescription> for KeyDocument {
-    fn from(key: KeyDescription) -> Self {
+impl From<api::Key> for KeyDocument {
+    fn from(key: api::Key) -> Self {
         Self {
             kid: key.kid,
-            alg: key.algorithm.name(),
-            state: key.phase.name(),
-            created_at: key.created_at.as_unix(),
-            activates_at: key.term.activates_at.as_unix(),
-            retires_at: key.term.retires_at.as_unix(),
+            alg: key.alg,
+            state: key.state,
+            created_at: seconds(key.create_time.as_ref()),
+            activates_at: seconds(key.activate_time.as_ref()),
+            retires_at: seconds(key.retire_time.as_ref()),
         }
     }
 }
 
 pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliError> {
     match verb {
-        Verb::List { source, format } => list(&source, &format).await,
-        Verb::Rotate { compromised, source } => {
-            let replacement = if compromised { Replacement::AtOnce } else { Replacement::Announced };
-            source.open().await?.service.rotate_signing_key(replacement).await?;
+        Verb::List { place, format } => list(&place, &format).await,
+        Verb::Rotate { compromised, place } => {
+            place.open().await?.rotate_key(api::RotateKeyRequest { compromised }).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Revoke { key_id, source } => {
-            if source.open().await?.service.revoke_now(Target::Key(key_id)).await? {
+        Verb::Revoke { key_id, place } => {
+            let request = api::RevokeKeyRequest { key_id: key_id.number().into() };
+            if place.open().await?.revoke_key(request).await?.revoked {
                 return Ok(ExitCode::SUCCESS);
             }
             eprintln!("scopegate: the key {key_id} was revoked before");
@@ -97,16 +97,16 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
     }
 }
 
-async fn list(source: &ConfigSource, format: &OutputFormat) -> Result<ExitCode, CliError> {
-    let keys = source.open().await?.service.signing_keys.list().await?;
+async fn list(place: &Place, format: &OutputFormat) -> Result<ExitCode, CliError> {
+    let keys = place.open().await?.list_keys(api::ListKeysRequest {}).await?.keys;
     let keys: Vec<KeyDocument> = keys.into_iter().map(KeyDocument::from).collect();
     if format.output == Output::Json {
         output::json(&keys)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let rows = keys.into_iter().map(|key| {
-        [key.kid, key.alg.into(), key.state.into(), key.activates_at.to_string(), key.retires_at.to_string()]
-    });
+    let rows = keys
+        .into_iter()
+        .map(|key| [key.kid, key.alg, key.state, key.activates_at.to_string(), key.retires_at.to_string()]);
     output::table(["KEY ID", "ALGORITHM", "STATE", "ACTIVATES AT", "RETIRES AT"], rows);
     Ok(ExitCode::SUCCESS)
 }

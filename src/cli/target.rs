@@ -1,20 +1,34 @@
 //! A running server, as the verbs that ask it over gRPC reach it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
 
 use clap::Args;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::{Request, Status};
 
 use super::CliError;
+
+/// How long a server has to take a connection, and to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Args)]
 pub(super) struct Target {
     /// The server: `https://host:port`, `http://host:port`, `host:port` or `unix:/path`
     #[arg(long, default_value = "http://127.0.0.1:50051")]
     endpoint: String,
+    #[command(flatten)]
+    tls: Tls,
+}
+
+#[derive(Args)]
+#[expect(clippy::struct_field_names, reason = "they are the names of the flags")]
+pub(super) struct Tls {
     /// The authorities to trust with https, as PEM [default: those of the system]
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -26,36 +40,77 @@ pub(super) struct Target {
     key_file: Option<PathBuf>,
 }
 
+/// Who calls, where the connection does not say it.
+#[derive(Args)]
+pub(super) struct Caller {
+    /// A file with the caller token to present to the server
+    #[arg(long, value_name = "FILE", env = "SCOPEGATE_CALLER_TOKEN_FILE")]
+    caller_token_file: Option<PathBuf>,
+}
+
+/// Presents the caller token, if there is one.
+#[derive(Clone)]
+pub(super) struct CallerToken(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for CallerToken {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl Caller {
+    pub(super) fn token(&self) -> Result<CallerToken, CliError> {
+        let Some(path) = &self.caller_token_file else { return Ok(CallerToken(None)) };
+        let value = format!("Bearer {}", read(path)?.trim());
+        let mut value: MetadataValue<Ascii> = value.parse().map_err(|_| CliError::File {
+            path: path.clone(),
+            cause: io::Error::other("a caller token is made of printable ASCII characters"),
+        })?;
+        value.set_sensitive(true);
+        Ok(CallerToken(Some(value)))
+    }
+}
+
 impl Target {
     /// A connection to the server.
     pub(super) async fn connect(&self) -> Result<Channel, CliError> {
+        self.tls.connect(&self.endpoint).await
+    }
+}
+
+impl Tls {
+    /// A connection to the server there.
+    pub(super) async fn connect(&self, server: &str) -> Result<Channel, CliError> {
         let failed = |error: tonic::transport::Error| {
             // What went wrong is said last: below are "transport error" and the like.
             let mut cause: &dyn std::error::Error = &error;
             while let Some(source) = cause.source() {
                 cause = source;
             }
-            CliError::Endpoint { endpoint: self.endpoint.clone(), cause: cause.to_string() }
+            CliError::Endpoint { endpoint: server.to_owned(), cause: cause.to_string() }
         };
-        if let Some(path) = self.endpoint.strip_prefix("unix:") {
+        if let Some(path) = server.strip_prefix("unix:") {
             let path = path.to_owned();
             let connector = tower::service_fn(move |_| {
                 let path = path.clone();
                 async move { UnixStream::connect(path).await.map(TokioIo::new) }
             });
             // The URI only names the authority of the requests.
-            return Endpoint::from_static("http://localhost").connect_with_connector(connector).await.map_err(failed);
+            let endpoint = Endpoint::from_static("http://localhost").timeout(PATIENCE);
+            return endpoint.connect_with_connector(connector).await.map_err(failed);
         }
-        let url =
-            if self.endpoint.contains("://") { self.endpoint.clone() } else { format!("http://{}", self.endpoint) };
-        let mut endpoint = Endpoint::from_shared(url).map_err(failed)?;
-        if self.endpoint.starts_with("https://") {
-            endpoint = endpoint.tls_config(self.tls()?).map_err(failed)?;
+        let url = if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
+        let mut endpoint = Endpoint::from_shared(url).map_err(failed)?.connect_timeout(PATIENCE).timeout(PATIENCE);
+        if server.starts_with("https://") {
+            endpoint = endpoint.tls_config(self.config()?).map_err(failed)?;
         }
         endpoint.connect().await.map_err(failed)
     }
 
-    fn tls(&self) -> Result<ClientTlsConfig, CliError> {
+    fn config(&self) -> Result<ClientTlsConfig, CliError> {
         let tls = match &self.ca_file {
             Some(file) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(file)?)),
             None => ClientTlsConfig::new().with_native_roots(),

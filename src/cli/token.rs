@@ -1,18 +1,14 @@
 //! `scopegate token`: a gRPC client of a running server.
 
-use std::io::{self, Read as _};
-use std::path::PathBuf;
+use std::io::Read as _;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
-use tonic::{Request, Status};
 
-use super::target::{self, Target};
+use super::target::{Caller, CallerToken, Target};
 use super::{CliError, Output, OutputFormat, StatusError, output};
 use crate::domain::jwt::MAX_LENGTH;
 use crate::proto::scopegate::v1 as api;
@@ -30,9 +26,8 @@ struct Common {
     token: String,
     #[command(flatten)]
     target: Target,
-    /// A file with the caller token to present
-    #[arg(long, value_name = "FILE")]
-    caller_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    caller: Caller,
     #[command(flatten)]
     format: OutputFormat,
 }
@@ -69,19 +64,6 @@ enum Verb {
         #[command(flatten)]
         common: Common,
     },
-}
-
-/// Presents the caller token, if there is one.
-#[derive(Clone)]
-struct CallerToken(Option<MetadataValue<Ascii>>);
-
-impl Interceptor for CallerToken {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(token) = &self.0 {
-            request.metadata_mut().insert("authorization", token.clone());
-        }
-        Ok(request)
-    }
 }
 
 pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliError> {
@@ -154,19 +136,8 @@ async fn check(common: &Common, request: api::CheckScopesRequest) -> Result<Exit
 
 impl Common {
     async fn tokens(&self) -> Result<TokenServiceClient<InterceptedService<Channel, CallerToken>>, CliError> {
-        let token = self.caller_token()?;
+        let token = self.caller.token()?;
         Ok(TokenServiceClient::with_interceptor(self.target.connect().await?, token))
-    }
-
-    fn caller_token(&self) -> Result<CallerToken, CliError> {
-        let Some(path) = &self.caller_token_file else { return Ok(CallerToken(None)) };
-        let value = format!("Bearer {}", target::read(path)?.trim());
-        let mut value: MetadataValue<Ascii> = value.parse().map_err(|_| CliError::File {
-            path: path.clone(),
-            cause: io::Error::other("a caller token is made of printable ASCII characters"),
-        })?;
-        value.set_sensitive(true);
-        Ok(CallerToken(Some(value)))
     }
 
     fn token(&self) -> Result<String, CliError> {

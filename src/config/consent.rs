@@ -12,7 +12,7 @@ pub struct Consent {
     /// for public ones, where the answer goes to an https host (RFC 8252 §8.6). Who asks for more, or with `prompt=consent`, is asked about
     /// again; revoking a grant of the app ends it, signing out does not.
     pub remember: Remember,
-    /// For how many seconds. 0: until it is taken back.
+    /// For how many seconds; then it is deleted. 0: until it is taken back.
     pub lifetime: u32,
 }
 

@@ -107,6 +107,29 @@ impl AuthenticationMethod {
     }
 }
 
+/// Text that is no such method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this is client_secret_basic, client_secret_post, private_key_jwt, tls_client_auth, self_signed_tls_client_auth or none"
+)]
+pub struct UnknownMethod;
+
+impl FromStr for AuthenticationMethod {
+    type Err = UnknownMethod;
+
+    fn from_str(text: &str) -> Result<Self, UnknownMethod> {
+        let all = [
+            Self::ClientSecretBasic,
+            Self::ClientSecretPost,
+            Self::PrivateKeyJwt,
+            Self::TlsClientAuth,
+            Self::SelfSignedTlsClientAuth,
+            Self::None,
+        ];
+        all.into_iter().find(|method| method.as_str() == text).ok_or(UnknownMethod)
+    }
+}
+
 /// What kind of app it is (`application_type`, OpenID Connect Dynamic Client Registration §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

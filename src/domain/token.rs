@@ -167,6 +167,10 @@ impl KeyId {
     pub const fn new(id: u8) -> Option<Self> {
         if id < 16 { Some(Self(id)) } else { None }
     }
+
+    pub const fn number(self) -> u8 {
+        self.0
+    }
 }
 
 impl fmt::Display for KeyId {

@@ -1,5 +1,7 @@
 //! `scopegate.v1.AdminService`: request → one use case → reply.
 
+mod clients;
+
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
@@ -7,19 +9,16 @@ use tonic::{Request, Response, Status};
 use super::revocations::time;
 use super::status;
 use crate::domain::caller::Caller;
-use crate::domain::client::{AuthenticationMethod, ClientId, ClientMetadata, Introspects, Registrar};
-use crate::domain::client_keys::ClientKeys;
+use crate::domain::client::ClientId;
 use crate::domain::grant::{Grant, GrantFacts, GrantState};
-use crate::domain::outgoing::OutgoingUrl;
 use crate::domain::revocation::Target;
-use crate::domain::scope::{Scope, ScopeSet};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::KeyId;
 use crate::proto::scopegate::v1 as api;
 use crate::proto::scopegate::v1::admin_service_server::AdminService;
 use crate::service::Service;
-use crate::service::administration::{ClientEdit, EditError, ListError, Listing, MetadataEdit};
-use crate::service::clients::{ClientError, NewClient};
+use crate::service::administration::{EditError, ListError, Listing};
+use crate::service::clients::ClientError;
 use crate::service::signing_keys::{KeyDescription, Replacement};
 use crate::store::{Account, ClientFilter, ClientKind, GrantFilter, RegisteredClient};
 
@@ -30,33 +29,16 @@ const MAX_PAGE: u32 = 1_000;
 const MAX_PAGE_BYTES: usize = 900 << 10;
 /// A secret that was replaced stays good for so many seconds at most.
 const MAX_OVERLAP: u32 = 30 * 86_400;
-/// What can be changed about a client.
-const CHANGEABLE: [&str; 14] = [
-    "client_name",
-    "redirect_uris",
-    "post_logout_redirect_uris",
-    "scopes",
-    "grant_types",
-    "jwks",
-    "jwks_uri",
-    "backchannel_logout_uri",
-    "backchannel_logout_session_required",
-    "access_token_lifetime",
-    "refresh_token_idle_lifetime",
-    "refresh_token_absolute_lifetime",
-    "refresh_token_rotation",
-    "access_token_format",
-];
-
+/// What one caller asks. The command line, on a database, calls it without a server.
 #[derive(Clone)]
-pub(super) struct AdminFront {
+pub struct AdminFront {
     service: Arc<Service>,
     /// Who asks.
     caller: Caller,
 }
 
 impl AdminFront {
-    pub(super) fn new(service: Arc<Service>, caller: Caller) -> Self {
+    pub fn new(service: Arc<Service>, caller: Caller) -> Self {
         Self { service, caller }
     }
 
@@ -93,47 +75,7 @@ impl AdminFront {
     }
 
     fn client(&self, registered: &RegisteredClient) -> api::Client {
-        let RegisteredClient { client, post_logout_redirect_uris } = registered;
-        let metadata = &client.metadata;
-        api::Client {
-            client_id: client.id.to_string(),
-            client_name: client.name.clone(),
-            redirect_uris: client.redirect_uris.iter().map(ToString::to_string).collect(),
-            post_logout_redirect_uris: post_logout_redirect_uris.iter().map(ToString::to_string).collect(),
-            scopes: client.scopes.iter().map(str::to_owned).collect(),
-            grant_types: metadata.grant_types.iter().map(|grant_type| grant_type.as_str().to_owned()).collect(),
-            public: !client.is_confidential(),
-            resource_server: client.introspects == Introspects::Any,
-            resources: metadata.resources.iter().map(ToString::to_string).collect(),
-            require_pushed_authorization_requests: metadata.require_pushed_authorization_requests,
-            dpop_bound_access_tokens: metadata.dpop_bound_access_tokens,
-            tls_client_certificate_bound_access_tokens: metadata.tls_client_certificate_bound_access_tokens,
-            jwks: metadata.jwks.as_ref().and_then(|keys| serde_json::to_string(keys).ok()).unwrap_or_default(),
-            jwks_uri: metadata.jwks_uri.as_ref().map(|url| url.as_str().to_owned()).unwrap_or_default(),
-            backchannel_logout_uri: metadata
-                .backchannel_logout_uri
-                .as_ref()
-                .map(|url| url.as_str().to_owned())
-                .unwrap_or_default(),
-            backchannel_logout_session_required: metadata.backchannel_logout_session_required,
-            access_token_lifetime: metadata.access_token_lifetime.unwrap_or_default(),
-            refresh_token_idle_lifetime: metadata.refresh_token_idle_lifetime.unwrap_or_default(),
-            refresh_token_absolute_lifetime: metadata.refresh_token_absolute_lifetime.unwrap_or_default(),
-            refresh_token_rotation: client.rotation().as_str().into(),
-            access_token_format: metadata.access_token_format.as_str().into(),
-            token_endpoint_auth_method: client.authentication_method().as_str().into(),
-            disabled: client.disabled_at.is_some(),
-            kind: match client.registrar {
-                Registrar::Operator => api::ClientKind::Operator,
-                Registrar::Itself { .. } => api::ClientKind::SelfRegistered,
-                Registrar::Document { .. } => api::ClientKind::Document,
-                Registrar::User { .. } => api::ClientKind::User,
-            }
-            .into(),
-            create_time: Some(time(client.created_at)),
-            last_use_time: client.last_used_at.map(time),
-            etag: self.service.etag(registered),
-        }
+        clients::message(registered, self.service.etag(registered))
     }
 }
 
@@ -179,25 +121,7 @@ impl AdminService for AdminFront {
         request: Request<api::CreateClientRequest>,
     ) -> Result<Response<api::CreateClientResponse>, Status> {
         let client = request.into_inner().client.ok_or_else(|| invalid_field("client", "this is required"))?;
-        let mut edit = edit(&client, |field| field != "grant_types" || !client.grant_types.is_empty())?;
-        let signs = !client.jwks.is_empty() || !client.jwks_uri.is_empty();
-        let metadata = ClientMetadata {
-            resources: client.resources.iter().map(|resource| resource.as_str().into()).collect(),
-            require_pushed_authorization_requests: client.require_pushed_authorization_requests,
-            dpop_bound_access_tokens: client.dpop_bound_access_tokens,
-            tls_client_certificate_bound_access_tokens: client.tls_client_certificate_bound_access_tokens,
-            token_endpoint_auth_method: signs.then_some(AuthenticationMethod::PrivateKeyJwt),
-            ..ClientMetadata::default()
-        };
-        let new = NewClient {
-            name: client.client_name.clone(),
-            redirect_uris: edit.redirect_uris.take().unwrap_or_default(),
-            scopes: edit.scopes.take().unwrap_or_default(),
-            public: client.public,
-            introspects: if client.resource_server { Introspects::Any } else { Introspects::Own },
-            metadata: edit.metadata.over(metadata),
-        };
-        let post_logout = edit.post_logout_redirect_uris.unwrap_or_default();
+        let (new, post_logout) = clients::new(&client)?;
         let (created, secret) = self.service.register_client(new, post_logout).await.map_err(client_failure)?;
         if client.disabled {
             self.service.disable_client(created.client.id.clone()).await.map_err(client_failure)?;
@@ -219,12 +143,11 @@ impl AdminService for AdminFront {
         if paths.is_empty() {
             return Err(invalid_field("update_mask", "this names one field or more"));
         }
-        if let Some(other) = paths.iter().find(|path| *path != "disabled" && !CHANGEABLE.contains(&path.as_str())) {
+        if let Some(other) = paths.iter().find(|path| !clients::CHANGEABLE.contains(&path.as_str())) {
             let other: String = other.chars().take(100).collect();
             return Err(invalid_field("update_mask", &format!("{other:?} is no field that can be changed")));
         }
-        let includes = |field: &str| paths.iter().any(|path| path == field);
-        let edit = edit(&client, includes)?;
+        let edit = clients::edit(&client, |field| paths.iter().any(|path| path == field))?;
         self.service.edit_client(id.clone(), client.etag, edit).await.map_err(edit_failure)?;
         Ok(Response::new(api::UpdateClientResponse { client: Some(self.client_message(id).await?) }))
     }
@@ -251,13 +174,7 @@ impl AdminService for AdminFront {
     ) -> Result<Response<api::DeleteClientResponse>, Status> {
         let request = request.into_inner();
         let id = client_id(&request.client_id)?;
-        if !request.etag.is_empty() {
-            let present = self.service.administered_client(id.clone()).await.map_err(client_failure)?;
-            if self.service.etag(&present) != request.etag {
-                return Err(edit_failure(EditError::Etag));
-            }
-        }
-        self.service.delete_client(id).await.map_err(client_failure)?;
+        self.service.delete_client_as_read(id, &request.etag).await.map_err(edit_failure)?;
         Ok(Response::new(api::DeleteClientResponse {}))
     }
 
@@ -392,72 +309,6 @@ impl AdminService for AdminFront {
         let revoked = self.service.revoke_now(Target::Key(id)).await.map_err(status::unavailable)?;
         Ok(Response::new(api::RevokeKeyResponse { revoked }))
     }
-}
-
-/// What a message says about the fields that count.
-fn edit(client: &api::Client, includes: impl Fn(&str) -> bool) -> Result<ClientEdit, Status> {
-    let lifetime = |field, seconds: u32| includes(field).then_some((seconds > 0).then_some(seconds));
-    let optional = |field: &str, value: &str| match (includes(field), value) {
-        (false, _) => Ok(None),
-        (true, "") => Ok(Some(None)),
-        (true, url) => parsed::<OutgoingUrl>(field, url).map(|url| Some(Some(url))),
-    };
-    let jwks_uri = optional("jwks_uri", &client.jwks_uri)?;
-    if jwks_uri.as_ref().is_some_and(|url| url.as_ref().is_some_and(|url| !url.is_https())) {
-        return Err(invalid_field("client.jwks_uri", "this is an https URL"));
-    }
-    let word = |field: &str, value: &str, usual: &'static str| {
-        includes(field).then(|| if value.is_empty() { usual.to_owned() } else { value.to_owned() })
-    };
-    Ok(ClientEdit {
-        name: includes("client_name").then(|| client.client_name.clone()),
-        redirect_uris: list(includes("redirect_uris"), "redirect_uris", &client.redirect_uris)?,
-        post_logout_redirect_uris: list(
-            includes("post_logout_redirect_uris"),
-            "post_logout_redirect_uris",
-            &client.post_logout_redirect_uris,
-        )?,
-        scopes: list::<Scope>(includes("scopes"), "scopes", &client.scopes)?
-            .map(|scopes| scopes.into_iter().collect::<ScopeSet>()),
-        metadata: MetadataEdit {
-            grant_types: list(includes("grant_types"), "grant_types", &client.grant_types)?,
-            jwks: match (includes("jwks"), client.jwks.as_str()) {
-                (false, _) => None,
-                (true, "") => Some(None),
-                (true, text) => {
-                    let document =
-                        serde_json::from_str(text).map_err(|_| invalid_field("client.jwks", "this is JSON"))?;
-                    let keys = ClientKeys::parse(document);
-                    Some(Some(keys.map_err(|error| invalid_field("client.jwks", &error.to_string()))?))
-                }
-            },
-            jwks_uri,
-            backchannel_logout_uri: optional("backchannel_logout_uri", &client.backchannel_logout_uri)?,
-            backchannel_logout_session_required: includes("backchannel_logout_session_required")
-                .then_some(client.backchannel_logout_session_required),
-            access_token_lifetime: lifetime("access_token_lifetime", client.access_token_lifetime),
-            refresh_token_idle_lifetime: lifetime("refresh_token_idle_lifetime", client.refresh_token_idle_lifetime),
-            refresh_token_absolute_lifetime: lifetime(
-                "refresh_token_absolute_lifetime",
-                client.refresh_token_absolute_lifetime,
-            ),
-            refresh_token_rotation: word("refresh_token_rotation", &client.refresh_token_rotation, "rotate")
-                .map(|text| parsed("refresh_token_rotation", &text))
-                .transpose()?,
-            access_token_format: word("access_token_format", &client.access_token_format, "opaque")
-                .map(|text| parsed("access_token_format", &text))
-                .transpose()?,
-        },
-        disabled: includes("disabled").then_some(client.disabled),
-    })
-}
-
-fn list<T: std::str::FromStr<Err: std::fmt::Display>>(
-    is_included: bool,
-    field: &str,
-    values: &[String],
-) -> Result<Option<Vec<T>>, Status> {
-    is_included.then(|| values.iter().map(|value| parsed(field, value)).collect()).transpose()
 }
 
 fn grant(grant: &Grant) -> api::Grant {

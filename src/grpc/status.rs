@@ -2,6 +2,7 @@
 //! Decisions are not failures.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -66,10 +67,12 @@ pub(super) fn internal() -> Status {
 }
 
 /// We do not know. The cause goes to the log, here and once.
-#[expect(clippy::needless_pass_by_value, reason = "this is where errors end: it goes into map_err")]
 pub(super) fn unavailable(error: Unavailable) -> Status {
     tracing::error!(error = %error, cause = %error.cause, "a call could not be answered");
-    retryable("STORE_UNAVAILABLE", "the answer is not known now; ask again")
+    let mut status = retryable("STORE_UNAVAILABLE", "the answer is not known now; ask again");
+    // For whoever called without a network, which the cause never goes over.
+    status.set_source(Arc::new(error));
+    status
 }
 
 pub(super) fn target_missing() -> Status {

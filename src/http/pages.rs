@@ -1,5 +1,5 @@
-//! Pages for people: what is on them, their headers, and redirects. Nothing from elsewhere, and no script but the one line that sends a
-//! form on, which works without it.
+//! Pages for people: what is on them, their headers, and redirects. Nothing from elsewhere, and two scripts, without which everything works,
+//! too: a line that sends a form on, and one for a button that copies a field.
 //!
 //! A handler returns an answer that has a page but no body yet. `renderer` puts it into words, in the language of who reads it.
 
@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 use url::{Position, Url};
 
 pub(super) use self::problem::Problem;
-use self::renderer::Meaning;
+use self::renderer::{COPY_ADDRESS, Meaning};
 use crate::domain::authorization::AuthorizationResponse;
 use crate::domain::client::{Client, Registrar};
 use crate::domain::client_document::DocumentUrl;
@@ -170,11 +170,20 @@ pub(super) fn answer(answer: &AuthorizationResponse) -> Response {
 /// A form that sends itself, or by its button where scripts do not run (OAuth 2.0 Form Post Response Mode §2).
 fn form_post(action: &str, fields: &[(&'static str, String)]) -> Response {
     let fields: Vec<Value> = fields.iter().map(|(name, value)| context! { name => *name, value }).collect();
-    let mut response =
-        page(StatusCode::OK, "form_post.html", context! { action, fields, script => SUBMIT }, Some(action));
+    let page = page(StatusCode::OK, "form_post.html", context! { action, fields, script => SUBMIT }, Some(action));
+    running(page, &SUBMIT_SOURCE)
+}
+
+/// A page with fields that are there to be copied.
+fn copying(template: &'static str, values: Value) -> Response {
+    running(page(StatusCode::OK, template, context! { script => COPY_ADDRESS.as_str(), ..values }, None), "'self'")
+}
+
+/// The same answer, on whose page scripts from `source` run.
+fn running(mut response: Response, source: &str) -> Response {
     if let Some(policy) = response.headers_mut().get_mut(CONTENT_SECURITY_POLICY)
         && let Ok(text) = policy.to_str()
-        && let Ok(with_script) = HeaderValue::from_str(&format!("{text}; script-src {}", *SUBMIT_SOURCE))
+        && let Ok(with_script) = HeaderValue::from_str(&format!("{text}; script-src {source}"))
     {
         *policy = with_script;
     }
@@ -365,7 +374,7 @@ pub(super) fn return_to(client_name: &str, location: &str) -> Response {
 
 /// A page with a code that the user carries to the app by hand, for an app that nothing can be sent to.
 pub(super) fn code_to_copy(client_name: &str, code: &str) -> Response {
-    page(StatusCode::OK, "code.html", context! { client_name, code }, None)
+    copying("code.html", context! { client_name, code })
 }
 
 /// 303, so that the browser never repeats a POST with credentials elsewhere (RFC 9700 §4.12).

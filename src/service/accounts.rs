@@ -1,12 +1,11 @@
-//! Accounts of the built-in login, and grants, as an operator manages them.
+//! Accounts of the built-in login, as an operator manages them.
 
 use zeroize::Zeroizing;
 
 use super::Service;
 use crate::domain::audit::Event;
-use crate::domain::client::ClientId;
 use crate::domain::error::Unavailable;
-use crate::domain::grant::{Grant, SubjectId};
+use crate::domain::grant::SubjectId;
 use crate::store::{Account, Ending, PasswordHash};
 
 /// Long enough to be worth a slow hash (NIST SP 800-63B §5.1.1.2).
@@ -50,10 +49,6 @@ impl Service {
         }
     }
 
-    pub async fn list_accounts(&self) -> Result<Vec<Account>, Unavailable> {
-        self.store.list_accounts().await
-    }
-
     /// Also signs the user out everywhere and revokes what the user granted.
     pub async fn set_password(&self, username: String, password: Zeroizing<String>) -> Result<(), AccountError> {
         check_password(&password)?;
@@ -64,7 +59,8 @@ impl Service {
         Ok(())
     }
 
-    /// Refuses sign-in, signs the user out everywhere and revokes what the user granted. A user of the app is named by its `sub`.
+    /// Refuses sign-in, signs the user out everywhere and revokes what the user granted. A user of the app is named by its `sub`. The
+    /// clients that the user made count as disabled for as long.
     pub async fn disable_account(&self, username: String) -> Result<(), AccountError> {
         let subject = self.subject_of(username).await?;
         if self.revoker.revoke(Ending::DisableSubject(subject.clone())).await?.is_some() {
@@ -80,16 +76,6 @@ impl Service {
             self.audit.record(Event::AccountEnabled(&subject));
         }
         Ok(())
-    }
-
-    /// The newest grants, of one user (name or `sub`) or client or of all.
-    pub async fn list_grants(
-        &self,
-        user: Option<String>,
-        client: Option<ClientId>,
-        limit: u32,
-    ) -> Result<Vec<Grant>, Unavailable> {
-        self.store.list_grants(user, client, limit).await
     }
 
     /// The subject that has this name as its account or as its `sub`.

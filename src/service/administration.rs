@@ -1,24 +1,32 @@
 //! Clients, grants and accounts as somebody administers them from elsewhere: in pages, and changed only as they were read.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use sha2::{Digest as _, Sha256};
 
 use super::Service;
-use super::clients::{ClientError, NewClient, check_metadata, check_name};
+use super::clients::{ClientError, NewClient, check_name};
 use crate::domain::audit::Event;
-use crate::domain::client::{Client, ClientId, ClientMetadata, ClientType, GrantType, RefreshTokenRotation};
+use crate::domain::certificate_subject::CertificateSubject;
+use crate::domain::client::{
+    AuthenticationMethod, Client, ClientId, ClientMetadata, ClientType, GrantType, Introspects, RefreshTokenRotation,
+    Registrar,
+};
 use crate::domain::client_keys::ClientKeys;
+use crate::domain::consent::ConsentPolicy;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::Grant;
 use crate::domain::jwt_access_token::AccessTokenFormat;
 use crate::domain::outgoing::OutgoingUrl;
 use crate::domain::redirect_uri::RedirectUri;
-use crate::domain::scope::ScopeSet;
-use crate::domain::secret::{MacKey, RandomSecret};
+use crate::domain::scope::{Scope, ScopeSet};
+use crate::domain::secret::RandomSecret;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::GrantId;
-use crate::store::{Account, ClientChanges, ClientFilter, GrantFilter, RegisteredClient};
+use crate::store::{
+    Account, ClientChanges, ClientFilter, ClientRewrite, Ending, Fingerprint, GrantFilter, RegisteredClient,
+};
 
 /// Of a page token, and of an etag.
 const TAG: usize = 16;
@@ -26,17 +34,12 @@ const TAG: usize = 16;
 const MAX_PAGE_TOKEN: usize = 512;
 
 /// A list as somebody asked for it: what a page token is bound to.
-pub struct Listing([u8; 32]);
+pub struct Listing(Fingerprint);
 
 impl Listing {
     /// `parts`: which list, who asks, and each filter.
     pub fn of(parts: &[&str]) -> Self {
-        let mut hash = Sha256::new();
-        for part in parts {
-            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            hash.update(part);
-        }
-        Self(hash.finalize().into())
+        Self(Fingerprint::of(parts))
     }
 }
 
@@ -71,14 +74,28 @@ pub struct ClientEdit {
     pub redirect_uris: Option<Vec<RedirectUri>>,
     pub post_logout_redirect_uris: Option<Vec<RedirectUri>>,
     pub scopes: Option<ScopeSet>,
+    pub introspects: Option<Introspects>,
     pub metadata: MetadataEdit,
+    /// Whether an operator says of a client of a user that it is what it says it is.
+    pub verified: Option<bool>,
     pub disabled: Option<bool>,
 }
 
 /// What to change about a client's metadata; `None` leaves it, and within, `None` takes it away.
-#[derive(Default)]
+#[derive(Default, PartialEq, Eq)]
 pub struct MetadataEdit {
     pub grant_types: Option<Vec<GrantType>>,
+    pub resources: Option<Vec<Box<str>>>,
+    pub consent: Option<ConsentPolicy>,
+    pub required_scopes: Option<Vec<Scope>>,
+    pub require_pushed_authorization_requests: Option<bool>,
+    pub dpop_bound_access_tokens: Option<bool>,
+    pub tls_client_certificate_bound_access_tokens: Option<bool>,
+    pub token_endpoint_auth_method: Option<AuthenticationMethod>,
+    pub certificate_subject: Option<CertificateSubject>,
+    pub client_uri: Option<Option<String>>,
+    pub policy_uri: Option<Option<String>>,
+    pub tos_uri: Option<Option<String>>,
     pub jwks: Option<Option<ClientKeys>>,
     pub jwks_uri: Option<Option<OutgoingUrl>>,
     pub backchannel_logout_uri: Option<Option<OutgoingUrl>>,
@@ -97,7 +114,9 @@ impl ClientEdit {
             || self.redirect_uris.is_some()
             || self.post_logout_redirect_uris.is_some()
             || self.scopes.is_some()
+            || self.introspects.is_some()
             || self.metadata.is_given()
+            || self.verified.is_some()
     }
 }
 
@@ -116,6 +135,17 @@ impl MetadataEdit {
             metadata.jwks = None;
         }
         set(&mut metadata.grant_types, self.grant_types);
+        set(&mut metadata.resources, self.resources);
+        set(&mut metadata.consent, self.consent);
+        set(&mut metadata.required_scopes, self.required_scopes);
+        set(&mut metadata.require_pushed_authorization_requests, self.require_pushed_authorization_requests);
+        set(&mut metadata.dpop_bound_access_tokens, self.dpop_bound_access_tokens);
+        set(&mut metadata.tls_client_certificate_bound_access_tokens, self.tls_client_certificate_bound_access_tokens);
+        set(&mut metadata.token_endpoint_auth_method, self.token_endpoint_auth_method.map(Some));
+        set(&mut metadata.certificate_subject, self.certificate_subject.map(Some));
+        set(&mut metadata.client_uri, self.client_uri);
+        set(&mut metadata.policy_uri, self.policy_uri);
+        set(&mut metadata.tos_uri, self.tos_uri);
         set(&mut metadata.jwks, self.jwks);
         set(&mut metadata.jwks_uri, self.jwks_uri);
         set(&mut metadata.backchannel_logout_uri, self.backchannel_logout_uri);
@@ -129,19 +159,7 @@ impl MetadataEdit {
     }
 
     fn is_given(&self) -> bool {
-        self.names_keys()
-            || self.grant_types.is_some()
-            || self.backchannel_logout_uri.is_some()
-            || self.backchannel_logout_session_required.is_some()
-            || self.access_token_lifetime.is_some()
-            || self.refresh_token_idle_lifetime.is_some()
-            || self.refresh_token_absolute_lifetime.is_some()
-            || self.refresh_token_rotation.is_some()
-            || self.access_token_format.is_some()
-    }
-
-    fn names_keys(&self) -> bool {
-        self.jwks.is_some() || self.jwks_uri.is_some()
+        *self != Self::default()
     }
 }
 
@@ -164,28 +182,21 @@ impl Service {
     }
 
     /// Changes a client, if it is the one with this etag; an empty one is any.
-    pub async fn edit_client(&self, id: ClientId, etag: String, edit: ClientEdit) -> Result<(), EditError> {
+    pub async fn edit_client(self: &Arc<Self>, id: ClientId, etag: String, edit: ClientEdit) -> Result<(), EditError> {
         if let Some(name) = &edit.name {
             check_name(name)?;
         }
         if let Some(scopes) = &edit.scopes {
             self.check_scopes_known(scopes)?;
         }
-        if edit.metadata.access_token_format == Some(AccessTokenFormat::Jwt)
-            && self.settings.jwt_access_tokens.is_none()
-        {
-            return Err(ClientError::AccessTokenFormat.into());
-        }
-        let key = self.page_key.clone();
+        let service = self.clone();
         let disabled = edit.disabled;
         let changes_more = edit.changes_more();
         let changed = self.store.change_client(id.clone(), move |present| {
-            if !etag.is_empty() && etag != self::etag(&key, &present) {
+            if !etag.is_empty() && etag != service.etag(&present) {
                 return Err(EditError::Etag);
             }
-            let metadata = edit.metadata.is_given().then(|| edited(present.client, edit.metadata)).transpose()?;
-            let ClientEdit { name, redirect_uris, post_logout_redirect_uris, scopes, .. } = edit;
-            Ok((ClientChanges { name, redirect_uris, scopes, metadata, introspects: None }, post_logout_redirect_uris))
+            Ok(service.rewritten(present.client, edit)?)
         });
         changed.await?.ok_or_else(|| ClientError::Unknown(id.clone()))??;
         if changes_more {
@@ -199,9 +210,47 @@ impl Service {
         Ok(())
     }
 
-    /// Changes whenever the client does, other than by use.
+    /// What a client becomes, if it may.
+    fn rewritten(&self, mut client: Client, edit: ClientEdit) -> Result<ClientRewrite, ClientError> {
+        let verified_at = edit.verified.map(|verified| verified.then(|| self.effects.now()));
+        match (&mut client.registrar, verified_at) {
+            (Registrar::User { verified_at: present, .. }, Some(verified_at)) => *present = verified_at,
+            (_, Some(_)) => return Err(ClientError::NotOfUser),
+            (_, None) => {}
+        }
+        let metadata = edit.metadata.is_given().then(|| edited(&client, edit.metadata)).transpose()?;
+        let ClientEdit { name, redirect_uris, post_logout_redirect_uris, scopes, introspects, .. } = edit;
+        let changes = ClientChanges { name, redirect_uris, scopes, introspects, metadata };
+        if changes.metadata.is_some() || changes.introspects.is_some() {
+            self.check_change(&client, &changes)?;
+        }
+        Ok(ClientRewrite { changes, post_logout_redirect_uris, verified_at })
+    }
+
+    /// Removes a client and revokes its grants, if it is the one with this etag; an empty one is any.
+    pub async fn delete_client_as_read(&self, id: ClientId, etag: &str) -> Result<(), EditError> {
+        if etag.is_empty() {
+            return Ok(self.delete_client(id).await?);
+        }
+        let present = self.administered_client(id.clone()).await?;
+        if etag != self.etag(&present) {
+            return Err(EditError::Etag);
+        }
+        let ending = Ending::DeleteClient(id.clone(), Some(Box::new(present.fingerprint())));
+        if self.revoker.revoke(ending).await?.is_none() {
+            // It is another one by now, unless it is gone.
+            self.administered_client(id).await?;
+            return Err(EditError::Etag);
+        }
+        self.audit.record(Event::ClientDeleted(&id));
+        Ok(())
+    }
+
+    /// Changes whenever the client does, other than by use. The label keeps it apart from page tokens, which begin with the fingerprint of a
+    /// list.
     pub fn etag(&self, client: &RegisteredClient) -> String {
-        etag(&self.page_key, client)
+        let tag: [u8; TAG] = self.page_key.tag(&[b"scopegate/etag", client.fingerprint().as_bytes()]);
+        BASE64_URL_SAFE_NO_PAD.encode(tag)
     }
 
     pub async fn page_of_clients(
@@ -246,7 +295,7 @@ impl Service {
     /// What goes on after an item, which its list has by a time and a name.
     pub fn page_token(&self, listing: &Listing, time: Timestamp, name: &[u8]) -> String {
         let mut token = [&time.as_unix().to_be_bytes(), name].concat();
-        let tag: [u8; TAG] = self.page_key.tag(&[&listing.0, &token]);
+        let tag: [u8; TAG] = self.page_key.tag(&[listing.0.as_bytes(), &token]);
         token.extend(tag);
         BASE64_URL_SAFE_NO_PAD.encode(token)
     }
@@ -264,7 +313,7 @@ impl Service {
             let bytes =
                 BASE64_URL_SAFE_NO_PAD.decode(Some(token).filter(|token| token.len() <= MAX_PAGE_TOKEN)?).ok()?;
             let (cursor, tag) = bytes.split_last_chunk::<TAG>()?;
-            if !self.page_key.verifies(&[&listing.0, cursor], tag) {
+            if !self.page_key.verifies(&[listing.0.as_bytes(), cursor], tag) {
                 return None;
             }
             let (time, name) = cursor.split_first_chunk::<8>()?;
@@ -274,37 +323,42 @@ impl Service {
     }
 }
 
-/// The metadata that a client has then.
-fn edited(client: Client, edit: MetadataEdit) -> Result<ClientMetadata, ClientError> {
-    let (is_public, names_keys) = (!client.is_confidential(), edit.names_keys());
-    let metadata = edit.over(client.metadata);
-    let has_keys = metadata.jwks.is_some() != metadata.jwks_uri.is_some();
-    if names_keys && !(client.client_type == ClientType::Signing && has_keys) {
-        return Err(ClientError::AuthenticationMethod);
-    }
-    check_metadata(&metadata, is_public)?;
-    Ok(metadata)
-}
-
-/// Of all that can be changed. The label keeps it apart from page tokens, which begin with the hash of a list.
-fn etag(key: &MacKey, registered: &RegisteredClient) -> String {
-    let RegisteredClient { client, post_logout_redirect_uris } = registered;
-    let metadata = serde_json::to_string(&client.metadata).unwrap_or_default();
-    let uris = |uris: &[RedirectUri]| uris.iter().map(RedirectUri::as_str).collect::<Vec<_>>().join("\n");
-    let secret = match &client.client_type {
-        ClientType::Confidential { secret, .. } => BASE64_URL_SAFE_NO_PAD.encode(secret.as_bytes()),
-        ClientType::Public | ClientType::Signing | ClientType::Certified => String::new(),
+/// The metadata that a client has then. Whether it has a secret, keys or a certificate does not change.
+fn edited(client: &Client, edit: MetadataEdit) -> Result<ClientMetadata, ClientError> {
+    use AuthenticationMethod::{
+        ClientSecretBasic, ClientSecretPost, PrivateKeyJwt, SelfSignedTlsClientAuth, TlsClientAuth,
     };
-    let row = Listing::of(&[
-        client.id.as_str(),
-        &client.name,
-        client.scopes.as_str(),
-        &uris(&client.redirect_uris),
-        &uris(post_logout_redirect_uris),
-        &metadata,
-        &secret,
-        &client.disabled_at.map(|at| at.to_string()).unwrap_or_default(),
-    ]);
-    let tag: [u8; TAG] = key.tag(&[b"scopegate/etag", &row.0]);
-    BASE64_URL_SAFE_NO_PAD.encode(tag)
+    let (names_keys, names_subject) =
+        (edit.jwks.is_some() || edit.jwks_uri.is_some(), edit.certificate_subject.is_some());
+    let method = edit.token_endpoint_auth_method;
+    if !names_keys && !names_subject && method.is_none() {
+        return Ok(edit.over(client.metadata.clone()));
+    }
+    let mut metadata = edit.over(client.metadata.clone());
+    let is_good = match client.client_type {
+        ClientType::Public => !names_keys && !names_subject && method == Some(AuthenticationMethod::None),
+        ClientType::Confidential { .. } => {
+            !names_keys && !names_subject && matches!(method, Some(ClientSecretBasic | ClientSecretPost))
+        }
+        ClientType::Signing => {
+            let has_keys = metadata.jwks.is_some() != metadata.jwks_uri.is_some();
+            has_keys && !names_subject && method.is_none_or(|method| method == PrivateKeyJwt)
+        }
+        // By a name or by keys, whichever was said last.
+        ClientType::Certified => {
+            if names_subject {
+                metadata.jwks = None;
+            } else if names_keys {
+                metadata.certificate_subject = None;
+            }
+            let by_name = metadata.certificate_subject.is_some();
+            let present = if by_name { TlsClientAuth } else { SelfSignedTlsClientAuth };
+            metadata.token_endpoint_auth_method = Some(present);
+            metadata.jwks_uri.is_none()
+                && by_name != metadata.jwks.is_some()
+                && !(names_subject && names_keys)
+                && method.is_none_or(|method| method == present)
+        }
+    };
+    if is_good { Ok(metadata) } else { Err(ClientError::AuthenticationMethod) }
 }

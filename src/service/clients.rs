@@ -110,10 +110,6 @@ impl Service {
         self.store.client(id.clone()).await?.ok_or(ClientError::Unknown(id))
     }
 
-    pub async fn list_clients(&self) -> Result<Vec<Client>, Unavailable> {
-        self.store.list_clients().await
-    }
-
     pub async fn update_client(&self, id: ClientId, changes: ClientChanges) -> Result<Client, ClientError> {
         if let Some(name) = &changes.name {
             check_name(name)?;
@@ -131,7 +127,8 @@ impl Service {
         self.client(id).await
     }
 
-    fn check_change(&self, present: &Client, changes: &ClientChanges) -> Result<(), ClientError> {
+    /// What a client becomes has to be something that it may be.
+    pub(super) fn check_change(&self, present: &Client, changes: &ClientChanges) -> Result<(), ClientError> {
         let public = !present.is_confidential();
         let metadata = changes.metadata.as_ref().unwrap_or(&present.metadata);
         if public && (changes.introspects == Some(Introspects::Any) || !metadata.resources.is_empty()) {
@@ -145,7 +142,7 @@ impl Service {
         if method != present.metadata.token_endpoint_auth_method && !method.is_none_or(|method| self.offers(method)) {
             return Err(ClientError::CertificatesOff);
         }
-        if changes.metadata.is_some() {
+        if metadata.access_token_format != present.metadata.access_token_format {
             self.check_format(metadata)?;
         }
         if metadata.required_scopes != present.metadata.required_scopes {
@@ -204,7 +201,7 @@ impl Service {
 
     /// Removes the client and revokes its grants.
     pub async fn delete_client(&self, id: ClientId) -> Result<(), ClientError> {
-        if self.revoker.revoke(Ending::DeleteClient(id.clone())).await?.is_none() {
+        if self.revoker.revoke(Ending::DeleteClient(id.clone(), None)).await?.is_none() {
             return Err(ClientError::Unknown(id));
         }
         self.audit.record(Event::ClientDeleted(&id));

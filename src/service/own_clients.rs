@@ -250,18 +250,6 @@ impl Service {
         }
     }
 
-    /// Says, for an operator, whether a client of a user is what it says it is.
-    pub async fn verify_own_client(&self, id: ClientId, verdict: Verdict) -> Result<(), ClientError> {
-        let verified_at = (verdict == Verdict::Verified).then(|| self.effects.now());
-        if self.store.verify_own_client(id.clone(), verified_at).await? {
-            self.audit.record(Event::ClientChanged(&id));
-            Ok(())
-        } else {
-            self.client(id).await?;
-            Err(ClientError::NotOfUser)
-        }
-    }
-
     async fn record_of_user(&self, subject: &SubjectId, event: Event<'_>) {
         acting_as(Actor::User(subject.clone()), async { self.audit.record(event) }).await;
     }
@@ -306,13 +294,6 @@ impl Service {
             ticket,
         }
     }
-}
-
-/// What an operator says of a client of a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Verified,
-    Unverified,
 }
 
 impl Said {

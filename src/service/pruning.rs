@@ -51,8 +51,13 @@ impl Service {
             return Ok(());
         }
         for what in Prunable::ALL {
+            let by = match (what, self.settings.consent.horizon(now)) {
+                (Prunable::Consents, None) => continue,
+                (Prunable::Consents, Some(horizon)) => horizon,
+                _ => now,
+            };
             while self.effects.now() < until {
-                let deleted = self.store.prune(what, now).await?;
+                let deleted = self.store.prune(what, by).await?;
                 self.pruning.pruned_rows.get_or_create(&[("table", what.table())]).inc_by(deleted);
                 if deleted < Store::PRUNING_BATCH {
                     break;

@@ -115,19 +115,6 @@ impl Store {
         .await
     }
 
-    pub async fn list_accounts(&self) -> Result<Vec<Account>, Unavailable> {
-        let reader = self.reader.clone();
-        self.run("list accounts", async move {
-            let rows: Vec<AccountRow> = on_engine!(&reader, on => sqlx::query_as(
-                "SELECT a.username, a.subject_id, a.password_hash, s.created_at, s.disabled_at \
-                 FROM accounts a JOIN subjects s ON s.id = a.subject_id ORDER BY a.username",
-            )
-            .fetch_all(on).await?);
-            Ok(rows.into_iter().map(Account::from).collect())
-        })
-        .await
-    }
-
     /// Whether there is a subject with this `sub`.
     pub async fn has_subject(&self, sub: String) -> Result<bool, Unavailable> {
         let reader = self.reader.clone();

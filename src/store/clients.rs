@@ -10,11 +10,22 @@ use crate::domain::scope::ScopeSet;
 use crate::domain::secret::SecretHash;
 use crate::domain::timestamp::Timestamp;
 
+/// Since when a client is refused everything: because it is disabled, or because the account of the user who made it is.
+macro_rules! disabled_at {
+    () => {
+        "COALESCE(disabled_at, (SELECT subjects.disabled_at FROM subjects WHERE subjects.id = owner_subject))"
+    };
+}
+pub(super) use disabled_at;
+
 /// The columns of a [`ClientRow`].
 macro_rules! client_columns {
     () => {
-        "id, name, secret_hash, previous_secret_hash, previous_secret_until, redirect_uris, scopes, introspects, metadata, \
-         created_at, disabled_at, registration_hash, unused_until, document_read_at, document_fresh_until, owner_subject, verified_at, last_used_at"
+        concat!(
+            "id, name, secret_hash, previous_secret_hash, previous_secret_until, redirect_uris, scopes, introspects, metadata, created_at, ",
+            $crate::store::clients::disabled_at!(),
+            " AS disabled_at, registration_hash, unused_until, document_read_at, document_fresh_until, owner_subject, verified_at, last_used_at"
+        )
     };
 }
 pub(super) use client_columns;
@@ -124,20 +135,6 @@ impl Store {
         .await
     }
 
-    pub async fn list_clients(&self) -> Result<Vec<Client>, Unavailable> {
-        let reader = self.reader.clone();
-        self.run("list clients", async move {
-            let rows: Vec<ClientRow> = on_engine!(&reader, on => sqlx::query_as(concat!(
-                "SELECT ",
-                client_columns!(),
-                " FROM clients WHERE deleted_at IS NULL ORDER BY created_at, id"
-            ))
-            .fetch_all(on).await?);
-            rows.into_iter().map(Client::try_from).collect()
-        })
-        .await
-    }
-
     /// `false` when there is no such client.
     pub async fn update_client(&self, id: ClientId, changes: ClientChanges) -> Result<bool, Unavailable> {
         let writer = self.writer.clone();
@@ -209,7 +206,7 @@ impl Store {
     }
 }
 
-const fn introspects(which: Introspects) -> &'static str {
+pub(super) const fn introspects(which: Introspects) -> &'static str {
     match which {
         Introspects::Own => "own",
         Introspects::Any => "any",

@@ -80,9 +80,9 @@ pub(super) async fn remember(
     allowed: &Allowed,
 ) -> Result<(), sqlx::Error> {
     on_engine!(transaction, on => sqlx::query(
-        "INSERT INTO consents (pair, client_id, subject_id, allowed, created_seq) \
-         SELECT client_id || ' ' || subject_id, client_id, subject_id, $2, created_seq FROM grants WHERE id = $1 \
-         ON CONFLICT (pair) DO UPDATE SET allowed = excluded.allowed, \
+        "INSERT INTO consents (pair, client_id, subject_id, allowed, created_seq, decided_at) \
+         SELECT client_id || ' ' || subject_id, client_id, subject_id, $2, created_seq, created_at FROM grants WHERE id = $1 \
+         ON CONFLICT (pair) DO UPDATE SET allowed = excluded.allowed, decided_at = excluded.decided_at, \
          created_seq = CASE WHEN $4 = 1 THEN consents.created_seq ELSE excluded.created_seq END \
          WHERE consents.allowed = $3",
     )

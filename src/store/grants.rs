@@ -313,27 +313,4 @@ impl Store {
         })
         .await
     }
-
-    /// The newest grants, of one user (name or `sub`) or client or of all.
-    pub async fn list_grants(
-        &self,
-        user: Option<String>,
-        client: Option<ClientId>,
-        limit: u32,
-    ) -> Result<Vec<Grant>, Unavailable> {
-        let reader = self.reader.clone();
-        self.run("list grants", async move {
-            let rows: Vec<GrantRow> = on_engine!(&reader, on => sqlx::query_as(concat!(
-                select_grants!(),
-                " WHERE ($1 = '' OR g.subject_id = $1 OR s.name = $1) AND ($2 = '' OR g.client_id = $2) \
-                 ORDER BY g.created_at DESC, g.id LIMIT $3",
-            ))
-            .bind(user.unwrap_or_default())
-            .bind(client.map(|client| client.to_string()).unwrap_or_default())
-            .bind(i64::from(limit))
-            .fetch_all(on).await?);
-            rows.into_iter().map(Grant::try_from).collect()
-        })
-        .await
-    }
 }

@@ -110,19 +110,4 @@ impl Store {
         })
         .await
     }
-
-    /// Keeps whether an operator vouches for a client of a user. `false` when no user made it.
-    pub async fn verify_own_client(&self, id: ClientId, verified_at: Option<Timestamp>) -> Result<bool, Unavailable> {
-        let writer = self.writer.clone();
-        self.run("verify a client", async move {
-            let changed = on_engine!(&writer, on => sqlx::query(
-                "UPDATE clients SET verified_at = $2 WHERE id = $1 AND owner_subject IS NOT NULL AND deleted_at IS NULL",
-            )
-            .bind(id.to_string())
-            .bind(verified_at.map(Timestamp::as_unix))
-            .execute(on).await?.rows_affected());
-            Ok(changed == 1)
-        })
-        .await
-    }
 }

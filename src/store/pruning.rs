@@ -67,6 +67,8 @@ pub enum Prunable {
     UserCodes,
     /// Keys that signed ID tokens, when they have not been published for a while. Until then, they verify hints.
     SigningKeys,
+    /// What users allowed clients and has not counted for an hour.
+    Consents,
     /// Sets of grants that were revoked at once, when no grant and no consent is left that is as old.
     Sets,
     /// Pushed requests that expired an hour ago: until then, a consent form may still be open.
@@ -87,8 +89,8 @@ pub enum Prunable {
 }
 
 impl Prunable {
-    /// Sets and clients come last: they wait for the grants to go.
-    pub const ALL: [Self; 16] = [
+    /// Sets and clients come last: they wait for the grants and the consents to go.
+    pub const ALL: [Self; 17] = [
         Self::ExpiredGrants,
         Self::RevokedGrants,
         Self::Sessions,
@@ -99,6 +101,7 @@ impl Prunable {
         Self::Devices,
         Self::UserCodes,
         Self::SigningKeys,
+        Self::Consents,
         Self::Sets,
         Self::Assertions,
         Self::LogoutNotices,
@@ -117,6 +120,7 @@ impl Prunable {
             Self::Devices => "device_requests",
             Self::UserCodes => "user_code_attempts",
             Self::SigningKeys => "signing_keys",
+            Self::Consents => "consents",
             Self::Sets => "revoked_sets",
             Self::PushedRequests => "pushed_requests",
             Self::Proofs => "dpop_proofs",
@@ -174,6 +178,7 @@ impl Prunable {
             Self::Devices => (delete!("device_requests", "id", "expires_at", "expires_at <= $1"), now - HOUR),
             Self::UserCodes => (delete!("user_code_attempts", "subject_id", "since", "since <= $1"), now - HOUR),
             Self::SigningKeys => (delete!("signing_keys", "id", "retires_at", "retires_at <= $1"), now - 90 * DAY),
+            Self::Consents => (delete!("consents", "pair", "decided_at", "decided_at <= $1"), now - HOUR),
             // A grant that is being inserted counts from a head that may have moved on, and cannot be seen yet. So what was
             // revoked lately stays.
             Self::Sets => (
@@ -246,7 +251,8 @@ impl Store {
         .await
     }
 
-    /// Deletes a batch; how many rows that were. Fewer than [`Self::PRUNING_BATCH`]: there are no more.
+    /// Deletes a batch of what nobody could use `now`, which for consents is the time before which nothing counts that was allowed. How
+    /// many rows that were. Fewer than [`Self::PRUNING_BATCH`]: there are no more.
     pub async fn prune(&self, what: Prunable, now: Timestamp) -> Result<u64, Unavailable> {
         let writer = self.writer.clone();
         self.run("prune", async move {

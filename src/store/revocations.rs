@@ -6,6 +6,7 @@ use sqlx::{FromRow, QueryBuilder};
 
 use super::Store;
 use super::engine::{Transaction, on_engine};
+use super::listing::{Fingerprint, lock_client};
 use super::logout_notices::{Announcer, SignedOut};
 use super::rows::{number, parse};
 use crate::domain::client::ClientId;
@@ -21,7 +22,8 @@ pub enum Ending {
     RevokeGrant(GrantId),
     RevokeClient(ClientId),
     DisableClient(ClientId),
-    DeleteClient(ClientId),
+    /// If it is the one that was read, where that is said.
+    DeleteClient(ClientId, Option<Box<Fingerprint>>),
     RevokeSubject(SubjectId),
     /// Also signs the subject out.
     DisableSubject(SubjectId),
@@ -159,7 +161,7 @@ impl Ending {
     pub fn target(&self) -> Target {
         match self {
             Self::RevokeGrant(id) => Target::Grant { id: *id, generation: GrantFacts::REVOKED },
-            Self::RevokeClient(id) | Self::DisableClient(id) | Self::DeleteClient(id) => Target::Client(id.clone()),
+            Self::RevokeClient(id) | Self::DisableClient(id) | Self::DeleteClient(id, _) => Target::Client(id.clone()),
             Self::RevokeSubject(id) | Self::DisableSubject(id) | Self::SetPassword(id, _) => {
                 Target::Subject(id.clone())
             }
@@ -179,7 +181,7 @@ impl Ending {
             Self::RevokeGrant(_)
             | Self::RevokeClient(_)
             | Self::DisableClient(_)
-            | Self::DeleteClient(_)
+            | Self::DeleteClient(..)
             | Self::RevokeSubjectClient(..)
             | Self::RevokeKey(_) => None,
         }
@@ -188,6 +190,12 @@ impl Ending {
     /// The claiming write; `false` when there is nothing to end.
     async fn claim(&self, transaction: &mut Transaction, now: Timestamp) -> Result<bool, sqlx::Error> {
         let now = now.as_unix();
+        if let Self::DeleteClient(id, Some(read)) = self {
+            let present = lock_client(transaction, id).await?;
+            if present.is_none_or(|present| present.fingerprint() != **read) {
+                return Ok(false);
+            }
+        }
         let claimed = on_engine!(transaction, on => match self {
             Self::RevokeGrant(id) => sqlx::query(
                 "UPDATE grants SET state = 'revoked', revoked_at = $2 WHERE id = $1 AND state <> 'revoked'",
@@ -204,7 +212,7 @@ impl Ending {
             )
             .bind(id.to_string())
             .bind(now),
-            Self::DeleteClient(id) => sqlx::query(
+            Self::DeleteClient(id, _) => sqlx::query(
                 "UPDATE clients SET deleted_at = $2, disabled_at = COALESCE(disabled_at, $2) \
                  WHERE id = $1 AND deleted_at IS NULL",
             )

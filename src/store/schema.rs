@@ -93,6 +93,12 @@ const VERSIONS: &[Version] = &[
         sqlite: include_str!("migrations/sqlite/0017_consents.sql"),
         postgres: include_str!("migrations/postgres/0017_consents.sql"),
     },
+    Version {
+        number: 20,
+        name: "listing",
+        sqlite: include_str!("migrations/sqlite/0020_listing.sql"),
+        postgres: include_str!("migrations/postgres/0020_listing.sql"),
+    },
 ];
 
 /// A database whose schema this program does not fit.

@@ -1,6 +1,8 @@
 //! The pages on which users manage their apps: those that may use the account, and those that they make.
 
 use http::{Method, StatusCode};
+use scopegate::service::administration::{ClientEdit, Listing};
+use scopegate::store::ClientFilter;
 use zeroize::Zeroizing;
 
 use crate::harness::{
@@ -234,7 +236,8 @@ async fn c17_managing_takes_a_sign_in_a_recent_one_and_a_form_of_this_session() 
     }
     let unchanged = async || {
         assert_eq!(error_for(&sidecar, &client).await, "invalid_grant");
-        assert_eq!(sidecar.service.list_clients().await.unwrap().len(), 3);
+        let all = sidecar.service.page_of_clients(&Listing::of(&[]), "", ClientFilter::default(), 100).await;
+        assert_eq!(all.unwrap().len(), 3);
         sidecar.service.client(client.id.parse().unwrap()).await.unwrap().name == "Calendar"
     };
     let other = [&CALENDAR[1..], &[("name", "Bank")]].concat();
@@ -409,14 +412,14 @@ async fn what_a_user_says_about_a_client_is_checked_as_what_clients_say_themselv
 
 #[tokio::test]
 async fn an_operator_can_vouch_for_a_client_until_its_user_changes_it() {
-    use scopegate::service::own_clients::Verdict;
     let sidecar = server().await;
     let mut browser = signed_in(&sidecar, USERNAME).await;
     let client = make(&mut browser, &[]).await;
     let request = sidecar.request(&[("client_id", &client.id)]);
     let unverified = "nobody here has checked";
     assert!(browser.consent_page(&request).await.body.contains(unverified));
-    sidecar.service.verify_own_client(client.id.parse().unwrap(), Verdict::Verified).await.unwrap();
+    let vouch = || ClientEdit { verified: Some(true), ..ClientEdit::default() };
+    sidecar.service.edit_client(client.id.parse().unwrap(), String::new(), vouch()).await.unwrap();
     assert!(!browser.consent_page(&request).await.body.contains(unverified));
     let path = format!("{CLIENTS}/{}", client.id);
     let page = browser.get(&path).await;
@@ -426,7 +429,49 @@ async fn an_operator_can_vouch_for_a_client_until_its_user_changes_it() {
     let consent = browser.consent_page(&request).await.body;
     assert!(consent.contains("My Bank") && consent.contains(unverified), "{consent}");
     // One of an operator needs no vouching.
-    assert!(sidecar.service.verify_own_client(sidecar.shop.id.parse().unwrap(), Verdict::Verified).await.is_err());
+    assert!(sidecar.service.edit_client(sidecar.shop.id.parse().unwrap(), String::new(), vouch()).await.is_err());
+}
+
+#[tokio::test]
+async fn the_apps_of_a_user_whose_account_is_disabled_stop_and_work_again_with_it() {
+    let sidecar = server().await;
+    let client = make(&mut signed_in(&sidecar, USERNAME).await, &[]).await;
+    let request = sidecar.request(&[("client_id", &client.id)]);
+    let mut bob = signed_in(&sidecar, "bob").await;
+    let code = query_of(&bob.approve(&request).await, "code").unwrap();
+    let tokens = redeem(&sidecar, &client, &code).await.tokens();
+    let refresh = [("grant_type", "refresh_token"), ("refresh_token", tokens.refresh.as_str())];
+
+    sidecar.service.disable_account(USERNAME.into()).await.unwrap();
+    assert_eq!(error_for(&sidecar, &client).await, "invalid_client");
+    sidecar.http().post_as(&client, "/token", &refresh).await.assert_error(401, "invalid_client");
+    let asked = bob.get(&format!("/authorize?{request}")).await;
+    assert_eq!((asked.status, asked.header("location")), (StatusCode::BAD_REQUEST, None));
+    let disabled = ClientFilter { disabled: Some(true), ..ClientFilter::default() };
+    let disabled = sidecar.service.page_of_clients(&Listing::of(&[]), "", disabled, 100).await.unwrap();
+    assert_eq!(disabled.iter().map(|one| one.client.id.as_str()).collect::<Vec<_>>(), [&client.id]);
+
+    sidecar.service.enable_account(USERNAME.into()).await.unwrap();
+    sidecar.http().post_as(&client, "/token", &refresh).await.tokens();
+    bob.approve(&request).await;
+}
+
+#[tokio::test]
+async fn the_page_with_the_secret_alone_runs_a_script_and_only_one_of_ours() {
+    let sidecar = server().await;
+    let mut browser = signed_in(&sidecar, USERNAME).await;
+    let form = browser.get(NEW).await;
+    assert!(!form.header("content-security-policy").unwrap().contains("script-src"));
+    let made = send(&mut browser, NEW, &[&CALENDAR[..], &[("type", "confidential")]].concat()).await;
+    let policy = made.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'") && policy.ends_with("; script-src 'self'"), "{policy}");
+    let scripts: Vec<&str> = made.body.split("<script").skip(1).collect();
+    assert_eq!(scripts.len(), 1, "{}", made.body);
+    let source = scripts[0].split('"').nth(1).unwrap().replace("&#x2f;", "/");
+    assert!(scripts[0].contains("></script>") && source.starts_with("/assets/copy.js?"), "{source}");
+    let script = browser.get(&source).await;
+    assert_eq!(script.header("content-type"), Some("text/javascript; charset=utf-8"));
+    assert_eq!(script.header("x-content-type-options"), Some("nosniff"));
 }
 
 #[tokio::test]

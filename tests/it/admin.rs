@@ -103,6 +103,21 @@ async fn a_client_is_made_changed_only_as_it_was_read_given_another_secret_and_r
     let won = futures_util::future::join_all(racing).await.into_iter().filter(|won| *won).count();
     assert_eq!(won, 1);
 
+    // Nor is one removed that somebody changes at the same time.
+    for number in 0..10 {
+        let client = admin.create_client(named("Wanted")).await.unwrap().into_inner().client.unwrap();
+        let request = update(&client, |client| client.client_name = format!("Wanted {number}"), &["client_name"]);
+        let delete = api::DeleteClientRequest { client_id: client.client_id.clone(), etag: client.etag.clone() };
+        let (mut one, mut other) = (admin.clone(), admin.clone());
+        let (changed, removed) = tokio::join!(one.update_client(request), other.delete_client(delete));
+        let get = api::GetClientRequest { client_id: client.client_id };
+        let left = admin.get_client(get).await.is_ok();
+        assert_eq!((changed.is_ok(), removed.is_ok()), (left, !left));
+        if let Err(refused) = removed {
+            assert_eq!(reason(&refused), (Code::Aborted, "ETAG_MISMATCH".into()));
+        }
+    }
+
     for (change, path) in [
         ((|client| client.client_name = String::new()) as fn(&mut api::Client), "client_name"),
         (|client| client.redirect_uris = vec!["http://evil.example/".into()], "redirect_uris"),
@@ -115,6 +130,10 @@ async fn a_client_is_made_changed_only_as_it_was_read_given_another_secret_and_r
         (|client| client.access_token_lifetime = u32::MAX, "access_token_lifetime"),
         (|client| client.refresh_token_rotation = "never".into(), "refresh_token_rotation"),
         (|client| client.access_token_format = "jwe".into(), "access_token_format"),
+        (|client| client.consent = "never".into(), "consent"),
+        (|client| client.client_uri = "javascript:alert(1)".into(), "client_uri"),
+        (|client| client.resources = vec!["nowhere".into()], "resources"),
+        (|_| {}, "tls_client_auth_san_dns"),
         (|_| {}, "client_id"),
         (|_| {}, "public"),
         (|_| {}, "*"),

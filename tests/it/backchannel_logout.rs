@@ -11,7 +11,8 @@ use scopegate::domain::grant::GrantFacts;
 use scopegate::domain::jwk::PublicKey;
 use scopegate::domain::jwt::Presented;
 use scopegate::domain::revocation::Target;
-use scopegate::store::ClientChanges;
+use scopegate::service::administration::Listing;
+use scopegate::store::{ClientChanges, GrantFilter};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -241,7 +242,8 @@ async fn whatever_signs_a_user_out_tells_the_clients_of_all_that_ended() {
     };
 
     let (one, two) = two_sessions().await;
-    let grant = sidecar.service.list_grants(None, None, 1).await.unwrap()[0].id;
+    let grants = sidecar.service.page_of_grants(&Listing::of(&[]), "", GrantFilter::default(), 1).await;
+    let grant = grants.unwrap()[0].id;
     sidecar.service.revoke_now(Target::Grant { id: grant, generation: GrantFacts::REVOKED }).await.unwrap();
     assert_eq!(notices(&sidecar).await, 0, "one grant is no session");
     sidecar.service.revoke_now(Target::Session(one["sid"].as_str().unwrap().parse().unwrap())).await.unwrap();

@@ -237,6 +237,11 @@ async fn c16_an_app_of_ones_own_is_made_used_disconnected_and_deleted_in_the_bro
     }
 }
 
+#[tokio::test]
+async fn a_secret_can_be_copied_without_scripts_and_without_a_clipboard() {
+    World::new(&format!("{OPEN}[account]\nclients = true\n")).await.play("copiesTheSecret").await;
+}
+
 /// What an operator may want, and one who is careless: a picture with a script in it.
 fn branded(accent: &str) -> (TempDir, String) {
     let directory = tempfile::tempdir().unwrap();

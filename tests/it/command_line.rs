@@ -17,7 +17,7 @@ const PORTS: [(&str, &str); 3] = [
     ("SCOPEGATE_OPS__LISTEN", "127.0.0.1:0"),
 ];
 
-fn scopegate(directory: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn scopegate(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_scopegate"));
     command.args(arguments).current_dir(directory).env_clear().stdin(Stdio::null());
     command
@@ -152,6 +152,16 @@ async fn dev_needs_nothing_and_the_verbs_work_beside_it() {
     // Another process revokes; the server learns it from the log.
     let grants = json(here, &["grant", "list", "--account", "demo"]);
     assert_eq!(grants[0]["state"], "active");
+    let client = dev["client"]["client_id"].as_str().unwrap();
+    for filter in
+        [&["--account", "demo"][..], &["--client", client], &["--account", "demo", "--client", client, "--active"]]
+    {
+        let list = ["grant", "list", "--endpoint", grpc];
+        assert_eq!(json(here, &[&list, filter].concat()), grants, "the server says the same");
+    }
+    let id = grants[0]["grant_id"].as_str().unwrap();
+    assert_eq!(json(here, &["grant", "show", id, "--endpoint", grpc]), grants[0]);
+    assert_eq!(json(here, &["grant", "list", "--client", "nobody", "--endpoint", grpc]), serde_json::json!([]));
     ok(here, &["grant", "revoke", grants[0]["grant_id"].as_str().unwrap()]);
     let began = Instant::now();
     while run(here, &["token", "introspect", access, "--endpoint", grpc]).status.success() {

@@ -33,6 +33,7 @@ mod device;
 mod dpop;
 mod dpop_at_proxies;
 mod dpop_extras;
+mod endpoint;
 mod envoy;
 mod examples;
 mod false_servers;

@@ -323,3 +323,19 @@ async fn a_database_that_cannot_be_pruned_is_pruned_when_it_can() {
     sidecar.service.prune().await.unwrap();
     assert_eq!(database.count("grants").await, 1);
 }
+
+#[tokio::test]
+async fn what_a_user_allowed_goes_when_it_has_not_counted_for_an_hour() {
+    for (lifetime, left) in [(1_000, 0), (0, 1)] {
+        let config = format!("[consent]\nremember = 'confidential'\nlifetime = {lifetime}");
+        let sidecar = settled(Sidecar::with(&config).await).await;
+        let mut database = sidecar.database().await;
+        sidecar.tokens().await;
+        sidecar.clock.advance(lifetime + HOUR - 1);
+        sidecar.service.prune().await.unwrap();
+        assert_eq!(database.count("consents").await, 1);
+        sidecar.clock.advance(TURN);
+        sidecar.service.prune().await.unwrap();
+        assert_eq!(database.count("consents").await, left, "{lifetime}");
+    }
+}

@@ -361,6 +361,28 @@ export async function looksAt(stage) {
   }
 }
 
+/** Without scripts the secret is there, and no button that would do nothing; without a clipboard, the button works. */
+export async function copiesTheSecret(stage) {
+  for (const [javaScriptEnabled, hasClipboard] of [[false, true], [true, false]]) {
+    const { page, ...ann } = await person(stage, { javaScriptEnabled });
+    if (!hasClipboard) await page.addInitScript(() => Object.defineProperty(navigator, "clipboard", { value: undefined }));
+    await page.goto(`${stage.issuer}/account/clients/new`);
+    await signIn(stage, page);
+    await page.fill("#name", "Calendar");
+    await page.fill("#redirect_uris", `${stage.client.origin}/callback`);
+    await page.check("input[value=a]");
+    await page.click("button.primary");
+    ok(await page.inputValue("#client_secret"), "the secret");
+    if (javaScriptEnabled) {
+      await page.click("#copy_client_secret");
+      await page.waitForFunction(() => document.querySelector("#copy_client_secret + [role=status]").textContent === "Copied");
+    } else {
+      same(await page.isVisible("#copy_client_secret"), false);
+    }
+    unblemished(ann);
+  }
+}
+
 /** An app of one's own is made, used, disconnected, given another secret and deleted. */
 export async function managesApps(stage) {
   const { locale, colorScheme, small, name } = stage;
@@ -388,12 +410,21 @@ export async function managesApps(stage) {
   await page.fill("#redirect_uris", `${stage.client.origin}/callback`);
   await page.click("button.primary");
   await page.waitForSelector("#client_secret:focus");
+  await page.waitForSelector("#copy_client_secret");
   await look("client-made");
   const id = await page.inputValue("#client_id");
   let secret = await page.inputValue("#client_secret");
   await page.focus("#client_secret");
   await page.keyboard.press("Control+A");
   same(await page.evaluate("getSelection().toString()"), secret, "the secret can be selected by keyboard");
+  await ann.context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: stage.issuer });
+  for (const [field, value] of [["client_id", id], ["client_secret", secret]]) {
+    await page.focus(`#copy_${field}`);
+    await page.keyboard.press("Enter");
+    await page.waitForFunction((id) => document.querySelector(`#copy_${id} + [role=status]`).textContent, field);
+    same(await page.evaluate("navigator.clipboard.readText()"), value, `${field} was copied`);
+  }
+  await look("client-copied");
 
   const token = async (parameters) => {
     const response = await fetch(`${stage.issuer}/token`, {

@@ -2,9 +2,10 @@
 
 use clap::Args;
 
-use crate::domain::client::ClientMetadata;
+use super::Mask;
 use crate::domain::consent::ConsentPolicy;
 use crate::domain::scope::Scope;
+use crate::proto::scopegate::v1 as api;
 
 #[derive(Args)]
 pub(super) struct Asking {
@@ -34,24 +35,14 @@ pub(super) struct Asking {
 
 impl Asking {
     /// What is not given stays.
-    pub(super) fn over(self, mut metadata: ClientMetadata) -> ClientMetadata {
-        if self.first_party {
-            metadata.consent = ConsentPolicy::Skip;
-        } else if let Some(policy) = self.consent {
-            metadata.consent = policy;
-        }
-        if self.no_required_scopes || !self.required_scope.is_empty() {
-            metadata.required_scopes = self.required_scope;
-        }
-        for (given, url) in [
-            (self.client_uri, &mut metadata.client_uri),
-            (self.policy_uri, &mut metadata.policy_uri),
-            (self.tos_uri, &mut metadata.tos_uri),
-        ] {
-            if let Some(given) = given {
-                *url = Some(given).filter(|given| !given.is_empty());
-            }
-        }
-        metadata
+    pub(super) fn over(self, client: &mut api::Client, mask: &mut Mask) {
+        let policy = if self.first_party { Some(ConsentPolicy::Skip) } else { self.consent };
+        mask.lay("consent", &mut client.consent, policy.map(|policy| policy.as_str().to_owned()));
+        let required: Vec<String> = self.required_scope.iter().map(|scope| scope.as_str().to_owned()).collect();
+        let required = Some(required).filter(|required| self.no_required_scopes || !required.is_empty());
+        mask.lay("required_scopes", &mut client.required_scopes, required);
+        mask.lay("client_uri", &mut client.client_uri, self.client_uri);
+        mask.lay("policy_uri", &mut client.policy_uri, self.policy_uri);
+        mask.lay("tos_uri", &mut client.tos_uri, self.tos_uri);
     }
 }

@@ -7,8 +7,8 @@ use http::StatusCode;
 use minijinja::{Value, context};
 use url::Url;
 
-use super::page;
 use super::renderer::Meaning;
+use super::{copying, page};
 use crate::domain::client::{Client, ClientMetadata, ClientType, Introspects, Registrar};
 use crate::domain::grant::SubjectId;
 use crate::domain::language::{Language, ScopeMeaning, Wording};
@@ -102,7 +102,7 @@ pub(in crate::http) fn client(form: &OwnClientForm, nav: &Nav<'_>) -> Response {
 pub(in crate::http) fn made(made: &Made, nav: &Nav<'_>) -> Response {
     let secret = made.secret.as_ref().map(RandomSecret::expose);
     let values = context! { client => client_values(&made.client), secret, ..nav.values() };
-    page(StatusCode::OK, "client_made.html", values, None)
+    copying("client_made.html", values)
 }
 
 /// The page that asks whether to replace the secret.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::body::Bytes;
 use axum::extract::{Request, State as Shared};
@@ -24,7 +24,7 @@ use crate::domain::language::{Language, Languages, ScopeMeaning};
 use crate::domain::parameters::Parameters;
 
 /// The templates, by name.
-pub(super) const TEMPLATES: [(&str, &str); 26] = [
+pub(super) const TEMPLATES: [(&str, &str); 27] = [
     ("layout.html", include_str!("../templates/layout.html")),
     ("about.html", include_str!("../templates/about.html")),
     ("account.html", include_str!("../templates/account.html")),
@@ -38,6 +38,7 @@ pub(super) const TEMPLATES: [(&str, &str); 26] = [
     ("clients.html", include_str!("../templates/clients.html")),
     ("code.html", include_str!("../templates/code.html")),
     ("consent.html", include_str!("../templates/consent.html")),
+    ("copy.html", include_str!("../templates/copy.html")),
     ("device.html", include_str!("../templates/device.html")),
     ("device_consent.html", include_str!("../templates/device_consent.html")),
     ("error.html", include_str!("../templates/error.html")),
@@ -150,6 +151,11 @@ impl Renderer {
         self.templates.get_template(page.template)?.render(values)
     }
 
+    /// The one script that is a file.
+    pub(in crate::http) fn copy_script() -> Response {
+        ([(CONTENT_TYPE, "text/javascript; charset=utf-8"), (CACHE_CONTROL, FOR_AN_HOUR)], COPY).into_response()
+    }
+
     pub(in crate::http) fn style_sheet(&self) -> Response {
         ([(CONTENT_TYPE, "text/css; charset=utf-8"), (CACHE_CONTROL, FOR_AN_HOUR)], self.style.clone()).into_response()
     }
@@ -162,6 +168,11 @@ impl Renderer {
         (headers, self.logo.content.clone()).into_response()
     }
 }
+
+/// Copies a field by a button, where scripts run.
+const COPY: &str = include_str!("../assets/copy.js");
+pub(super) static COPY_ADDRESS: LazyLock<String> =
+    LazyLock::new(|| format!("/assets/copy.js?{}", version(COPY.as_bytes())));
 
 /// Whoever changes something changes its address, too.
 const FOR_AN_HOUR: &str = "public, max-age=3600";
