@@ -4,6 +4,7 @@
 //! handlers; what it is, never here.
 
 mod account;
+mod answers;
 mod audit;
 mod authorize;
 mod check;
@@ -84,10 +85,8 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
     let https = service.settings.is_https();
     let router = Router::new()
         .route("/authorize", get(authorize::from_query).post(authorize::from_form))
-        .route("/token", post(token::issue).layer(middleware::from_fn_with_state(service.clone(), give_nonce)))
         .merge(if service.settings.pushed_requests.offered { pushed_requests(&service) } else { Router::new() })
-        .route("/revoke", post(revoke::revoke))
-        .route("/introspect", post(introspect::introspect))
+        .merge(client_endpoints(&service))
         .route("/register", post(register::register))
         .route("/register/{client_id}", get(register::show).put(register::change).delete(register::end))
         .merge(if offers_devices { devices(&service) } else { Router::new() })
@@ -126,6 +125,27 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
             |request: &Request| tracing::info_span!("http", method = %request.method(), path = request.uri().path()),
         ))
         .with_state(service)
+}
+
+/// The endpoints that clients call with their credentials. Their answers are spelled as the operator says.
+fn client_endpoints(service: &Context) -> Router<Context> {
+    let endpoints = [
+        ("/token", post(token::issue).layer(middleware::from_fn_with_state(service.clone(), give_nonce))),
+        ("/revoke", post(revoke::revoke)),
+        ("/introspect", post(introspect::introspect)),
+    ];
+    let cross_origin = answers::cross_origin(&service.settings.client_requests.origins);
+    endpoints.into_iter().fold(Router::new(), |router, (path, endpoint)| {
+        let endpoint = endpoint.layer(middleware::from_fn_with_state(service.clone(), answers::spell));
+        router.route(
+            path,
+            match cross_origin.clone() {
+                // Browsers ask before they send the request; the layer answers.
+                Some(layer) => endpoint.options(error::method_not_allowed).layer(layer),
+                None => endpoint,
+            },
+        )
+    })
 }
 
 /// Who may ask for it over HTTP may ask for it from a page of any origin. Cookies count for nothing here.

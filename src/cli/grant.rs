@@ -9,6 +9,7 @@ use super::{CliError, ConfigSource, Output, OutputFormat, output};
 use crate::domain::client::ClientId;
 use crate::domain::grant::{Grant, GrantFacts, GrantState, SessionId};
 use crate::domain::revocation::Target;
+use crate::domain::timestamp::Timestamp;
 use crate::domain::token::GrantId;
 
 /// How many grants are listed at most.
@@ -72,7 +73,7 @@ impl From<&Grant> for GrantDocument {
     fn from(grant: &Grant) -> Self {
         let (state, expires_at) = match grant.state {
             GrantState::Pending => ("pending", None),
-            GrantState::Active(rotation) => ("active", Some(rotation.expires_at.as_unix())),
+            GrantState::Active(rotation) => ("active", rotation.ends_at().map(Timestamp::as_unix)),
             GrantState::Revoked => ("revoked", None),
         };
         Self {

@@ -51,6 +51,7 @@ mod openid;
 mod outgoing;
 mod pages;
 mod par;
+mod profiles_token;
 mod properties;
 mod pruning;
 mod races;
