@@ -13,6 +13,7 @@ pub mod secret;
 pub mod error;
 pub mod parameters;
 pub mod multipart;
+pub mod paths;
 pub mod scope;
 pub mod pkce;
 pub mod redirect_uri;

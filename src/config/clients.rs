@@ -32,7 +32,8 @@ impl Default for Clients {
 impl Clients {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         let prefix = &self.secret_prefix;
-        if prefix.len() <= 16 && prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') {
+        if prefix.len() <= 16 && prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+        {
             return Ok(());
         }
         Err(ConfigError::new("clients.secret_prefix", "this is 16 letters, digits, _ and - at most"))

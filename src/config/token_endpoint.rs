@@ -59,7 +59,10 @@ impl TokenEndpoint {
             text == "*" || url::Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == *text)
         };
         if let Some(other) = self.cors_origins.iter().find(|text| !is_origin(text)) {
-            return wrong("cors_origins", &format!("{other:?} is neither an origin, such as https://app.example, nor *"));
+            return wrong(
+                "cors_origins",
+                &format!("{other:?} is neither an origin, such as https://app.example, nor *"),
+            );
         }
         Ok(())
     }

@@ -14,12 +14,10 @@ impl Config {
     /// Checks what the types alone do not: everything that would keep the server from working.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let wrong = |key: &str, why: &str| Err(ConfigError::new(key, why));
-        if self.profile != "standard" {
-            return wrong("profile", "the only profile is standard");
-        }
         if !self.issuer.is_empty() {
             check_issuer(&self.issuer)?;
         }
+        self.paths.validate().map_err(|error| ConfigError::new("paths", &error.to_string()))?;
         for (key, addresses) in [("http.listen", &self.http.listen), ("ops.listen", &self.ops.listen)] {
             if addresses.only_tcp().is_none() {
                 return wrong(key, "this takes one address, ip:port");
@@ -48,7 +46,8 @@ impl Config {
         if tokens.access_token_lifetime > 86_400 * 365 {
             return wrong("tokens.access_token_lifetime", "this is a number of seconds from 0 to 31536000");
         }
-        if tokens.access_token_lifetime == 0 && (tokens.refresh_token_absolute_lifetime != 0 || self.jwt.access_tokens) {
+        if tokens.access_token_lifetime == 0 && (tokens.refresh_token_absolute_lifetime != 0 || self.jwt.access_tokens)
+        {
             return wrong(
                 "tokens.access_token_lifetime",
                 "0 needs tokens.refresh_token_absolute_lifetime = 0 and jwt.access_tokens = false",

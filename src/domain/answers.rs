@@ -285,10 +285,14 @@ mod tests {
 
     #[test]
     fn a_description_repeats_a_client_id_only_so_far() {
-        let spelling = ErrorSpelling { description: Some("no client '{client_id}'".into()), ..ErrorSpelling::default() };
-        for (id, expected) in
-            [("???", "no client '???'"), ("", "no client ''"), ("a\nb\0", "no client 'ab'"), (CLIENT_ID, "no client '{client_id}'")]
-        {
+        let spelling =
+            ErrorSpelling { description: Some("no client '{client_id}'".into()), ..ErrorSpelling::default() };
+        for (id, expected) in [
+            ("???", "no client '???'"),
+            ("", "no client ''"),
+            ("a\nb\0", "no client 'ab'"),
+            (CLIENT_ID, "no client '{client_id}'"),
+        ] {
             assert_eq!(spelling.describe(id).as_deref(), Some(expected));
         }
         let long = spelling.describe(&"ä".repeat(1_000)).expect("a description");

@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn fields_are_parameters() {
-        let typed = "--x-y\r\ncontent-type: text/plain; charset=utf-8\r\nCONTENT-DISPOSITION: Form-Data; name=c\r\n\r\n3\r\n";
+        let typed =
+            "--x-y\r\ncontent-type: text/plain; charset=utf-8\r\nCONTENT-DISPOSITION: Form-Data; name=c\r\n\r\n3\r\n";
         let body = format!("{}{}{typed}{}--x-y--\r\n", part("a", "1"), part("b\\\"", "ä\r\n--x"), part("d", ""));
         for content_type in [TYPE, "multipart/form-data; charset=utf-8; Boundary=\"x-y\""] {
             let parameters = parse(content_type, body.as_bytes()).expect("a body");
@@ -124,7 +125,8 @@ mod tests {
             assert_eq!(parse(TYPE, bad.as_bytes()).err(), Some(InvalidRequest::Unreadable), "{bad:?}");
         }
         let long = format!("multipart/form-data; boundary={}", "x".repeat(MAX_BOUNDARY + 1));
-        for bad in ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=\"x", &long] {
+        for bad in ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=\"x", &long]
+        {
             assert_eq!(parse(bad, b"--x--").err(), Some(InvalidRequest::ContentType), "{bad}");
         }
         let many = format!("{}--x-y--", part("a", "1").repeat(10_000));

@@ -136,7 +136,8 @@ mod tests {
         assert_eq!((parameters.get("a"), parameters.get("b"), parameters.get("c")), (Some("1"), None, None));
         assert_eq!(parameters.get("d"), Some("ä +"));
         assert!(parameters.is_repeated("e"));
-        for bad in ["", "[]", "1", r#"{"a": 1}"#, r#"{"a": ["1"]}"#, r#"{"a": {}}"#, r#"{"a": "1"} x"#, r#"{"a": "1" "#] {
+        for bad in ["", "[]", "1", r#"{"a": 1}"#, r#"{"a": ["1"]}"#, r#"{"a": {}}"#, r#"{"a": "1"} x"#, r#"{"a": "1" "#]
+        {
             assert_eq!(Parameters::from_json(bad.as_bytes()).err(), Some(InvalidRequest::NotJson), "{bad}");
         }
         let many: Vec<String> = (0..=MAX_PARAMETERS).map(|n| format!(r#""{n}": "1" "#)).collect();

@@ -53,10 +53,8 @@ fn refused(answers: &Answers, Refusal { error, client_id }: &Refusal, usual: Res
     });
     let status = status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(usual.status());
     let description = spelling.describe(client_id.as_deref().unwrap_or_default()).unwrap_or_else(|| error.to_string());
-    let body = Json(ErrorBody {
-        error: spelling.error.as_deref().unwrap_or(error.code()),
-        error_description: &description,
-    });
+    let body =
+        Json(ErrorBody { error: spelling.error.as_deref().unwrap_or(error.code()), error_description: &description });
     let mut response = (status, no_store(), body).into_response();
     for (name, value) in usual.headers() {
         if name != WWW_AUTHENTICATE && !response.headers().contains_key(name) && name != http::header::CONTENT_LENGTH {

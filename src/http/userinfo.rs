@@ -63,7 +63,9 @@ async fn answer(
     match service.user_info(presented, method.as_str(), shown).await {
         Ok(info) => (no_store(), Json(info)).into_response(),
         Err(UserInfoFailure::Challenged { status, www_authenticate }) => {
-            if status == 401 && let Some(response) = unauthorized(&service.settings.answers.userinfo_unauthorized) {
+            if status == 401
+                && let Some(response) = unauthorized(&service.settings.answers.userinfo_unauthorized)
+            {
                 return response;
             }
             challenge(StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED), &www_authenticate)

@@ -106,7 +106,9 @@ impl Service {
             Proof::Assertion(assertion) => {
                 let issuer = &self.settings.issuer;
                 // RFC 9126 §2 has its endpoint accepted, too.
-                let once = assertion.check(&[issuer, &format!("{issuer}/token"), &format!("{issuer}/par")], now)?;
+                let paths = self.settings.paths.token.iter().chain(["/par"]).map(|path| format!("{issuer}{path}"));
+                let audiences: Vec<String> = paths.chain([issuer.clone()]).collect();
+                let once = assertion.check(&audiences, now)?;
                 Examined::Assertion(assertion, once)
             }
         })
@@ -157,7 +159,9 @@ impl Service {
     /// Whether clients may authenticate so here.
     pub(super) fn offers(&self, method: AuthenticationMethod) -> bool {
         let certificates = self.settings.client_certificates.as_ref();
-        self.settings.client_requests.authentication.contains(&method) && (!method.is_by_certificate() || certificates.and_then(|certificates| certificates.method) == Some(method))
+        self.settings.client_requests.authentication.contains(&method)
+            && (!method.is_by_certificate()
+                || certificates.and_then(|certificates| certificates.method) == Some(method))
     }
 
     /// The ways in which clients may authenticate (RFC 8414 §2), public ones left out.

@@ -235,7 +235,8 @@ impl Service {
                     let (id, times) = (grant.client.clone(), self.times(client, now));
                     let variant = self.index_of(&grant, &wanted, now, times.access_lifetime).await?;
                     let variant = variant.ok_or(InvalidGrant::RefreshToken)?;
-                    let ends = client.rotation() == RefreshTokenRotation::Rotate && self.settings.refresh_ends_access_tokens;
+                    let ends =
+                        client.rotation() == RefreshTokenRotation::Rotate && self.settings.refresh_ends_access_tokens;
                     let generation = grant.generation.saturating_add(ends.into());
                     let serial = rotation.serial;
                     let refresh = Refresh { grant: grant.id, client: id, serial, generation, variant, now, times };

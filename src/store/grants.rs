@@ -235,7 +235,8 @@ impl Store {
             .bind(MAX_FAILED_REDEMPTIONS)
             .bind(now.as_unix())
             .bind(proven.map(|challenge| challenge.as_str().to_owned()).unwrap_or_default())
-            .fetch_all(on).await?).pop();
+            .fetch_all(on).await?)
+            .pop();
             Ok(is_proven == Some(1))
         })
         .await
@@ -245,7 +246,8 @@ impl Store {
     pub async fn rotate(&self, refresh: Refresh) -> Result<Option<Grant>, Unavailable> {
         let writer = self.writer.clone();
         self.run("rotate a refresh token", async move {
-            let row: Option<GrantRow> = on_engine!(&writer, on => sqlx::query_as(concat!(rotate_grant!(), returning_grant!()))
+            let row: Option<GrantRow> =
+                on_engine!(&writer, on => sqlx::query_as(concat!(rotate_grant!(), returning_grant!()))
             .bind(refresh.grant.as_bytes().to_vec())
             .bind(refresh.client.to_string())
             .bind(i64::from(refresh.serial))
@@ -254,7 +256,8 @@ impl Store {
             .bind(i64::from(refresh.times.access_lifetime))
             .bind(refresh.times.idle_until.as_unix())
             .bind(i64::from(refresh.generation))
-            .fetch_all(on).await?).pop();
+            .fetch_all(on).await?)
+                .pop();
             row.map(Grant::try_from).transpose()
         })
         .await

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::Method;
 use scopegate::domain::client::{ClientMetadata, Introspects, RefreshTokenRotation};
 use scopegate::proto::scopegate::v1 as api;
@@ -22,7 +22,7 @@ const OAUTHLIB: &str = include_str!("../../src/profiles/oauthlib.toml");
 /// What a profile says of these endpoints.
 fn of(profile: &str) -> String {
     let mut table: Table = profile.parse().unwrap();
-    table.retain(|section, _| ["tokens", "token_endpoint", "answers", "clients", "jwt"].contains(&section.as_str()));
+    table.retain(|section, _| ["tokens", "token_endpoint", "answers", "clients", "jwt"].contains(&section));
     table.to_string()
 }
 
@@ -105,7 +105,7 @@ async fn assert_mistakes(profile: &str, mistakes: &Mistakes) {
     let foreign = redemption(&code);
     let unknown = redemption("unknown");
     let elsewhere = [grant_type, code_parameter, ("redirect_uri", "http://127.0.0.1:8765/other"), verifier];
-    let guessed = [grant_type, code_parameter, redirect_uri, ("code_verifier", REDIRECT_PADDED)];
+    let guessed = [grant_type, code_parameter, redirect_uri, ("code_verifier", ANOTHER_VERIFIER)];
     let cases: [(&Registered, &[(&str, &str)], (&str, &str)); 9] = [
         (shop, &[], mistakes.unsupported_grant_type),
         (shop, &[("grant_type", "password")], mistakes.unsupported_grant_type),
@@ -143,7 +143,7 @@ async fn assert_mistakes(profile: &str, mistakes: &Mistakes) {
 }
 
 /// A verifier, well-formed but not the one.
-const REDIRECT_PADDED: &str = "0123456789012345678901234567890123456789012";
+const ANOTHER_VERIFIER: &str = "0123456789012345678901234567890123456789012";
 
 #[tokio::test]
 async fn mistakes_at_fittrackees_token_endpoint() {
@@ -190,8 +190,8 @@ async fn mistakes_at_funkwhales_token_endpoint() {
 
 #[tokio::test]
 async fn mistakes_at_oauthlibs_token_endpoint() {
-    // The profile leaves the grace of a refresh token as it is.
-    assert_mistakes(&format!("{OAUTHLIB}\nrefresh_grace_for_this_test = 0").replace("\nrefresh_grace_for_this_test = 0", ""), &OAUTHLIB_MISTAKES).await;
+    let strict = OAUTHLIB.replacen("[tokens]", "[tokens]\nrefresh_grace = 0", 1);
+    assert_mistakes(&strict, &OAUTHLIB_MISTAKES).await;
 }
 
 #[tokio::test]
@@ -318,8 +318,18 @@ async fn what_forgejo_answers() {
     let header = basic(&shop.id, &shop.secret);
     for (header, id, secret, expected) in [
         (&*header, &*shop.id, &*shop.secret, error("unauthorized_client", "client is not authorized")),
-        (&*header, "other", &*shop.secret, error("invalid_request", "client_id in request body inconsistent with Authorization header")),
-        (&*header, &*shop.id, "other", error("invalid_request", "client_secret in request body inconsistent with Authorization header")),
+        (
+            &*header,
+            "other",
+            &*shop.secret,
+            error("invalid_request", "client_id in request body inconsistent with Authorization header"),
+        ),
+        (
+            &*header,
+            &*shop.id,
+            "other",
+            error("invalid_request", "client_secret in request body inconsistent with Authorization header"),
+        ),
         ("Basic", "", "", error("invalid_request", "cannot parse basic auth header")),
     ] {
         let body = form(&[&grant[..], &[("client_id", id), ("client_secret", secret)]].concat());
@@ -334,14 +344,16 @@ async fn what_forgejo_tells_of_a_token_and_to_whom() {
     let token = [("token", text(&tokens, "access_token"))];
     let told = sidecar.http().post_as(&sidecar.shop, "/introspect", &token).await.json();
     assert_eq!(members(&told), ["active", "aud", "iss", "scope", "sub", "username"]);
-    assert_eq!((&told["active"], &told["aud"], &told["username"]), (&json!(true), &json!([sidecar.shop.id]), &json!(USERNAME)));
+    assert_eq!(
+        (&told["active"], &told["aud"], &told["username"]),
+        (&json!(true), &json!([sidecar.shop.id]), &json!(USERNAME))
+    );
     let garbage = sidecar.http().post_as(&sidecar.shop, "/introspect", &[("token", "x")]).await;
     assert_answer(&garbage, 200, &json!({ "active": false }));
     let wrong = Registered { id: sidecar.shop.id.clone(), secret: "wrong".into() };
-    for reply in [
-        sidecar.http().post_as(&wrong, "/introspect", &token).await,
-        sidecar.http().post("/introspect", &token).await,
-    ] {
+    for reply in
+        [sidecar.http().post_as(&wrong, "/introspect", &token).await, sidecar.http().post("/introspect", &token).await]
+    {
         assert_eq!((reply.status.as_u16(), reply.body.as_str()), (401, "no valid authorization"));
         assert_eq!(reply.header("www-authenticate"), Some(r#"Basic realm="""#));
     }
@@ -369,7 +381,8 @@ async fn what_oauthlib_answers() {
 #[tokio::test]
 async fn a_status_of_invalid_grant_and_members_of_ones_own() {
     let sidecar =
-        Sidecar::with("[answers]\ninvalid_grant_status = 401\n[answers.extra]\nregion = 'eu'\nlevel = 3\nbeta = true").await;
+        Sidecar::with("[answers]\ninvalid_grant_status = 401\n[answers.extra]\nregion = 'eu'\nlevel = 3\nbeta = true")
+            .await;
     let tokens = sidecar.redeem(&sidecar.code().await).await.json();
     assert_eq!((&tokens["region"], &tokens["level"], &tokens["beta"]), (&json!("eu"), &json!(3), &json!(true)));
     let reply = sidecar.redeem("unknown").await;
@@ -421,10 +434,14 @@ async fn a_body_is_of_the_content_types_that_are_taken() {
     }
     let typed = [("content-type", "application/json; charset=utf-8")];
     let tokens = sidecar.http().send(Method::POST, "/token", &typed, &said.to_string()).await.tokens();
-    let fields = [("grant_type", "refresh_token"), ("refresh_token", &*tokens.refresh), ("client_id", id), ("client_secret", secret)];
-    let parts = fields.map(|(name, value)| {
-        format!("--xyz\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
-    });
+    let fields = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", &*tokens.refresh),
+        ("client_id", id),
+        ("client_secret", secret),
+    ];
+    let parts = fields
+        .map(|(name, value)| format!("--xyz\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"));
     let body = format!("{}--xyz--\r\n", parts.concat());
     let typed = [("content-type", "multipart/form-data; boundary=xyz")];
     sidecar.http().send(Method::POST, "/token", &typed, &body).await.tokens();
@@ -484,7 +501,9 @@ async fn a_public_client_may_send_basic_with_an_empty_secret() {
 
 #[tokio::test]
 async fn everything_that_a_client_of_gancio_gets_is_made_of_few_characters() {
-    let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte));
+    let is_plain = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte))
+    };
     for profile in [FITTRACKEE, FUNKWHALE, GANCIO] {
         let sidecar = sidecar(profile).await;
         let code = sidecar.code().await;
@@ -512,9 +531,8 @@ async fn tokens_stay_good_when_the_alphabet_changes_but_not_the_same_bytes_in_th
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(&plain.access[6..]).unwrap();
     let digits = b"abcdefghijklmnopqrstuvwxyz234567";
     let bit = |at: usize| usize::from(bytes[at / 8] >> (7 - at % 8) & 1);
-    let rewritten: String = (0..88)
-        .map(|digit| char::from(digits[(0..5).fold(0, |value, i| value << 1 | bit(digit * 5 + i))]))
-        .collect();
+    let rewritten: String =
+        (0..88).map(|digit| char::from(digits[(0..5).fold(0, |value, i| value << 1 | bit(digit * 5 + i))])).collect();
     assert!(!sidecar.is_active(&format!("sg_at_{rewritten}")).await);
     assert!(!sidecar.is_active(&lowercase.access.to_uppercase()).await);
     assert!(sidecar.check(&lowercase.access, &["a"]).await.decision() == api::Decision::Allowed);
@@ -528,7 +546,6 @@ async fn forgejos_clients_have_uuids_and_marked_secrets() {
     assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
     assert!(parts[2].starts_with('4') && parts[3].starts_with(['8', '9', 'a', 'b']), "{id}");
     assert!(secret.starts_with("gto_") && secret.len() == 56, "{secret}");
-    assert!(BASE64_STANDARD.decode(&secret[4..]).is_ok() || secret[4..].bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()));
 }
 
 #[tokio::test]
@@ -560,8 +577,8 @@ async fn tokens_of_gancio_do_not_expire_and_end_when_they_are_revoked() {
 async fn the_page_says_that_an_app_may_go_on_until_it_is_stopped() {
     let sidecar = sidecar(GANCIO).await;
     let mut browser = sidecar.browser();
-    let page = browser.open_consent(&sidecar.request(&[])).await;
-    assert!(page.contains("This lasts until it is revoked."), "{page}");
+    let page = browser.consent_page(&sidecar.request(&[])).await;
+    assert!(page.body.contains("This lasts until it is revoked."), "{}", page.body);
 }
 
 #[tokio::test]
