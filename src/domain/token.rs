@@ -445,6 +445,10 @@ mod tests {
     #[test]
     fn a_token_in_lower_case_is_good_in_that_alphabet_alone() {
         let (plain, lowercase) = (keys(), keys().writing(Alphabet::Lowercase));
+        assert_eq!(
+            lowercase.seal(&token(TokenKind::AccessToken)).expose(),
+            "sg_at_cmbdamjsgm2dknrxha4wcytdmrswmaaaaacqaaaabeagku7raaaaaasy3grmyh32jt4wqocznngj6dqtbgjtlwei"
+        );
         for kind in TokenKind::ALL {
             let text = lowercase.seal(&token(kind));
             let text = text.expose();

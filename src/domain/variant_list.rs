@@ -252,6 +252,16 @@ mod tests {
     }
 
     #[test]
+    fn the_place_of_tokens_that_do_not_expire_lasts() {
+        let (list, index) = placed(&list(), &bound(1), 1_000, 0).expect("a place");
+        assert_eq!((index, list.to_string().as_str()), (1, "a b\na\t\tjkt:1"));
+        assert_eq!(list.place(&bound(1), at(i64::from(u32::MAX)), 0), Some(Placement::Known(1)));
+        let (list, index) = placed(&self::list(), &bound(1), 1_000, 600).expect("a place");
+        let (_, other) = placed(&list, &bound(1), 1_001, 0).expect("a place");
+        assert_eq!((index, other), (1, 2), "one that will be another's is not taken");
+    }
+
+    #[test]
     fn a_place_is_anothers_only_after_the_last_token_of_its_period_has_expired() {
         let (old, index) = placed(&list(), &bound(1), 1_000, 600).expect("a place");
         assert_eq!((index, old.to_string().as_str()), (1, "a b\na\t\tjkt:1\t1000-1900-2560"));

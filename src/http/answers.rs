@@ -29,7 +29,7 @@ pub(super) async fn spell(State(service): State<Context>, request: Request, next
     let answers = &service.settings.answers;
     let mut response = next.run(request).await;
     if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
-        response = refused(answers, &refusal, response);
+        response = refused(answers, &refusal, &response);
     }
     let is_json = |value: &HeaderValue| value == "application/json";
     if answers.content_type != "application/json"
@@ -42,7 +42,7 @@ pub(super) async fn spell(State(service): State<Context>, request: Request, next
 }
 
 /// An error in the operator's words. Its headers stay, but for that which goes with 401.
-fn refused(answers: &Answers, Refusal { error, client_id }: &Refusal, usual: Response) -> Response {
+fn refused(answers: &Answers, Refusal { error, client_id }: &Refusal, usual: &Response) -> Response {
     let as_usual = ErrorSpelling::default();
     let spelling = Reason::of(error).and_then(|reason| answers.errors.get(&reason)).unwrap_or(&as_usual);
     let status = spelling.status.or(match error {

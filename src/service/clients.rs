@@ -265,7 +265,9 @@ impl Service {
         }
         let mut id = format!("{:032x}", u128::from_be_bytes(bytes));
         if uuids {
-            [20, 16, 12, 8].into_iter().for_each(|at| id.insert(at, '-'));
+            for at in [20, 16, 12, 8] {
+                id.insert(at, '-');
+            }
         }
         id.parse().expect("hexadecimal digits and hyphens are within the alphabet of client ids")
     }

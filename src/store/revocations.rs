@@ -285,8 +285,7 @@ impl Ending {
         let statement = match target {
             // Whoever revokes a grant of an app wants to be asked when it comes again.
             Target::Grant { id, generation: GrantFacts::REVOKED } => return forget(transaction, id).await,
-            Target::Grant { .. } => return Ok(()),
-            Target::Flush => return Ok(()),
+            Target::Grant { .. } | Target::Flush => return Ok(()),
             Target::Client(_) => "UPDATE clients SET revoked_seq = $2 WHERE id = $1",
             Target::Subject(_) => "UPDATE subjects SET revoked_seq = $2 WHERE id = $1",
             Target::SubjectClient(..) => {
