@@ -79,6 +79,9 @@ async fn another(sidecar: &Sidecar) -> Registered {
     sidecar.register(false, Introspects::Own, ClientMetadata::default()).await
 }
 
+/// A parameter, or an error and its description.
+type Pair<'t> = (&'t str, &'t str);
+
 /// What a system answers to the usual mistakes. `(error, description)` each.
 struct Mistakes {
     unsupported_grant_type: (&'static str, &'static str),
@@ -106,7 +109,7 @@ async fn assert_mistakes(profile: &str, mistakes: &Mistakes) {
     let unknown = redemption("unknown");
     let elsewhere = [grant_type, code_parameter, ("redirect_uri", "http://127.0.0.1:8765/other"), verifier];
     let guessed = [grant_type, code_parameter, redirect_uri, ("code_verifier", ANOTHER_VERIFIER)];
-    let cases: [(&Registered, &[(&str, &str)], (&str, &str)); 9] = [
+    let cases: [(&Registered, &[Pair<'_>], Pair<'_>); 9] = [
         (shop, &[], mistakes.unsupported_grant_type),
         (shop, &[("grant_type", "password")], mistakes.unsupported_grant_type),
         (shop, &[grant_type], mistakes.missing_code),
