@@ -3,9 +3,11 @@
 //! The documentation of each field is the reference; `scopegate config show` prints the effective values.
 
 mod account;
+mod answers;
 mod attempts;
 mod audit;
 mod callers;
+mod clients;
 mod consent;
 mod deployment;
 mod gateway;
@@ -20,6 +22,7 @@ mod pages;
 mod profile;
 mod registration;
 mod tls;
+mod token_endpoint;
 mod validation;
 
 use std::collections::BTreeMap;
@@ -31,9 +34,11 @@ use http::header::FORWARDED;
 use serde::{Deserialize, Serialize};
 
 pub use self::account::Account;
+pub use self::answers::Answers;
 pub use self::attempts::Attempts;
 pub use self::audit::Audit;
 pub use self::callers::{ConfiguredCaller, LocalCallers};
+pub use self::clients::{Clients, IdFormat};
 pub use self::consent::Consent;
 pub use self::deployment::Deployment;
 pub use self::gateway::{Gateway, RouteConfig};
@@ -46,6 +51,7 @@ pub use self::outgoing::Outgoing;
 pub use self::pages::Pages;
 pub use self::registration::{Registration, RegistrationMode};
 pub use self::tls::Tls;
+pub use self::token_endpoint::TokenEndpoint;
 use crate::domain::client::AuthenticationMethod;
 use crate::domain::grant::Lifetimes;
 use crate::domain::jwk::SigningAlgorithm;
@@ -55,6 +61,7 @@ use crate::domain::openid;
 use crate::domain::paths::Paths;
 use crate::domain::resource::ResourceCatalogue;
 use crate::domain::scope::{Implications, Scope};
+use crate::domain::token::Alphabet;
 use crate::facts::redis::{Endpoint, MalformedEndpoint};
 use crate::http::Renderer;
 use crate::service::client_address::ClientAddresses;
@@ -83,6 +90,9 @@ pub struct Config {
     pub cache: Cache,
     pub redis: Redis,
     pub tokens: Tokens,
+    pub token_endpoint: TokenEndpoint,
+    pub answers: Answers,
+    pub clients: Clients,
     pub keys: Keys,
     pub openid: OpenIdConnect,
     pub jwt: Jwt,
@@ -221,11 +231,12 @@ pub struct Redis {
 pub struct Tokens {
     /// Of an authorization code (RFC 6749 §4.1.2: 600 at most).
     pub code_lifetime: u32,
-    /// Of an access token.
+    /// Of an access token. 0: it does not expire; that needs `tokens.refresh_token_absolute_lifetime` 0, because no token outlives its
+    /// grant, and `jwt.access_tokens` off.
     pub access_token_lifetime: u32,
-    /// A refresh token that is not used for so long expires.
+    /// A refresh token that is not used for so long expires. 0: it does not.
     pub refresh_token_idle_lifetime: u32,
-    /// A grant ends so long after it was made, however often it is refreshed.
+    /// A grant ends so long after it was made, however often it is refreshed. 0: when it is revoked, and until then its row stays.
     pub refresh_token_absolute_lifetime: u32,
     /// For so long after a rotation, the preceding refresh token gets the same successor again. 0: never.
     pub refresh_grace: u32,
@@ -235,6 +246,12 @@ pub struct Tokens {
     /// Whether tokens are bound to keys that clients prove (RFC 9449). Off: proofs are headers like any other, and the metadata name no
     /// algorithms for them. Tokens that are bound already stay so.
     pub dpop: bool,
+    /// In which characters codes, tokens and client secrets are written: `base64url`, or `lowercase`, `[a-z0-9_]` alone, for clients that
+    /// take no others. Tokens in the other alphabet stay good.
+    pub alphabet: Alphabet,
+    /// Whether a refresh ends the access tokens of before, on every server as a revocation does. It costs an entry of the revocation log.
+    /// Clients whose refresh token stays (`scopegate client update --refresh-token-rotation keep`) keep theirs.
+    pub refresh_ends_access_tokens: bool,
 }
 
 /// Whether DPoP proofs need a nonce.
@@ -397,6 +414,9 @@ impl Default for Config {
             cache: Cache::default(),
             redis: Redis::default(),
             tokens: Tokens::default(),
+            token_endpoint: TokenEndpoint::default(),
+            answers: Answers::default(),
+            clients: Clients::default(),
             keys: Keys::default(),
             openid: OpenIdConnect::default(),
             jwt: Jwt::default(),
@@ -479,6 +499,8 @@ impl Default for Tokens {
             refresh_grace: 10,
             dpop_nonce: DPoPNonce::Off,
             dpop: true,
+            alphabet: Alphabet::Base64url,
+            refresh_ends_access_tokens: false,
         }
     }
 }
@@ -583,6 +605,10 @@ impl Config {
             registration: self.registration.policy(&self.catalogue()),
             account: self.account.pages(&self.scopes),
             gateway: self.gateway.rules(&self.routes, &self.http.trusted_proxies),
+            client_requests: self.token_endpoint.rules(),
+            answers: self.answers.rules(),
+            client_names: self.clients.names(self.tokens.alphabet),
+            refresh_ends_access_tokens: self.tokens.refresh_ends_access_tokens,
             grant_types: self.grants.types(),
             binds_by_dpop: self.tokens.dpop,
             openid: self.openid.enabled.then_some(OpenId {

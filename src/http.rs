@@ -4,6 +4,7 @@
 //! handlers; what it is, never here.
 
 mod account;
+mod answers;
 mod audit;
 mod authorize;
 mod check;
@@ -90,10 +91,10 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
     let issue = post(token::issue).layer(middleware::from_fn_with_state(service.clone(), give_nonce));
     let router = Router::new()
         .merge(at(&paths.authorize, &get(authorize::from_query).post(authorize::from_form)))
-        .merge(at(&paths.token, &issue))
+        .merge(at(&paths.token, &for_clients(&service, issue)))
         .merge(if service.settings.pushed_requests.offered { pushed_requests(&service) } else { Router::new() })
-        .merge(at(&paths.revoke, &post(revoke::revoke)))
-        .merge(at(&paths.introspect, &post(introspect::introspect)))
+        .merge(at(&paths.revoke, &for_clients(&service, post(revoke::revoke))))
+        .merge(at(&paths.introspect, &for_clients(&service, post(introspect::introspect))))
         .route("/register", post(register::register))
         .route("/register/{client_id}", get(register::show).put(register::change).delete(register::end))
         .merge(if offers_devices { devices(&service) } else { Router::new() })
@@ -140,6 +141,16 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
             |request: &Request| tracing::info_span!("http", method = %request.method(), path = request.uri().path()),
         ))
         .with_state(service)
+}
+
+/// An endpoint that clients call with their credentials. Its answers are spelled as the operator says.
+fn for_clients(service: &Context, endpoint: MethodRouter<Context>) -> MethodRouter<Context> {
+    let endpoint = endpoint.layer(middleware::from_fn_with_state(service.clone(), answers::spell));
+    match answers::cross_origin(&service.settings.client_requests.origins) {
+        // Browsers ask before they send the request; the layer answers.
+        Some(layer) => endpoint.options(error::method_not_allowed).layer(layer),
+        None => endpoint,
+    }
 }
 
 /// The same at each path of an endpoint.

@@ -55,6 +55,7 @@ use self::audit::Audit;
 use self::backchannel_logout::LogoutMetrics;
 use self::client_address::ClientAddresses;
 use self::client_documents::ClientDocuments;
+use self::clients::ClientNames;
 use self::gateway::Gateway;
 use self::jwt_access_tokens::JwtAccessTokens;
 use self::passwords::Passwords;
@@ -64,6 +65,8 @@ use self::pushed_requests::PushedRequests;
 use self::registration_rate::RegistrationRate;
 use self::remote_keys::RemoteKeys;
 use self::signing_keys::SigningKeys;
+use self::token_endpoint::ClientRequests;
+use crate::domain::answers::Answers;
 use crate::domain::client::GrantType;
 use crate::domain::consent::ConsentRules;
 use crate::domain::dpop_nonce::NonceKeys;
@@ -118,6 +121,12 @@ pub struct Settings {
     pub account: AccountPages,
     /// How requests at proxies are judged.
     pub gateway: Gateway,
+    /// Which requests the endpoints for clients take, and how they answer.
+    pub client_requests: ClientRequests,
+    pub answers: Answers,
+    pub client_names: ClientNames,
+    /// Whether a refresh ends the access tokens of before.
+    pub refresh_ends_access_tokens: bool,
     /// The ways to tokens that there are.
     pub grant_types: Vec<GrantType>,
     /// Whether tokens are bound to the keys of DPoP proofs.

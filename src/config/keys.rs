@@ -24,7 +24,7 @@ impl Config {
                 .map_err(|error| ConfigError::new("keys.previous.secret", &error.to_string()))?;
             keys.accept(id("keys.previous.id", previous.id)?, MacKey::derive(&master, PURPOSE));
         }
-        Ok(keys)
+        Ok(keys.writing(self.tokens.alphabet))
     }
 
     /// The keys under which signing keys are stored. The first seals, all open.

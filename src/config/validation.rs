@@ -36,9 +36,6 @@ impl Config {
         let tokens = &self.tokens;
         for (key, seconds, most) in [
             ("tokens.code_lifetime", tokens.code_lifetime, 600),
-            ("tokens.access_token_lifetime", tokens.access_token_lifetime, 86_400 * 365),
-            ("tokens.refresh_token_idle_lifetime", tokens.refresh_token_idle_lifetime, u32::MAX),
-            ("tokens.refresh_token_absolute_lifetime", tokens.refresh_token_absolute_lifetime, u32::MAX),
             ("login.session_lifetime", self.login.session_lifetime, 86_400 * 365),
             ("openid.id_token_lifetime", self.openid.id_token_lifetime, signing_key::AFTERLIFE),
         ] {
@@ -46,6 +43,19 @@ impl Config {
                 return wrong(key, &format!("this is a number of seconds from 1 to {most}"));
             }
         }
+        if tokens.access_token_lifetime > 86_400 * 365 {
+            return wrong("tokens.access_token_lifetime", "this is a number of seconds from 0 to 31536000");
+        }
+        if tokens.access_token_lifetime == 0 && (tokens.refresh_token_absolute_lifetime != 0 || self.jwt.access_tokens)
+        {
+            return wrong(
+                "tokens.access_token_lifetime",
+                "0 needs tokens.refresh_token_absolute_lifetime = 0 and jwt.access_tokens = false",
+            );
+        }
+        self.token_endpoint.validate()?;
+        self.answers.validate()?;
+        self.clients.validate()?;
         self.validate_client_certificates()?;
         if HeaderName::from_str(&self.http.client_address_header).is_err() {
             return wrong("http.client_address_header", "this is the name of a header");

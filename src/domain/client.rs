@@ -16,7 +16,7 @@ use super::redirect_uri::RedirectUri;
 use super::scope::{Scope, ScopeSet};
 use super::secret::SecretHash;
 use super::signing_key::AFTERLIFE;
-use super::timestamp::Timestamp;
+use super::timestamp::{Timestamp, shorter};
 
 /// The identifier of a client: 1 to 256 printable ASCII characters other than space, `"` and `\`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -437,7 +437,7 @@ impl Client {
         Lifetimes {
             access_token: match self.metadata.access_token_format {
                 AccessTokenFormat::Opaque => access_token,
-                AccessTokenFormat::Jwt => access_token.min(AFTERLIFE),
+                AccessTokenFormat::Jwt => shorter(access_token, AFTERLIFE),
             },
             refresh_token_idle: refresh_token_idle_lifetime.unwrap_or(configured.refresh_token_idle),
             refresh_token_absolute: refresh_token_absolute_lifetime.unwrap_or(configured.refresh_token_absolute),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::client::{AuthenticationMethod, ClientId};
@@ -45,9 +46,34 @@ impl fmt::Debug for PresentedSecret {
     }
 }
 
+/// What happens to a secret that comes twice, in the header and in the form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RepeatedCredentials {
+    /// It is refused (RFC 6749 §2.3).
+    Refuse,
+    /// It counts as one, if both are the same.
+    IfEqual,
+}
+
+impl Proof {
+    /// How the client authenticates by it; `None` for one that only named itself, or shows a certificate.
+    pub fn method(&self) -> Option<AuthenticationMethod> {
+        match self {
+            Self::None => None,
+            Self::Secret { sent_by, .. } => Some(*sent_by),
+            Self::Assertion(_) => Some(AuthenticationMethod::PrivateKeyJwt),
+        }
+    }
+}
+
 impl ClientCredentials {
-    /// Reads the `Authorization` headers and the form. Two ways at once are refused (RFC 6749 §2.3).
-    pub fn parse(authorization: &[&[u8]], form: &Parameters) -> Result<Self, OAuthError> {
+    /// Reads the `Authorization` headers and the form. Two ways at once are refused (RFC 6749 §2.3), unless they agree and may.
+    pub fn parse(
+        authorization: &[&[u8]],
+        form: &Parameters,
+        repeated: RepeatedCredentials,
+    ) -> Result<Self, OAuthError> {
         let in_form = form.get("client_id");
         let form_secret = form.get("client_secret");
         let assertion = (form.get("client_assertion"), form.get("client_assertion_type"));
@@ -63,6 +89,9 @@ impl ClientCredentials {
                 },
             },
             ([header], None, (None, None)) => Self::basic(header)?,
+            ([header], Some(secret), (None, None)) if repeated == RepeatedCredentials::IfEqual => {
+                return Self::basic(header)?.agreeing(in_form, secret);
+            }
             ([], None, (Some(assertion), Some(ASSERTION_TYPE))) => Self::assertion(assertion)?,
             ([], None, _) => return Err(InvalidClient::Assertion(InvalidAssertion::Type).into()),
             _ => return Err(InvalidRequest::SeveralAuthentications.into()),
@@ -71,6 +100,17 @@ impl ClientCredentials {
             return Err(InvalidRequest::ClientMismatch.into());
         }
         Ok(credentials)
+    }
+
+    /// Itself, if the form says the same.
+    fn agreeing(self, id: Option<&str>, secret: &str) -> Result<Self, OAuthError> {
+        if id.is_some_and(|id| id != self.id.as_str()) {
+            return Err(InvalidRequest::ClientMismatch.into());
+        }
+        match &self.proof {
+            Proof::Secret { secret: in_header, .. } if in_header.expose() == secret => Ok(self),
+            _ => Err(InvalidRequest::SecretMismatch.into()),
+        }
     }
 
     /// RFC 7521 §4.2: the assertion names the client, so `client_id` may be missing.
@@ -105,7 +145,7 @@ impl ClientCredentials {
 
 /// An id that cannot be one is an unknown client, no more.
 fn client_id(text: &str) -> Result<ClientId, InvalidClient> {
-    text.parse().map_err(|_| InvalidClient::Failed)
+    text.parse().map_err(|_| InvalidClient::Unknown)
 }
 
 /// Decodes one form value (RFC 6749 Appendix B). `None` for a `%` that is not followed by two hexadecimal digits, and
@@ -135,7 +175,7 @@ mod tests {
     fn parse(authorization: &[&str], form: &str) -> Result<(String, Option<String>), OAuthError> {
         let headers: Vec<&[u8]> = authorization.iter().map(|header| header.as_bytes()).collect();
         let form = Parameters::parse(form.as_bytes()).expect("few parameters");
-        let credentials = ClientCredentials::parse(&headers, &form)?;
+        let credentials = ClientCredentials::parse(&headers, &form, RepeatedCredentials::Refuse)?;
         let secret = match credentials.proof {
             Proof::Secret { secret, .. } => Some(secret.expose().to_owned()),
             Proof::None | Proof::Assertion(_) => None,
@@ -193,6 +233,27 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_that_comes_twice_counts_as_one_where_it_may_and_is_the_same() {
+        let header = basic("app:x");
+        let parsed = |form: &str| {
+            let form = Parameters::parse(form.as_bytes()).expect("few parameters");
+            let credentials = ClientCredentials::parse(&[header.as_bytes()], &form, RepeatedCredentials::IfEqual)?;
+            Ok(credentials.proof.method())
+        };
+        let mismatch = |cause: InvalidRequest| Err(OAuthError::from(cause));
+        for (form, expected) in [
+            ("client_secret=x", Ok(Some(AuthenticationMethod::ClientSecretBasic))),
+            ("client_id=app&client_secret=x", Ok(Some(AuthenticationMethod::ClientSecretBasic))),
+            ("client_id=app&client_secret=y", mismatch(InvalidRequest::SecretMismatch)),
+            ("client_id=other&client_secret=x", mismatch(InvalidRequest::ClientMismatch)),
+            ("client_id=other", mismatch(InvalidRequest::ClientMismatch)),
+            ("client_secret=x&client_assertion=y", mismatch(InvalidRequest::SeveralAuthentications)),
+        ] {
+            assert_eq!(parsed(form), expected, "{form}");
+        }
+    }
+
+    #[test]
     fn t23_an_assertion_comes_with_its_type() {
         for form in [
             "client_assertion=x",
@@ -218,8 +279,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_header_makes_it_panic(header in proptest::collection::vec(any::<u8>(), 0..64), text in ".{0,32}") {
-            let _ = ClientCredentials::parse(&[&header], &Parameters::default());
-            let _ = ClientCredentials::parse(&[basic(&text).as_bytes()], &Parameters::default());
+            let refuse = RepeatedCredentials::Refuse;
+            let _ = ClientCredentials::parse(&[&header], &Parameters::default(), refuse);
+            let _ = ClientCredentials::parse(&[basic(&text).as_bytes()], &Parameters::default(), refuse);
         }
     }
 }

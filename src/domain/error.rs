@@ -11,7 +11,7 @@ use super::pkce::{MalformedCodeChallenge, MalformedCodeVerifier};
 use super::resource::InvalidTarget;
 use super::scope::MalformedScope;
 
-/// An error of RFC 6749 §4.1.2.1 and §5.2, OpenID Connect Core §3.1.2.6, RFC 8628 §3.5 and RFC 8693 §2.2.2. `Display` is the
+/// An error of RFC 6749 §4.1.2.1 and §5.2, RFC 7009 §2.2.1, OpenID Connect Core §3.1.2.6, RFC 8628 §3.5 and RFC 8693 §2.2.2. `Display` is the
 /// `error_description`: ASCII without `"` and `\`,
 /// and never a value that the client sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +32,8 @@ pub enum OAuthError {
     AccessDenied(#[from] AccessDenied),
     #[error("the grant_type is not supported")]
     UnsupportedGrantType,
+    #[error("token_type_hint is access_token or refresh_token")]
+    UnsupportedTokenType,
     #[error("the client is not registered for this grant type")]
     UnauthorizedClient,
     #[error("the user has not decided yet")]
@@ -68,6 +70,7 @@ impl OAuthError {
             Self::InvalidTarget(_) => "invalid_target",
             Self::AccessDenied(_) => "access_denied",
             Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::UnsupportedTokenType => "unsupported_token_type",
             Self::UnauthorizedClient => "unauthorized_client",
             Self::AuthorizationPending => "authorization_pending",
             Self::SlowDown => "slow_down",
@@ -92,6 +95,10 @@ pub enum InvalidRequest {
     Repeated,
     #[error("the body is not application/x-www-form-urlencoded")]
     NotAForm,
+    #[error("the body is of a content type that is not taken here")]
+    ContentType,
+    #[error("URL query parameters are not allowed")]
+    Query,
     #[error("the body is not application/json")]
     NotJson,
     #[error("the body could not be read")]
@@ -104,6 +111,8 @@ pub enum InvalidRequest {
     SeveralAuthentications,
     #[error("client_id is not the client that authenticates")]
     ClientMismatch,
+    #[error("client_secret is not the secret in the Authorization header")]
+    SecretMismatch,
     #[error("PKCE is required: code_challenge is missing (RFC 7636)")]
     ChallengeMissing,
     #[error("code_challenge_method is S256")]
@@ -142,13 +151,23 @@ pub enum InvalidRequest {
     IdTokenHint,
 }
 
-/// Why a client is not authenticated. The same text whether the client is unknown or its secret is wrong.
+/// Why a client is not authenticated. The same text whether the client is unknown or its secret is wrong: they are told apart only where
+/// the operator has them spelled otherwise ([`super::answers`]), for systems in which the ids of clients are no secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidClient {
     #[error("client authentication is missing")]
     Missing,
     #[error("the Authorization header is not Basic with a client id and secret (RFC 6749 section 2.3.1)")]
     MalformedHeader,
+    #[error("the client is unknown or its authentication is wrong")]
+    Unknown,
+    #[error("the client is unknown or its authentication is wrong")]
+    WrongSecret,
+    #[error("the client is unknown or its authentication is wrong")]
+    NoSecret,
+    #[error("clients do not authenticate in this way here")]
+    Method,
+    /// In any other way.
     #[error("the client is unknown or its authentication is wrong")]
     Failed,
     #[error(transparent)]
@@ -165,17 +184,29 @@ pub struct TooManyAttempts {
     pub retry_after: u32,
 }
 
-/// Why a code or a refresh token is refused.
+/// Why a code or a refresh token is refused. Causes with the same text are told apart as those of [`InvalidClient`] are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidGrant {
     #[error("the authorization code is invalid, expired, used or of another client")]
     Code,
+    #[error("the authorization code is invalid, expired, used or of another client")]
+    ForeignCode,
     #[error("code_verifier or redirect_uri is not that of the authorization request")]
-    Proof,
+    NoVerifier,
+    #[error("code_verifier or redirect_uri is not that of the authorization request")]
+    Verifier,
+    #[error("code_verifier or redirect_uri is not that of the authorization request")]
+    RedirectUri,
     #[error("the authorization code was used before: its grant is revoked")]
     CodeReplayed,
     #[error("the refresh token is invalid, expired, revoked or of another client")]
     RefreshToken,
+    #[error("the refresh token is invalid, expired, revoked or of another client")]
+    ForeignRefreshToken,
+    #[error("the refresh token is invalid, expired, revoked or of another client")]
+    Ended,
+    #[error("the token is of another client")]
+    ForeignToken,
     #[error("the refresh token was used before: its grant is revoked")]
     RefreshTokenReplayed,
     #[error("the grant is bound to another key than the request proves")]

@@ -11,7 +11,7 @@ use super::openid::Authentication;
 use super::scope::ScopeSet;
 use super::secret::SecretHash;
 use super::step_up::UserAuthentication;
-use super::timestamp::Timestamp;
+use super::timestamp::{Timestamp, shorter};
 use super::token::{GrantId, Token, TokenKind};
 use super::variant_list::{Meaning, VariantList};
 
@@ -185,7 +185,7 @@ pub struct Rotation {
     pub variant: u8,
     /// When the grant ends however often it is refreshed.
     pub expires_at: Timestamp,
-    /// The lifetime of the access token issued with it, as the policy was then, in seconds.
+    /// The lifetime of the access token issued with it, as the policy was then, in seconds; 0 means that it does not expire.
     pub access_lifetime: u32,
     /// When the refresh token ends if it is not used.
     pub idle_until: Timestamp,
@@ -209,7 +209,7 @@ pub struct Grant {
     pub authentication: Option<Authentication>,
 }
 
-/// How long the tokens of a grant live, in seconds.
+/// How long the tokens of a grant live, in seconds. 0, but for the code and the grace: until they are revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
     pub code: u32,
@@ -273,7 +273,7 @@ impl Grant {
             generation: self.generation,
             serial: rotation.serial,
             issued_at: rotation.rotated_at,
-            lifetime: rotation.access_lifetime.min(rotation.remaining()),
+            lifetime: shorter(rotation.access_lifetime, rotation.remaining()),
         }
     }
 
@@ -298,8 +298,7 @@ impl Grant {
             generation: self.generation,
             serial: Token::FURTHER | u32::from_be_bytes(random),
             issued_at: further.issued_at,
-            // 0 would mean that it does not expire.
-            lifetime: further.lifetime.max(1),
+            lifetime: further.lifetime,
         }
     }
 }
@@ -309,14 +308,19 @@ impl Grant {
 pub struct Further {
     pub variant: u8,
     pub issued_at: Timestamp,
-    /// Seconds.
+    /// Seconds; 0 means that it does not expire.
     pub lifetime: u32,
 }
 
 impl Rotation {
-    /// Seconds from the rotation to the end of the grant; at least 1, because 0 would mean "does not expire".
+    /// When the grant ends; `None` where it does not end by itself.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        Some(self.expires_at).filter(|end| *end < Timestamp::NEVER)
+    }
+
+    /// Seconds from the rotation to the end of the grant; 0 where it does not end.
     fn remaining(&self) -> u32 {
-        self.expires_at.seconds_since(self.rotated_at).max(1)
+        self.expires_at.lifetime_from(self.rotated_at)
     }
 }
 
@@ -420,6 +424,18 @@ mod tests {
         assert_eq!(grant.access_token(&late).expires_at(), Some(late.expires_at));
         assert_eq!(grant.refresh_token(&late).expires_at(), Some(late.expires_at));
         assert_eq!(grant.access_token(&rotation(7)).lifetime, 600);
+    }
+
+    #[test]
+    fn tokens_of_a_grant_without_end_live_as_long_as_the_policy_says() {
+        let endless = Rotation { expires_at: Timestamp::NEVER, idle_until: Timestamp::NEVER, ..rotation(7) };
+        let grant = grant(GrantState::Active(endless));
+        assert_eq!(grant.access_token(&endless).lifetime, 600);
+        assert_eq!(grant.refresh_token(&endless).expires_at(), None);
+        let endless = Rotation { access_lifetime: 0, ..endless };
+        assert_eq!(grant.access_token(&endless).expires_at(), None);
+        let ending = Rotation { access_lifetime: 0, ..rotation(7) };
+        assert_eq!(grant.access_token(&ending).expires_at(), Some(ending.expires_at), "no token outlives its grant");
     }
 
     #[test]

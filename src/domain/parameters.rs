@@ -1,9 +1,11 @@
 //! Request parameters as OAuth has them: `application/x-www-form-urlencoded`, each at most once, an empty value
-//! the same as none, unknown ones ignored (RFC 6749 §3.1 and §3.2).
+//! the same as none, unknown ones ignored (RFC 6749 §3.1 and §3.2). Where it may be, also a JSON object of strings.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::Deserializer as _;
+use serde::de::{MapAccess, Visitor};
 use zeroize::Zeroizing;
 
 use super::error::InvalidRequest;
@@ -17,12 +19,26 @@ pub struct Parameters(BTreeMap<String, Vec<Zeroizing<String>>>);
 
 impl Parameters {
     pub fn parse(encoded: &[u8]) -> Result<Self, InvalidRequest> {
+        let pairs = form_urlencoded::parse(encoded);
+        Self::from_pairs(pairs.map(|(name, value)| (name.into_owned(), Zeroizing::new(value.into_owned()))))
+    }
+
+    /// The members of a JSON object, each a string or null. One that is there twice is a parameter that is repeated.
+    pub fn from_json(text: &[u8]) -> Result<Self, InvalidRequest> {
+        let mut json = serde_json::Deserializer::from_slice(text);
+        let members = json.deserialize_map(Members).map_err(|_| InvalidRequest::NotJson)?;
+        json.end().map_err(|_| InvalidRequest::NotJson)?;
+        Self::from_pairs(members.into_iter())
+    }
+
+    /// From names and values.
+    pub fn from_pairs(pairs: impl Iterator<Item = (String, Zeroizing<String>)>) -> Result<Self, InvalidRequest> {
         let mut parameters: BTreeMap<String, Vec<_>> = BTreeMap::new();
-        for (count, (name, value)) in form_urlencoded::parse(encoded).enumerate() {
+        for (count, (name, value)) in pairs.enumerate() {
             if count == MAX_PARAMETERS {
                 return Err(InvalidRequest::TooManyParameters);
             }
-            parameters.entry(name.into_owned()).or_default().push(Zeroizing::new(value.into_owned()));
+            parameters.entry(name).or_default().push(value);
         }
         Ok(Self(parameters))
     }
@@ -64,6 +80,25 @@ impl Parameters {
     }
 }
 
+/// Reads an object of strings, with each member as often as it is there.
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Vec<(String, Zeroizing<String>)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of strings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some((name, value)) = map.next_entry::<String, Option<String>>()? {
+            members.push((name, Zeroizing::new(value.unwrap_or_default())));
+        }
+        Ok(members)
+    }
+}
+
 impl fmt::Debug for Parameters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
@@ -94,10 +129,27 @@ mod tests {
         assert_eq!(Parameters::parse(many.as_bytes()).err(), Some(InvalidRequest::TooManyParameters));
     }
 
+    #[test]
+    fn a_json_object_of_strings_is_parameters() {
+        let text = br#" {"a": "1", "b": "", "c": null, "d": "\u00e4 +", "e": "x", "e": "y"} "#;
+        let parameters = Parameters::from_json(text).expect("an object of strings");
+        assert_eq!((parameters.get("a"), parameters.get("b"), parameters.get("c")), (Some("1"), None, None));
+        assert_eq!(parameters.get("d"), Some("ä +"));
+        assert!(parameters.is_repeated("e"));
+        for bad in ["", "[]", "1", r#"{"a": 1}"#, r#"{"a": ["1"]}"#, r#"{"a": {}}"#, r#"{"a": "1"} x"#, r#"{"a": "1" "#]
+        {
+            assert_eq!(Parameters::from_json(bad.as_bytes()).err(), Some(InvalidRequest::NotJson), "{bad}");
+        }
+        let many: Vec<String> = (0..=MAX_PARAMETERS).map(|n| format!(r#""{n}": "1" "#)).collect();
+        let many = format!("{{{}}}", many.join(","));
+        assert_eq!(Parameters::from_json(many.as_bytes()).err(), Some(InvalidRequest::TooManyParameters));
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
             let _ = Parameters::parse(&bytes);
+            let _ = Parameters::from_json(&bytes);
         }
     }
 }

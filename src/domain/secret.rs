@@ -83,13 +83,18 @@ impl fmt::Debug for MasterSecret {
     }
 }
 
-/// A secret of 256 random bits in base64url: a client secret or a browser session's cookie. It leaves memory to its owner
+/// A secret of 256 random bits, in base64url unless it is a client secret that has to look otherwise: a client secret or a browser session's cookie. It leaves memory to its owner
 /// once, and to the database only as a [`SecretHash`].
 pub struct RandomSecret(Zeroizing<String>);
 
 impl RandomSecret {
     pub fn from_entropy(bytes: &[u8; 32]) -> Self {
         Self(Zeroizing::new(BASE64_URL_SAFE_NO_PAD.encode(bytes)))
+    }
+
+    /// One that was written otherwise.
+    pub(super) fn from_text(text: String) -> Self {
+        Self(Zeroizing::new(text))
     }
 
     /// The text, for its owner. Never log it.

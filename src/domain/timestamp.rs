@@ -16,6 +16,20 @@ impl Timestamp {
         self.0
     }
 
+    /// Later than any other: what ends then does not end by itself. The last second that RFC 3339 can write.
+    pub const NEVER: Self = Self(253_402_300_799);
+
+    /// When what lives for so many seconds ends; 0 means that it does not.
+    #[must_use]
+    pub const fn after(self, lifetime: u32) -> Self {
+        if lifetime == 0 { Self::NEVER } else { self.plus(lifetime) }
+    }
+
+    /// How long something lives that began at `beginning` and ends here, in seconds: at least 1; 0 where it does not end.
+    pub fn lifetime_from(self, beginning: Self) -> u32 {
+        if self >= Self::NEVER { 0 } else { self.seconds_since(beginning).max(1) }
+    }
+
     /// The point `seconds` later.
     #[must_use]
     pub const fn plus(self, seconds: u32) -> Self {
@@ -44,6 +58,14 @@ impl Timestamp {
     }
 }
 
+/// The shorter of two lifetimes in seconds, of which 0 is the longest.
+pub fn shorter(one: u32, other: u32) -> u32 {
+    match (one, other) {
+        (0, lifetime) | (lifetime, 0) => lifetime,
+        (one, other) => one.min(other),
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -53,6 +75,16 @@ impl fmt::Display for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lifetime_of_0_does_not_end() {
+        let now = Timestamp::from_unix(1_700_000_000);
+        assert_eq!((now.after(5), now.after(0)), (now.plus(5), Timestamp::NEVER));
+        assert_eq!((now.after(5).lifetime_from(now), now.after(0).lifetime_from(now)), (5, 0));
+        assert_eq!(now.lifetime_from(now.plus(1)), 1, "what has ended does not live for ever");
+        assert_eq!((shorter(0, 0), shorter(0, 5), shorter(5, 0), shorter(5, 7)), (0, 5, 5, 5));
+        assert_eq!(Timestamp::NEVER.date(), "9999-12-31");
+    }
 
     #[test]
     fn days_are_those_of_the_calendar() {

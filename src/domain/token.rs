@@ -2,6 +2,7 @@
 //!
 //! A code, an access token and a refresh token are never stored. Each is 55 bytes, big-endian, behind a prefix
 //! that names its kind (`sg_ac_`, `sg_at_`, `sg_rt_`, and `sg_dc_` for the code of a device), in base64url without padding: 80 characters.
+//! For clients that take tokens of `[a-z0-9_-]` alone, it is lower-case base32 without padding: 94 characters.
 //!
 //! | offset | bytes | field | meaning |
 //! |---:|---:|---|---|
@@ -12,23 +13,26 @@
 //! | 22 | 4 | serial | tells tokens of one grant apart: counts its rotations; with the first bit set, random |
 //! | 26 | 5 | issued at | Unix seconds |
 //! | 31 | 4 | lifetime | seconds; 0 means that it does not expire |
-//! | 35 | 20 | tag | HMAC-SHA-256 over prefix ‖ bytes 0 to 34, its first 160 bits |
+//! | 35 | 20 | tag | HMAC-SHA-256 over prefix ‖ bytes 0 to 34 ‖ the name of the alphabet, its first 160 bits |
 //!
 //! An access token that is a JSON Web Token (`jwt_access_token`) has the same in a claim, behind `sg_jt_`, which is good for nothing
 //! outside of it.
 //!
 //! So garbage costs one MAC and no lookup, and guessing one succeeds with probability 2⁻¹⁶⁰ (RFC 6749 §10.10).
-//! The encoding is canonical: no two texts are the same token.
+//! The encoding is canonical, and the tag is good in its own alphabet alone: no two texts are the same token. The name of base64url is
+//! empty.
 
 use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::base32;
 use super::hexadecimal::hexadecimal_name;
-use super::secret::MacKey;
+use super::secret::{MacKey, RandomSecret};
 use super::timestamp::Timestamp;
 
 const VERSION: u8 = 1;
@@ -37,8 +41,42 @@ const TAG: usize = 20;
 const PREFIX: usize = 6;
 /// Stands before what a JSON Web Token has in place of a token.
 const POINTER: &str = "sg_jt_";
-/// The length of every token, in bytes of text.
+/// The length of every token in base64url, in bytes of text.
 pub const TOKEN_LENGTH: usize = PREFIX + ((BODY + TAG) * 8).div_ceil(6);
+/// The length of every token in base32. It fills the last digit, so each text is canonical.
+const LOWERCASE_LENGTH: usize = PREFIX + (BODY + TAG) * 8 / 5;
+
+/// In which characters tokens and secrets are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Alphabet {
+    /// Base64url (RFC 4648 §5).
+    #[default]
+    Base64url,
+    /// Base32 (RFC 4648 §6) in lower case: tokens are of `[a-z0-9_]`, secrets of `[a-z2-7]`.
+    Lowercase,
+}
+
+impl Alphabet {
+    /// A secret of these random bytes behind a prefix.
+    pub fn secret(self, prefix: &str, bytes: &[u8; 32]) -> RandomSecret {
+        let mut text = String::with_capacity(prefix.len() + 52);
+        text.push_str(prefix);
+        match self {
+            Self::Base64url => BASE64_URL_SAFE_NO_PAD.encode_string(bytes, &mut text),
+            Self::Lowercase => base32::encode(bytes, &mut text),
+        }
+        RandomSecret::from_text(text)
+    }
+
+    /// What the tag of a token is over beside the rest.
+    const fn name(self) -> &'static [u8] {
+        match self {
+            Self::Base64url => b"",
+            Self::Lowercase => b"lowercase",
+        }
+    }
+}
 
 /// The random name of a grant. Written as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -221,14 +259,21 @@ pub struct Signed {
 #[derive(Debug)]
 pub struct TokenKeys {
     signing: KeyId,
+    alphabet: Alphabet,
     keys: [Option<MacKey>; 16],
 }
 
 impl TokenKeys {
     pub fn new(signing: KeyId, key: MacKey) -> Self {
-        let mut keys = Self { signing, keys: Default::default() };
+        let mut keys = Self { signing, alphabet: Alphabet::default(), keys: Default::default() };
         keys.accept(signing, key);
         keys
+    }
+
+    /// Write tokens so from now on. Those that were written otherwise stay good.
+    #[must_use]
+    pub fn writing(self, alphabet: Alphabet) -> Self {
+        Self { alphabet, ..self }
     }
 
     /// Also verify with `key`, which signed earlier.
@@ -242,37 +287,42 @@ impl TokenKeys {
     }
 
     pub fn seal(&self, token: &Token) -> TokenText {
-        self.seal_behind(token.kind.prefix(), token)
+        self.seal_behind(token.kind.prefix(), token, self.alphabet)
     }
 
     /// What a JSON Web Token has in place of this access token. By itself, it is no token.
     pub fn seal_pointer(&self, token: &Token) -> TokenText {
-        self.seal_behind(POINTER, token)
+        self.seal_behind(POINTER, token, Alphabet::Base64url)
     }
 
-    fn seal_behind(&self, prefix: &str, token: &Token) -> TokenText {
+    fn seal_behind(&self, prefix: &str, token: &Token, alphabet: Alphabet) -> TokenText {
         let body = token.to_body(self.signing);
         let key =
             self.keys[usize::from(self.signing.0)].as_ref().expect("the constructor puts the signing key in its place");
-        let tag: [u8; TAG] = key.tag(&[prefix.as_bytes(), &body]);
-        let mut text = String::with_capacity(TOKEN_LENGTH);
+        let tag: [u8; TAG] = key.tag(&[prefix.as_bytes(), &body, alphabet.name()]);
+        let mut text = String::with_capacity(LOWERCASE_LENGTH);
         text.push_str(prefix);
         let mut bytes = [0; BODY + TAG];
         bytes[..BODY].copy_from_slice(&body);
         bytes[BODY..].copy_from_slice(&tag);
-        BASE64_URL_SAFE_NO_PAD.encode_string(bytes, &mut text);
+        match alphabet {
+            Alphabet::Base64url => BASE64_URL_SAFE_NO_PAD.encode_string(bytes, &mut text),
+            Alphabet::Lowercase => base32::encode(&bytes, &mut text),
+        }
         TokenText(Zeroizing::new(text))
     }
 
     /// The token that `text` is, or `None` for anything that these keys did not sign. Costs one MAC at most,
     /// and no allocation.
     pub fn open(&self, text: &str) -> Option<Signed> {
-        if text.len() != TOKEN_LENGTH {
-            return None;
-        }
+        let alphabet = match text.len() {
+            TOKEN_LENGTH => Alphabet::Base64url,
+            LOWERCASE_LENGTH => Alphabet::Lowercase,
+            _ => return None,
+        };
         let (prefix, encoded) = text.split_at_checked(PREFIX)?;
         let kind = TokenKind::ALL.into_iter().find(|kind| kind.prefix() == prefix)?;
-        self.open_behind(prefix, kind, encoded)
+        self.open_behind(prefix, kind, encoded, alphabet)
     }
 
     /// The access token that a JSON Web Token stands for.
@@ -280,12 +330,15 @@ impl TokenKeys {
         if text.len() != TOKEN_LENGTH {
             return None;
         }
-        self.open_behind(POINTER, TokenKind::AccessToken, text.strip_prefix(POINTER)?)
+        self.open_behind(POINTER, TokenKind::AccessToken, text.strip_prefix(POINTER)?, Alphabet::Base64url)
     }
 
-    fn open_behind(&self, prefix: &str, kind: TokenKind, encoded: &str) -> Option<Signed> {
+    fn open_behind(&self, prefix: &str, kind: TokenKind, encoded: &str, alphabet: Alphabet) -> Option<Signed> {
         let mut bytes = [0; BODY + TAG];
-        let length = BASE64_URL_SAFE_NO_PAD.decode_slice(encoded, &mut bytes).ok()?;
+        let length = match alphabet {
+            Alphabet::Base64url => BASE64_URL_SAFE_NO_PAD.decode_slice(encoded, &mut bytes).ok()?,
+            Alphabet::Lowercase => base32::decode(encoded.as_bytes(), &mut bytes)?,
+        };
         if length != BODY + TAG || bytes[0] >> 4 != VERSION {
             return None;
         }
@@ -293,7 +346,7 @@ impl TokenKeys {
         let tag: [u8; TAG] = std::array::from_fn(|i| bytes[BODY + i]);
         let id = KeyId(bytes[0] & 0x0F);
         let key = self.keys[usize::from(id.0)].as_ref()?;
-        key.verifies(&[prefix.as_bytes(), &body], &tag)
+        key.verifies(&[prefix.as_bytes(), &body, alphabet.name()], &tag)
             .then(|| Signed { token: Token::from_body(kind, &body), key: id })
     }
 }
@@ -392,6 +445,38 @@ mod tests {
         assert_eq!(keys.open(&text.to_lowercase()), None);
     }
 
+    /// The vector was computed as those above, with Python's `b32encode`.
+    #[test]
+    fn a_token_in_lower_case_is_good_in_that_alphabet_alone() {
+        let (plain, lowercase) = (keys(), keys().writing(Alphabet::Lowercase));
+        assert_eq!(
+            lowercase.seal(&token(TokenKind::AccessToken)).expose(),
+            "sg_at_cmbdamjsgm2dknrxha4wcytdmrswmaaaaacqaaaabeagku7raaaaaasy3grmyh32jt4wqocznngj6dqtbgjtlwei"
+        );
+        for kind in TokenKind::ALL {
+            let text = lowercase.seal(&token(kind));
+            let text = text.expose();
+            assert_eq!(text.len(), LOWERCASE_LENGTH);
+            assert!(text.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase() || byte.is_ascii_digit()));
+            assert_eq!(plain.open(text), Some(Signed { token: token(kind), key: KeyId(3) }));
+            assert_eq!(lowercase.open(plain.seal(&token(kind)).expose()).map(|signed| signed.token), Some(token(kind)));
+            let mut bytes = [0; BODY + TAG];
+            base32::decode(&text.as_bytes()[PREFIX..], &mut bytes).expect("base32");
+            let rewritten = format!("{}{}", kind.prefix(), BASE64_URL_SAFE_NO_PAD.encode(bytes));
+            assert_eq!(plain.open(&rewritten), None, "the same bytes in the other alphabet");
+            for position in 0..text.len() {
+                for bit in 0..8 {
+                    let mut bytes = text.as_bytes().to_vec();
+                    bytes[position] ^= 1 << bit;
+                    if let Ok(other) = String::from_utf8(bytes) {
+                        assert_eq!(plain.open(&other), None, "bit {bit} of byte {position}");
+                    }
+                }
+            }
+            assert_eq!(plain.open(&text.to_uppercase()), None);
+        }
+    }
+
     #[test]
     fn a_token_of_one_kind_is_not_one_of_another() {
         let keys = keys();
@@ -447,6 +532,17 @@ mod tests {
         #[test]
         fn what_is_sealed_opens_to_the_same(token in any_token()) {
             prop_assert_eq!(keys().open(keys().seal(&token).expose()).map(|signed| signed.token), Some(token));
+        }
+
+        #[test]
+        fn what_is_sealed_in_lower_case_opens_to_the_same(token in any_token()) {
+            let lowercase = keys().writing(Alphabet::Lowercase);
+            prop_assert_eq!(keys().open(lowercase.seal(&token).expose()).map(|signed| signed.token), Some(token));
+        }
+
+        #[test]
+        fn no_text_in_lower_case_of_the_right_shape_opens(text in "sg_(ac|at|rt|dc)_[a-z2-7]{88}") {
+            prop_assert_eq!(keys().open(&text), None);
         }
 
         #[test]

@@ -7,7 +7,8 @@
 //! - a token that is too old was issued before the period began: what it stood for is gone, and so is the token.
 //!
 //! A place is given to another variant only after the last token of its period has expired, so the second case hits no token that is good.
-//! What the grant began with lasts, and so do the first variants without a key: there are few ways to narrow a grant, and many keys.
+//! What the grant began with lasts, and so do the first variants without a key: there are few ways to narrow a grant, and many keys. The
+//! place of tokens that do not expire lasts, too.
 
 use std::fmt;
 use std::str::FromStr;
@@ -86,13 +87,14 @@ impl VariantList {
         }
     }
 
-    /// A place for the tokens of a variant that are issued now and live for at most `lifetime` seconds. `None` when all are taken.
+    /// A place for the tokens of a variant that are issued now and live for at most `lifetime` seconds; 0: they do not expire. `None` when
+    /// all are taken.
     pub fn place(&self, variant: &Variant, now: Timestamp, lifetime: u32) -> Option<Placement> {
         let takes = |place: &Place| place.variant == *variant && place.takes(now, lifetime);
         if let Some(index) = self.0.iter().position(takes) {
             return u8::try_from(index).ok().map(Placement::Known);
         }
-        let lasts = variant.confirmation().is_none() && self.0.len() < LASTING;
+        let lasts = lifetime == 0 || variant.confirmation().is_none() && self.0.len() < LASTING;
         let free = if lasts { None } else { self.0.iter().position(|place| place.is_free(now)) };
         let index = free.unwrap_or(self.0.len());
         let place = Place {
@@ -144,7 +146,7 @@ impl Place {
     fn takes(&self, now: Timestamp, lifetime: u32) -> bool {
         self.period.as_ref().is_none_or(|period| {
             let longest = period.free_at.seconds_since(period.until).saturating_sub(MARGIN);
-            (period.since..period.until).contains(&now) && lifetime <= longest
+            (period.since..period.until).contains(&now) && lifetime != 0 && lifetime <= longest
         })
     }
 
@@ -247,6 +249,16 @@ mod tests {
         let full = VariantList::from((0..MAX_VARIANTS).map(|n| variant(&format!("s{n}"))).collect::<Vec<_>>());
         assert_eq!(full.place(&variant("s255"), at(0), 1), Some(Placement::Known(255)));
         assert_eq!(full.place(&variant("a"), at(i64::from(u32::MAX)), 1), None);
+    }
+
+    #[test]
+    fn the_place_of_tokens_that_do_not_expire_lasts() {
+        let (list, index) = placed(&list(), &bound(1), 1_000, 0).expect("a place");
+        assert_eq!((index, list.to_string().as_str()), (1, "a b\na\t\tjkt:1"));
+        assert_eq!(list.place(&bound(1), at(i64::from(u32::MAX)), 0), Some(Placement::Known(1)));
+        let (list, index) = placed(&self::list(), &bound(1), 1_000, 600).expect("a place");
+        let (_, other) = placed(&list, &bound(1), 1_001, 0).expect("a place");
+        assert_eq!((index, other), (1, 2), "one that will be another's is not taken");
     }
 
     #[test]

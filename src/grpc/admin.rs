@@ -314,7 +314,7 @@ impl AdminService for AdminFront {
 fn grant(grant: &Grant) -> api::Grant {
     let (state, expires_at) = match grant.state {
         GrantState::Pending => (api::GrantState::Pending, None),
-        GrantState::Active(rotation) => (api::GrantState::Active, Some(rotation.expires_at)),
+        GrantState::Active(rotation) => (api::GrantState::Active, rotation.ends_at()),
         GrantState::Revoked => (api::GrantState::Revoked, None),
     };
     let scopes = grant.variants.first().map(|granted| granted.scopes.iter().map(str::to_owned).collect());

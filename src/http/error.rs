@@ -1,12 +1,15 @@
 //! Failures as HTTP has them. The one mapping from errors to statuses, and the one place where causes are logged.
 
-use axum::Json;
+use std::sync::Arc;
+
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::header::{ACCEPT, CACHE_CONTROL, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
+use super::answers::Refusal;
 use super::pages::{self, Problem};
 use crate::domain::error::{Failure, InvalidClient, InvalidRequest, OAuthError, Unavailable};
 
@@ -14,25 +17,46 @@ use crate::domain::error::{Failure, InvalidClient, InvalidRequest, OAuthError, U
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// The answer of an endpoint that clients call, when it is no success (RFC 6749 §5.2).
-pub(super) struct OAuthFailure(Failure);
+pub(super) struct OAuthFailure {
+    failure: Failure,
+    client_id: Option<Arc<str>>,
+}
 
 #[derive(Serialize)]
-struct ErrorBody<'a> {
-    error: &'a str,
+pub(super) struct ErrorBody<'a> {
+    pub(super) error: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
-    error_description: &'a str,
+    pub(super) error_description: &'a str,
+}
+
+impl OAuthFailure {
+    /// With the client id that the request named.
+    pub(super) fn of_client(self, client_id: Option<&str>) -> Self {
+        Self { client_id: client_id.map(Arc::from), ..self }
+    }
+
+    /// Whether the client did not prove who it is.
+    pub(super) fn is_unauthorized(&self) -> bool {
+        matches!(
+            &self.failure,
+            Failure::Refused(OAuthError::InvalidClient(cause)) if !matches!(cause, InvalidClient::TooManyAttempts(_))
+        )
+    }
 }
 
 impl<E: Into<Failure>> From<E> for OAuthFailure {
     fn from(error: E) -> Self {
-        Self(error.into())
+        Self { failure: error.into(), client_id: None }
     }
 }
 
 impl IntoResponse for OAuthFailure {
     fn into_response(self) -> Response {
-        match self.0 {
-            Failure::Refused(error) => refused(&error),
+        match self.failure {
+            Failure::Refused(error) => {
+                let response = refused(&error);
+                (Extension(Refusal { error, client_id: self.client_id }), response).into_response()
+            }
             Failure::Unavailable(error) => unavailable(&error),
         }
     }
@@ -50,6 +74,7 @@ fn refused(error: &OAuthError) -> Response {
         | OAuthError::InvalidDPoPProof(_)
         | OAuthError::AccessDenied(_)
         | OAuthError::UnsupportedGrantType
+        | OAuthError::UnsupportedTokenType
         | OAuthError::UnauthorizedClient
         | OAuthError::AuthorizationPending
         | OAuthError::SlowDown

@@ -15,6 +15,7 @@ use super::error::{OAuthFailure, unreadable_page};
 use super::{Context, DPOP};
 use crate::domain::certificate::ClientCertificate;
 use crate::domain::error::InvalidRequest;
+use crate::domain::multipart;
 use crate::domain::parameters::Parameters;
 use crate::service::Settings;
 use crate::service::app_sign_in::Visitor;
@@ -22,6 +23,7 @@ use crate::service::client_authentication::Caller;
 use crate::service::known_browser;
 use crate::service::possession::ShownKeys;
 use crate::service::sign_in::SignedIn;
+use crate::service::token_endpoint::{ClientRequests, ContentType};
 
 /// The largest form or document.
 const MAX_FORM_BYTES: usize = 64 << 10;
@@ -105,6 +107,32 @@ impl FromRequest<Context> for Form {
     async fn from_request(request: Request, _: &Context) -> Result<Self, OAuthFailure> {
         let FormText(text) = FormText::read(request).await?;
         Ok(Self(Parameters::parse(text.as_bytes())?))
+    }
+}
+
+/// The parameters of a request to an endpoint for clients, in whatever content type is taken there (`[token_endpoint]`).
+pub(super) struct ClientForm(pub(super) Parameters);
+
+impl FromRequest<Context> for ClientForm {
+    type Rejection = OAuthFailure;
+
+    async fn from_request(request: Request, service: &Context) -> Result<Self, OAuthFailure> {
+        let ClientRequests { content_types, refuse_query, .. } = &service.settings.client_requests;
+        if *refuse_query && request.uri().query().is_some() {
+            return Err(InvalidRequest::Query.into());
+        }
+        let taken = content_types.iter().find(|taken| has_type(&request, taken.media_type())).copied();
+        Ok(Self(match taken {
+            Some(ContentType::Form) => Form::from_request(request, service).await?.0,
+            Some(ContentType::Json) => Parameters::from_json(&body(request).await?)?,
+            Some(ContentType::Multipart) => {
+                let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+                let content_type = content_type.unwrap_or_default().to_owned();
+                multipart::parse(&content_type, &body(request).await?)?
+            }
+            None if content_types == &[ContentType::Form] => return Err(InvalidRequest::NotAForm.into()),
+            None => return Err(InvalidRequest::ContentType.into()),
+        }))
     }
 }
 

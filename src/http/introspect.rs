@@ -8,8 +8,10 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use super::Context;
+use super::answers::unauthorized;
 use super::error::{OAuthFailure, no_store};
-use super::extract::{AuthorizationHeaders, Form, Keys};
+use super::extract::{AuthorizationHeaders, ClientForm, Keys};
+use crate::domain::answers::IntrospectionShape;
 use crate::service::introspection::ActiveToken;
 
 /// A signed answer (RFC 9701 §4).
@@ -20,10 +22,21 @@ pub(super) async fn introspect(
     authorization: AuthorizationHeaders,
     Keys(shown): Keys,
     headers: HeaderMap,
-    Form(form): Form,
+    ClientForm(form): ClientForm,
 ) -> Result<Response, OAuthFailure> {
-    let (caller, standing) = service.introspect_for_client(&authorization.caller(&shown), &form).await?;
+    let answers = &service.settings.answers;
+    let introspected = service.introspect_for_client(&authorization.caller(&shown), &form).await;
+    let (caller, standing) = match introspected.map_err(OAuthFailure::from) {
+        Ok(introspected) => introspected,
+        Err(failure) if failure.is_unauthorized() => {
+            return unauthorized(&answers.introspection_unauthorized).ok_or(failure);
+        }
+        Err(failure) => return Err(failure),
+    };
     let body = match &standing.active {
+        Some(active) if answers.introspection == IntrospectionShape::Brief => {
+            describe_briefly(active, &service.settings.issuer)
+        }
         Some(active) => describe(active, &service.settings.issuer),
         None => json!({ "active": false }),
     };
@@ -51,6 +64,18 @@ fn wants_signed(headers: &HeaderMap) -> bool {
         }
     }
     signed > 0.0 && signed >= plain
+}
+
+/// Fewer members, with the client as the audience.
+fn describe_briefly(active: &ActiveToken, issuer: &str) -> Value {
+    json!({
+        "active": true,
+        "scope": active.scopes().as_str(),
+        "username": &*active.facts.username,
+        "iss": issuer,
+        "sub": active.facts.subject.as_str(),
+        "aud": [active.facts.client.as_str()],
+    })
 }
 
 /// The members of RFC 7662 §2.2 and RFC 9470 §6.2.

@@ -71,7 +71,7 @@ struct Asked<'a> {
     ticket: &'a str,
     scopes: &'a [DescribedScope],
     resources: &'a [Box<str>],
-    /// Seconds.
+    /// Seconds; 0: until it is revoked.
     lasts: u32,
 }
 
@@ -329,7 +329,9 @@ fn lasts(seconds: u32) -> Value {
     const HOUR: u32 = 60 * MINUTE;
     const DAY: u32 = 24 * HOUR;
     let (days, hours, minutes) = (seconds.div_ceil(DAY), seconds.div_ceil(HOUR), seconds.div_ceil(MINUTE).max(2));
-    if seconds > 2 * DAY {
+    if seconds == 0 {
+        context! { forever => true }
+    } else if seconds > 2 * DAY {
         context! { days }
     } else if seconds > 2 * HOUR {
         context! { hours }

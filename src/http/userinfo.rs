@@ -7,6 +7,7 @@ use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, Method, StatusCode};
 
 use super::Context;
+use super::answers::unauthorized;
 use super::error::{OAuthFailure, no_store};
 use super::extract::{AuthorizationHeaders, Form, Keys};
 use crate::domain::bearer;
@@ -49,6 +50,9 @@ async fn answer(
         Ok(Some(presented)) => presented,
         // RFC 6750 §3.1: no error is named to who presents nothing. RFC 9449 §7.1: it may come either way.
         Ok(None) => {
+            if let Some(response) = unauthorized(&service.settings.answers.userinfo_unauthorized) {
+                return response;
+            }
             return challenge(StatusCode::UNAUTHORIZED, &format!(r#"Bearer, DPoP algs="{}""#, ALGORITHMS.join(" ")));
         }
         Err(error) => {
@@ -59,6 +63,11 @@ async fn answer(
     match service.user_info(presented, method.as_str(), shown).await {
         Ok(info) => (no_store(), Json(info)).into_response(),
         Err(UserInfoFailure::Challenged { status, www_authenticate }) => {
+            if status == 401
+                && let Some(response) = unauthorized(&service.settings.answers.userinfo_unauthorized)
+            {
+                return response;
+            }
             challenge(StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED), &www_authenticate)
         }
         Err(UserInfoFailure::Unavailable(error)) => OAuthFailure::from(error).into_response(),

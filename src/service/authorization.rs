@@ -427,7 +427,7 @@ impl Service {
         DescribedScope { name: scope.to_owned(), meaning, is_required: false, was_allowed: false }
     }
 
-    /// For how many seconds a client can do at most what a user allows it now.
+    /// For how many seconds a client can do at most what a user allows it now. 0: until that is revoked.
     pub(super) fn lasts(&self, client: &Client) -> u32 {
         let lifetimes = client.lifetimes(&self.settings.lifetimes);
         if client.may_use(GrantType::RefreshToken) { lifetimes.refresh_token_absolute } else { lifetimes.access_token }

@@ -36,7 +36,11 @@ impl Service {
     /// count ([`super::attempts`]).
     pub(super) async fn authenticate_client(&self, caller: &Caller<'_>, form: &Parameters) -> Result<Client, Failure> {
         let now = self.effects.now();
-        let credentials = ClientCredentials::parse(&caller.authorization, form)?;
+        let credentials =
+            ClientCredentials::parse(&caller.authorization, form, self.settings.client_requests.repeated)?;
+        if !credentials.proof.method().is_none_or(|method| self.offers(method)) {
+            return Err(InvalidClient::Method.into());
+        }
         let examined = self.examine(credentials.proof, now)?;
         // Only a secret can be guessed.
         let is_guess = matches!(examined, Examined::Secret(..));
@@ -47,6 +51,7 @@ impl Service {
         let client = self.store.client(credentials.id).await?;
         let known = client.as_ref().map(|client| (client.id.clone(), client.disabled_at.is_some()));
         let client = client.filter(|client| client.disabled_at.is_none());
+        let cause = wrong_proof(client.as_ref(), &examined);
         let client = match (&examined, client) {
             (Examined::Assertion(assertion, _), Some(client)) if has_remote_keys(&client) => {
                 Box::pin(self.verify_remotely(&client, assertion, now)).await?.then_some(client)
@@ -69,7 +74,7 @@ impl Service {
                 Some((_, false)) => ClientRefusal::WrongProof,
             };
             self.audit.record(Event::ClientRefused(known.as_ref().map(|(id, _)| id), refusal));
-            return Err(InvalidClient::Failed.into());
+            return Err(cause.into());
         };
         // RFC 7523 §3: once, on whichever server. Only what the client did sign is remembered.
         if let Examined::Assertion(_, once) = examined
@@ -119,7 +124,7 @@ impl Service {
     ) -> bool {
         let metadata = &client.metadata;
         match (&client.client_type, proof) {
-            (ClientType::Public, Examined::None) => true,
+            (ClientType::Public, Examined::None) => self.offers(AuthenticationMethod::None),
             (ClientType::Confidential { secret, previous }, Examined::Secret(presented, sent_by)) => {
                 let is_previous = previous.as_ref().is_some_and(|old| now < old.until && old.secret == *presented);
                 (secret == presented || is_previous) && allows(metadata, *sent_by)
@@ -154,7 +159,9 @@ impl Service {
     /// Whether clients may authenticate so here.
     pub(super) fn offers(&self, method: AuthenticationMethod) -> bool {
         let certificates = self.settings.client_certificates.as_ref();
-        !method.is_by_certificate() || certificates.and_then(|certificates| certificates.method) == Some(method)
+        self.settings.client_requests.authentication.contains(&method)
+            && (!method.is_by_certificate()
+                || certificates.and_then(|certificates| certificates.method) == Some(method))
     }
 
     /// The ways in which clients may authenticate (RFC 8414 §2), public ones left out.
@@ -164,6 +171,16 @@ impl Service {
         };
         let methods = [ClientSecretBasic, ClientSecretPost, PrivateKeyJwt, TlsClientAuth, SelfSignedTlsClientAuth];
         methods.into_iter().filter(|method| self.offers(*method)).map(AuthenticationMethod::as_str).collect()
+    }
+}
+
+/// Why a client is refused that did not prove who it is.
+fn wrong_proof(client: Option<&Client>, proof: &Examined) -> InvalidClient {
+    match (client.map(|client| &client.client_type), proof) {
+        (None, _) => InvalidClient::Unknown,
+        (Some(ClientType::Confidential { .. }), Examined::None) => InvalidClient::NoSecret,
+        (Some(_), Examined::Secret(..)) => InvalidClient::WrongSecret,
+        (Some(_), Examined::None | Examined::Assertion(..)) => InvalidClient::Failed,
     }
 }
 

@@ -71,7 +71,7 @@ impl Service {
         let name = name(&client.id, granted);
         let lifetimes = client.lifetimes(&self.settings.lifetimes);
         let lasts = |grant: &Grant| match grant.state {
-            GrantState::Active(rotation) => now.plus(lifetimes.access_token) <= rotation.expires_at,
+            GrantState::Active(rotation) => now.after(lifetimes.access_token) <= rotation.expires_at,
             GrantState::Pending | GrantState::Revoked => false,
         };
         for _ in 0..ATTEMPTS {
@@ -94,7 +94,10 @@ impl Service {
                 variant: granted.clone(),
                 name: name.clone(),
                 now,
-                expires_at: now.plus(lifetimes.refresh_token_absolute.saturating_add(lifetimes.access_token)),
+                expires_at: match (lifetimes.refresh_token_absolute, lifetimes.access_token) {
+                    (0, _) | (_, 0) => Timestamp::NEVER,
+                    (absolute, access) => now.plus(absolute.saturating_add(access)),
+                },
             };
             let (id, subject) = (new.id, new.subject.clone());
             if self.store.insert_machine_grant(new).await? {

@@ -104,7 +104,7 @@ impl Service {
         form: &Parameters,
         address: Option<IpAddr>,
     ) -> Result<(), Failure> {
-        let credentials = ClientCredentials::parse(authorization, form)?;
+        let credentials = ClientCredentials::parse(authorization, form, self.settings.client_requests.repeated)?;
         Ok(self.learn_client(&credentials.id, address).await?)
     }
 

@@ -14,10 +14,20 @@ use crate::domain::registration::is_public_url;
 use crate::domain::resource;
 use crate::domain::scope::ScopeSet;
 use crate::domain::secret::RandomSecret;
+use crate::domain::token::Alphabet;
 use crate::store::{ClientChanges, Ending};
 
 /// How often the use of a client is noted, in seconds.
 const DAY: u32 = 86_400;
+
+/// How the ids and secrets of clients look.
+#[derive(Clone, Debug)]
+pub struct ClientNames {
+    /// Ids are UUIDs; otherwise, hexadecimal digits.
+    pub uuids: bool,
+    pub secret_prefix: String,
+    pub alphabet: Alphabet,
+}
 
 /// A client to be.
 pub struct NewClient {
@@ -160,7 +170,7 @@ impl Service {
         if !matches!(self.client(id.clone()).await?.client_type, ClientType::Confidential { .. }) {
             return Err(ClientError::NoSecret);
         }
-        let secret = self.effects.secret();
+        let secret = self.new_client_secret();
         let previous_until = (overlap > 0).then(|| self.effects.now().plus(overlap));
         if self.store.rotate_secret(id.clone(), secret.hash(), previous_until).await? {
             self.audit.record(Event::ClientSecretRotated(&id));
@@ -231,7 +241,7 @@ impl Service {
                 Ok((ClientType::Certified, None))
             }
             (false, None | Some(AuthenticationMethod::ClientSecretBasic | AuthenticationMethod::ClientSecretPost)) => {
-                let secret = self.effects.secret();
+                let secret = self.new_client_secret();
                 Ok((ClientType::Confidential { secret: secret.hash(), previous: None }, Some(secret)))
             }
             _ => Err(ClientError::AuthenticationMethod),
@@ -239,7 +249,29 @@ impl Service {
     }
 
     pub(super) fn new_client_id(&self) -> ClientId {
-        self.effects.random_name().parse().expect("hexadecimal digits are within the alphabet of client ids")
+        self.client_id_of(self.effects.random_bytes())
+    }
+
+    /// The client id that these random bytes are.
+    pub(super) fn client_id_of(&self, mut bytes: [u8; 16]) -> ClientId {
+        let uuids = self.settings.client_names.uuids;
+        if uuids {
+            // RFC 9562 §5.4: version 4, and the variant.
+            bytes[6] = bytes[6] & 0x0F | 0x40;
+            bytes[8] = bytes[8] & 0x3F | 0x80;
+        }
+        let mut id = format!("{:032x}", u128::from_be_bytes(bytes));
+        if uuids {
+            for at in [20, 16, 12, 8] {
+                id.insert(at, '-');
+            }
+        }
+        id.parse().expect("hexadecimal digits and hyphens are within the alphabet of client ids")
+    }
+
+    pub(super) fn new_client_secret(&self) -> RandomSecret {
+        let ClientNames { secret_prefix, alphabet, .. } = &self.settings.client_names;
+        alphabet.secret(secret_prefix, &self.effects.random_bytes())
     }
 
     fn check_resources(&self, metadata: &ClientMetadata) -> Result<(), ClientError> {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{OpenId, Service};
-use crate::domain::client::GrantType;
+use crate::domain::client::{AuthenticationMethod, GrantType};
 use crate::domain::client_keys::SigningAlgorithm;
 use crate::domain::dpop::ALGORITHMS;
 use crate::domain::language::Language;
@@ -90,7 +90,8 @@ impl Service {
         let (issuer, paths) = (&self.settings.issuer, &self.settings.paths);
         let at = |endpoint: &EndpointPaths| format!("{issuer}{}", endpoint.first());
         let confidential = self.authentication_methods();
-        let authentication = [&confidential[..], &["none"]].concat();
+        let public = self.offers(AuthenticationMethod::None).then_some(AuthenticationMethod::None.as_str());
+        let authentication: Vec<_> = confidential.iter().copied().chain(public).collect();
         let registers = !matches!(self.settings.registration.gate, Gate::Nobody);
         Metadata {
             issuer,

@@ -13,7 +13,7 @@ use crate::domain::grant::{GrantFacts, GrantState, Variant};
 use crate::domain::openid::Authentication;
 use crate::domain::parameters::Parameters;
 use crate::domain::scope::ScopeSet;
-use crate::domain::timestamp::Timestamp;
+use crate::domain::timestamp::{Timestamp, shorter};
 use crate::domain::token::{Signed, Token, TokenKind};
 use crate::domain::variant_list::Meaning;
 use crate::facts::{Depth, Source};
@@ -152,7 +152,7 @@ impl Service {
         form.refuse_repeated()?;
         let caller = self.authenticate_client(caller, form).await?;
         if !caller.is_confidential() {
-            return Err(OAuthError::from(InvalidClient::Failed).into());
+            return Err(OAuthError::from(InvalidClient::NoSecret).into());
         }
         let mut standing = self.introspect(form.require("token")?, &Sight::All).await?;
         standing.active.take_if(|active| !may_see(&caller, active));
@@ -221,7 +221,7 @@ impl Service {
             GrantState::Active(rotation) if rotation.serial == token.serial && now < rotation.idle_until => {
                 Some(ActiveToken {
                     token: Token {
-                        lifetime: token.lifetime.min(rotation.idle_until.seconds_since(token.issued_at)),
+                        lifetime: shorter(token.lifetime, rotation.idle_until.lifetime_from(token.issued_at)),
                         ..token
                     },
                     facts: Arc::new(GrantFacts {

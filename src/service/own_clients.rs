@@ -109,11 +109,10 @@ impl Service {
             Ok(registration) => registration,
             Err(mistake) => return Ok(self.again(session, None, said, form, mistake)),
         };
-        let secret = (!said.public).then(|| self.effects.secret());
+        let secret = (!said.public).then(|| self.new_client_secret());
         let owner = session.session.subject.clone();
-        let id = format!("{:032x}", u128::from_be_bytes(*name.as_bytes()));
         let client = Client {
-            id: id.parse().expect("hexadecimal digits are within the alphabet of client ids"),
+            id: self.client_id_of(*name.as_bytes()),
             name: registration.name.clone().unwrap_or_default(),
             client_type: match &secret {
                 Some(secret) => ClientType::Confidential { secret: secret.hash(), previous: None },
@@ -201,7 +200,7 @@ impl Service {
         let client = self.owned(id, &session).await?;
         let present = *secret_of(&client)?;
         self.open_managing_ticket(form, &session, &rotate(&client.id, &present))?;
-        let secret = self.effects.secret();
+        let secret = self.new_client_secret();
         let until = match form.get("leaked") {
             Some(_) => None,
             None => Some(self.effects.now().plus(OVERLAP)),

@@ -75,7 +75,7 @@ impl Service {
         self.check_signed(&registration, &ClientMetadata::default())?;
         let secret = match registration.method {
             AuthenticationMethod::ClientSecretBasic | AuthenticationMethod::ClientSecretPost => {
-                Some(self.effects.secret())
+                Some(self.new_client_secret())
             }
             AuthenticationMethod::PrivateKeyJwt
             | AuthenticationMethod::TlsClientAuth

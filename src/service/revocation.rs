@@ -3,9 +3,10 @@
 use super::Service;
 use super::audit::acting_as;
 use super::client_authentication::Caller as ClientCaller;
+use crate::domain::answers::{ForeignToken, UnknownHint};
 use crate::domain::audit::{Actor, Event};
 use crate::domain::caller::{Caller, Sight};
-use crate::domain::error::{Failure, Unavailable};
+use crate::domain::error::{Failure, InvalidGrant, OAuthError, Unavailable};
 use crate::domain::parameters::Parameters;
 use crate::domain::revocation::Target;
 use crate::domain::timestamp::Timestamp;
@@ -23,11 +24,18 @@ pub enum Reach {
 
 impl Service {
     /// RFC 7009 §2.1: a client revokes a token of its own, and with it the whole grant. Anything else that is
-    /// presented changes nothing, and the answer does not tell.
+    /// presented changes nothing, and the answer does not tell, unless `answers.foreign_token` says otherwise.
     pub async fn revoke_for_client(&self, caller: &ClientCaller<'_>, form: &Parameters) -> Result<(), Failure> {
         form.refuse_repeated()?;
         let client = self.authenticate_client(caller, form).await?;
         let now = self.effects.now();
+        let hint = form.get("token_type_hint");
+        if self.settings.answers.unknown_hint == UnknownHint::Refuse
+            && !hint.is_none_or(|hint| hint == "access_token" || hint == "refresh_token")
+        {
+            form.require("token")?;
+            return Err(OAuthError::UnsupportedTokenType.into());
+        }
         let Some(token) = self.live(form.require("token")?, now).await? else { return Ok(()) };
         match self.store.grant(token.grant).await? {
             Some(grant) if grant.client == client.id => {
@@ -37,7 +45,10 @@ impl Service {
             }
             Some(grant) => {
                 tracing::warn!(client_id = %client.id, grant_id = %grant.id, "a client tried to revoke another client's token");
-                Ok(())
+                match self.settings.answers.foreign_token {
+                    ForeignToken::Ignore => Ok(()),
+                    ForeignToken::Refuse => Err(InvalidGrant::ForeignToken.into()),
+                }
             }
             None => Ok(()),
         }

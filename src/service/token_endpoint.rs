@@ -1,24 +1,63 @@
 //! The token endpoint (RFC 6749 §3.2): a code, or a refresh token, for tokens. The other grants are in files of their own.
 
+use http::HeaderValue;
+use serde::{Deserialize, Serialize};
+
 use super::Service;
 use super::client_authentication::Caller;
 use super::possession::{BindingKey, ShownKeys};
 use crate::domain::audit::Event;
-use crate::domain::client::{Client, GrantType, RefreshTokenRotation};
+use crate::domain::client::{AuthenticationMethod, Client, GrantType, RefreshTokenRotation};
+use crate::domain::credentials::RepeatedCredentials;
 use crate::domain::error::{Failure, InvalidGrant, InvalidScope, OAuthError, Unavailable};
 use crate::domain::grant::{Confirmation, Further, Grant, GrantState, RefreshStanding, Restriction, Variant};
 use crate::domain::openid::Authentication;
 use crate::domain::parameters::Parameters;
-use crate::domain::pkce::CodeVerifier;
+use crate::domain::pkce::{CodeChallenge, CodeVerifier};
 use crate::domain::resource::InvalidTarget;
 use crate::domain::scope::ScopeSet;
-use crate::domain::timestamp::Timestamp;
+use crate::domain::timestamp::{Timestamp, shorter};
 use crate::domain::token::{Token, TokenKind, TokenText};
 use crate::domain::variant_list::Placement;
-use crate::store::{Redemption, Refresh, Times};
+use crate::store::{Ending, Redemption, Refresh, Times};
 
 /// So often a variant is added anew after others were added meanwhile.
 const MAX_ADDITIONS: usize = 16;
+
+/// Which requests of clients are taken.
+#[derive(Clone, Debug)]
+pub struct ClientRequests {
+    pub content_types: Vec<ContentType>,
+    /// How clients may authenticate.
+    pub authentication: Vec<AuthenticationMethod>,
+    pub repeated: RepeatedCredentials,
+    /// Refuse requests with a query.
+    pub refuse_query: bool,
+    /// Whose pages may send them from a browser.
+    pub origins: Vec<HeaderValue>,
+}
+
+/// What a body may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContentType {
+    /// `application/x-www-form-urlencoded`.
+    Form,
+    /// `application/json`, an object of texts.
+    Json,
+    /// `multipart/form-data`, without files.
+    Multipart,
+}
+
+impl ContentType {
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Form => "application/x-www-form-urlencoded",
+            Self::Json => "application/json",
+            Self::Multipart => "multipart/form-data",
+        }
+    }
+}
 
 /// A successful token response (RFC 6749 §5.1).
 pub struct IssuedTokens {
@@ -28,9 +67,11 @@ pub struct IssuedTokens {
     pub(super) variant: Variant,
     pub token_type: &'static str,
     pub refresh_token: Option<TokenText>,
-    /// Seconds.
+    /// Seconds; 0: it does not expire.
     pub expires_in: u32,
     pub scope: ScopeSet,
+    /// Who the user is; empty for a machine.
+    pub username: String,
     /// RFC 8693 §2.2.1.
     pub issued_token_type: Option<&'static str>,
     /// For OpenID Connect (Core §3.1.3.3).
@@ -86,28 +127,30 @@ impl Service {
         let code = self.presented(form.require("code")?, TokenKind::AuthorizationCode).ok_or(InvalidGrant::Code)?;
         let verifier: CodeVerifier = match form.get("code_verifier") {
             Some(verifier) => verifier.parse().map_err(crate::domain::error::InvalidRequest::from)?,
-            None => return Err(InvalidGrant::Proof.into()),
+            None => return Err(InvalidGrant::NoVerifier.into()),
         };
         if code.is_expired(now) {
-            return self.refuse_code(client, &code, now).await;
+            return self.refuse_code(client, &code, None, now).await;
         }
         // What the grant says does not change before its code is redeemed.
-        let Some(pending) = self.store.grant(code.grant).await?.filter(|grant| grant.client == client.id) else {
-            return Err(InvalidGrant::Code.into());
-        };
+        let pending = self.store.grant(code.grant).await?.ok_or(InvalidGrant::Code)?;
+        if pending.client != client.id {
+            return Err(InvalidGrant::ForeignCode.into());
+        }
         if pending.state != GrantState::Pending {
-            return self.refuse_code(client, &code, now).await;
+            return self.refuse_code(client, &code, None, now).await;
         }
         // Before anything is used up.
         let signer = self.id_token_signer(client).await?;
         let jwt = self.access_token_signer(client).await?;
         let key = self.claim_key(key).await?;
         let FirstVariants { variant, variants } = self.first_variants(client, &pending, key, form)?;
+        let challenge = verifier.challenge();
         let redemption = Redemption {
             grant: code.grant,
             client: client.id.clone(),
             redirect_uri_parameter: form.get("redirect_uri").map(str::to_owned),
-            challenge: Some(verifier.challenge()),
+            challenge: Some(challenge.clone()),
             variant,
             variants,
             now,
@@ -119,16 +162,23 @@ impl Service {
                 let tokens = self.in_format(tokens, &grant, jwt.as_ref()).await?;
                 self.with_id_token(tokens, &grant, signer, grant.authentication.clone(), now).await
             }
-            None => self.refuse_code(client, &code, now).await,
+            None => self.refuse_code(client, &code, Some(challenge), now).await,
         }
     }
 
-    /// Why a code was not redeemed. A code that was redeemed before is in the wrong hands now or was then, so its
+    /// Why a code was not redeemed, which came with the proof of this challenge. A code that was redeemed before is in the wrong hands now or was then, so its
     /// grant ends (RFC 6749 §4.1.2). To another client, nothing happens and nothing is said.
-    async fn refuse_code(&self, client: &Client, code: &Token, now: Timestamp) -> Result<IssuedTokens, Failure> {
-        let Some(grant) = self.store.grant(code.grant).await?.filter(|grant| grant.client == client.id) else {
-            return Err(InvalidGrant::Code.into());
-        };
+    async fn refuse_code(
+        &self,
+        client: &Client,
+        code: &Token,
+        proven: Option<CodeChallenge>,
+        now: Timestamp,
+    ) -> Result<IssuedTokens, Failure> {
+        let grant = self.store.grant(code.grant).await?.ok_or(InvalidGrant::Code)?;
+        if grant.client != client.id {
+            return Err(InvalidGrant::ForeignCode.into());
+        }
         match grant.state {
             GrantState::Active(_) => {
                 tracing::warn!(client_id = %client.id, grant_id = %grant.id, "an authorization code was replayed: its grant is revoked");
@@ -137,8 +187,8 @@ impl Service {
                 Err(InvalidGrant::CodeReplayed.into())
             }
             GrantState::Pending if !code.is_expired(now) => {
-                self.store.count_failed_redemption(grant.id, now).await?;
-                Err(InvalidGrant::Proof.into())
+                let is_proven = self.store.count_failed_redemption(grant.id, proven, now).await?;
+                Err(if is_proven { InvalidGrant::RedirectUri } else { InvalidGrant::Verifier }.into())
             }
             GrantState::Pending | GrantState::Revoked => Err(InvalidGrant::Code.into()),
         }
@@ -163,12 +213,10 @@ impl Service {
         let key = self.claim_key(key).await?;
         // Once more when another request rotated in between: then this one is the repetition.
         for _ in 0..2 {
-            let grant = self
-                .store
-                .grant(token.grant)
-                .await?
-                .filter(|grant| grant.client == client.id)
-                .ok_or(InvalidGrant::RefreshToken)?;
+            let grant = self.store.grant(token.grant).await?.ok_or(InvalidGrant::Ended)?;
+            if grant.client != client.id {
+                return Err(InvalidGrant::ForeignRefreshToken.into());
+            }
             // Before all else: without its key, a bound refresh token is good for nothing, not even for ending the grant.
             let granted = grant.variants.first().ok_or(InvalidGrant::RefreshToken)?;
             match (granted.confirmation(), &key) {
@@ -187,10 +235,14 @@ impl Service {
                     let (id, times) = (grant.client.clone(), self.times(client, now));
                     let variant = self.index_of(&grant, &wanted, now, times.access_lifetime).await?;
                     let variant = variant.ok_or(InvalidGrant::RefreshToken)?;
-                    let refresh = Refresh { grant: grant.id, client: id, serial: rotation.serial, variant, now, times };
+                    let ends =
+                        client.rotation() == RefreshTokenRotation::Rotate && self.settings.refresh_ends_access_tokens;
+                    let generation = grant.generation.saturating_add(ends.into());
+                    let serial = rotation.serial;
+                    let refresh = Refresh { grant: grant.id, client: id, serial, generation, variant, now, times };
                     match client.rotation() {
                         RefreshTokenRotation::Rotate => {
-                            let rotated = self.store.rotate(refresh).await?;
+                            let rotated = self.rotate(refresh, ends).await?;
                             rotated.and_then(|rotated| Some((self.tokens_of(client, &rotated)?, now)))
                         }
                         RefreshTokenRotation::Keep => {
@@ -213,7 +265,7 @@ impl Service {
                     self.audit.record(Event::RefreshTokenReplayed { client: &client.id, grant: grant.id });
                     return Err(InvalidGrant::RefreshTokenReplayed.into());
                 }
-                RefreshStanding::Dead => break,
+                RefreshStanding::Dead => return Err(InvalidGrant::Ended.into()),
             };
             if let Some((tokens, issued_at)) = tokens {
                 let tokens = self.in_format(tokens, &grant, jwt.as_ref()).await?;
@@ -221,6 +273,20 @@ impl Service {
             }
         }
         Err(InvalidGrant::RefreshToken.into())
+    }
+
+    /// Replaces a refresh token by its successor. Where that ends the access tokens of before, it is written as a revocation is, so that
+    /// every server and every cache obeys.
+    async fn rotate(&self, refresh: Refresh, ends_access_tokens: bool) -> Result<Option<Grant>, Unavailable> {
+        if !ends_access_tokens {
+            return self.store.rotate(refresh).await;
+        }
+        let (grant, successor) = (refresh.grant, refresh.serial + 1);
+        if Box::pin(self.revoker.revoke(Ending::Rotate(Box::new(refresh)))).await?.is_none() {
+            return Ok(None);
+        }
+        let is_successor = |grant: &Grant| matches!(grant.state, GrantState::Active(now) if now.serial == successor);
+        Ok(self.store.grant(grant).await?.filter(is_successor))
     }
 
     /// What a grant becomes when its code is redeemed with this key.
@@ -299,8 +365,8 @@ impl Service {
             lifetimes.access_token
         };
         Times {
-            expires_at: now.plus(whole),
-            idle_until: now.plus(lifetimes.refresh_token_idle),
+            expires_at: now.after(whole),
+            idle_until: now.after(lifetimes.refresh_token_idle),
             access_lifetime: lifetimes.access_token,
         }
     }
@@ -319,6 +385,7 @@ impl Service {
             refresh_token: refresh_token.map(|token| self.token_keys.seal(&token)),
             expires_in: access_token.lifetime,
             scope: variant.scopes.clone(),
+            username: grant.username.clone(),
             issued_token_type: None,
             id_token: None,
         })
@@ -327,7 +394,7 @@ impl Service {
     /// Another access token, and the refresh token that stays. `None` when the grant is not active.
     fn tokens_beside(&self, grant: &Grant, kept: &Token, mut further: Further) -> Option<IssuedTokens> {
         let GrantState::Active(rotation) = grant.state else { return None };
-        further.lifetime = further.lifetime.min(rotation.expires_at.seconds_since(further.issued_at));
+        further.lifetime = shorter(further.lifetime, rotation.expires_at.lifetime_from(further.issued_at));
         let variant = grant.variants.get(further.variant, further.issued_at)?;
         let tokens = self.further_access_token(grant, variant, further);
         Some(IssuedTokens { refresh_token: Some(self.token_keys.seal(kept)), ..tokens })
@@ -344,6 +411,7 @@ impl Service {
             refresh_token: None,
             expires_in: token.lifetime,
             scope: variant.scopes.clone(),
+            username: grant.username.clone(),
             issued_token_type: None,
             id_token: None,
         }

@@ -14,6 +14,7 @@ use crate::domain::grant::{Confirmation, Further, GrantState, Restriction, Varia
 use crate::domain::parameters::Parameters;
 use crate::domain::resource::InvalidTarget;
 use crate::domain::scope::ScopeSet;
+use crate::domain::timestamp::shorter;
 use crate::domain::token::TokenKind;
 
 /// RFC 8693 §3.
@@ -54,10 +55,14 @@ impl Service {
 
         let now = self.effects.now();
         let own = client.lifetimes(&self.settings.lifetimes).access_token;
-        let lifetime = subject.token.expires_at().map_or(own, |expiry| own.min(expiry.seconds_since(now)));
+        let lifetime = match subject.token.expires_at() {
+            None => own,
+            Some(expiry) if now < expiry => shorter(own, expiry.lifetime_from(now)),
+            Some(_) => return Err(InvalidRequest::SubjectToken.into()),
+        };
         let active = |state| matches!(state, GrantState::Active(_));
         let grant = self.store.grant(subject.token.grant).await?.filter(|grant| active(grant.state));
-        let mut grant = grant.filter(|_| lifetime > 0).ok_or(InvalidRequest::SubjectToken)?;
+        let mut grant = grant.ok_or(InvalidRequest::SubjectToken)?;
         let variant = self.index_of(&grant, &wanted, now, own).await?.ok_or(InvalidRequest::SubjectToken)?;
         // What kills the subject token kills this one.
         grant.generation = subject.token.generation;

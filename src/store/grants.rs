@@ -67,6 +67,19 @@ macro_rules! returning_grant {
     };
 }
 
+/// Replaces the refresh token of a grant by its successor, if it is still the current one.
+macro_rules! rotate_grant {
+    () => {
+        concat!(
+            "UPDATE grants AS g SET refresh_serial = refresh_serial + 1, rotated_at = $4, last_used_at = $4, refresh_variant = $5, \
+             access_lifetime = $6, idle_until = $7, generation = $8 \
+             WHERE id = $1 AND state = 'active' AND client_id = $2 AND refresh_serial = $3 AND expires_at > $4 AND generation <= $8 AND ",
+            parties_alive!(),
+        )
+    };
+}
+pub(super) use rotate_grant;
+
 /// A grant that a user has just made. Its code is not redeemed yet.
 pub struct NewGrant {
     pub id: GrantId,
@@ -102,10 +115,13 @@ pub struct Redemption {
 }
 
 /// A use of the refresh token `serial`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Refresh {
     pub grant: GrantId,
     pub client: ClientId,
     pub serial: u32,
+    /// That of the grant, or the next one, to end its access tokens.
+    pub generation: u32,
     /// What the new access token stands for.
     pub variant: u8,
     pub now: Timestamp,
@@ -113,13 +129,13 @@ pub struct Refresh {
 }
 
 /// What the policy of the client makes of a redemption or a refresh.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Times {
     /// When the grant will end; a refresh does not change it.
     pub expires_at: Timestamp,
     /// When the refresh token will end if it is not used.
     pub idle_until: Timestamp,
-    /// The lifetime of the access token, in seconds.
+    /// The lifetime of the access token, in seconds; 0: it does not expire.
     pub access_lifetime: u32,
 }
 
@@ -199,20 +215,29 @@ impl Store {
     }
 
     /// Counts a wrong proof against a pending grant; too many of them end it. No token of it exists yet, so
-    /// the revocation log need not know.
-    pub async fn count_failed_redemption(&self, grant: GrantId, now: Timestamp) -> Result<(), Unavailable> {
+    /// the revocation log need not know. Whether this is its challenge, so that something else was wrong.
+    pub async fn count_failed_redemption(
+        &self,
+        grant: GrantId,
+        proven: Option<CodeChallenge>,
+        now: Timestamp,
+    ) -> Result<bool, Unavailable> {
         let writer = self.writer.clone();
         self.run("count a failed redemption", async move {
-            on_engine!(&writer, on => sqlx::query(
+            let is_proven: Option<i64> = on_engine!(&writer, on => sqlx::query_scalar(
                 "UPDATE grants SET failed_redemptions = failed_redemptions + 1, \
                  state = CASE WHEN failed_redemptions + 1 >= $2 THEN 'revoked' ELSE state END, \
                  revoked_at = CASE WHEN failed_redemptions + 1 >= $2 THEN $3 ELSE revoked_at END \
-                 WHERE id = $1 AND state = 'pending'",
+                 WHERE id = $1 AND state = 'pending' \
+                 RETURNING CAST(CASE WHEN code_challenge = $4 THEN 1 ELSE 0 END AS BIGINT)",
             )
             .bind(grant.as_bytes().to_vec())
             .bind(MAX_FAILED_REDEMPTIONS)
             .bind(now.as_unix())
-            .execute(on).await.map(drop))
+            .bind(proven.map(|challenge| challenge.as_str().to_owned()).unwrap_or_default())
+            .fetch_all(on).await?)
+            .pop();
+            Ok(is_proven == Some(1))
         })
         .await
     }
@@ -221,12 +246,8 @@ impl Store {
     pub async fn rotate(&self, refresh: Refresh) -> Result<Option<Grant>, Unavailable> {
         let writer = self.writer.clone();
         self.run("rotate a refresh token", async move {
-            let row: Option<GrantRow> = on_engine!(&writer, on => sqlx::query_as(concat!(
-                "UPDATE grants AS g SET refresh_serial = refresh_serial + 1, rotated_at = $4, last_used_at = $4, refresh_variant = $5, access_lifetime = $6, idle_until = $7 \
-                 WHERE id = $1 AND state = 'active' AND client_id = $2 AND refresh_serial = $3 AND expires_at > $4 AND ",
-                parties_alive!(),
-                returning_grant!(),
-            ))
+            let row: Option<GrantRow> =
+                on_engine!(&writer, on => sqlx::query_as(concat!(rotate_grant!(), returning_grant!()))
             .bind(refresh.grant.as_bytes().to_vec())
             .bind(refresh.client.to_string())
             .bind(i64::from(refresh.serial))
@@ -234,7 +255,9 @@ impl Store {
             .bind(i64::from(refresh.variant))
             .bind(i64::from(refresh.times.access_lifetime))
             .bind(refresh.times.idle_until.as_unix())
-            .fetch_all(on).await?).pop();
+            .bind(i64::from(refresh.generation))
+            .fetch_all(on).await?)
+                .pop();
             row.map(Grant::try_from).transpose()
         })
         .await

@@ -7,6 +7,7 @@ use sqlx::{FromRow, QueryBuilder};
 use super::Store;
 use super::engine::{Transaction, on_engine};
 use super::listing::{Fingerprint, lock_client};
+use super::grants::{Refresh, parties_alive, rotate_grant};
 use super::logout_notices::{Announcer, SignedOut};
 use super::rows::{number, parse};
 use crate::domain::client::ClientId;
@@ -20,6 +21,10 @@ use crate::domain::token::{GrantId, KeyId, KeySet};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ending {
     RevokeGrant(GrantId),
+    /// The access tokens of a grant that are of an earlier generation than this. The grant goes on.
+    EndAccessTokens(GrantId, u32),
+    /// The same, where a refresh token is replaced by its successor.
+    Rotate(Box<Refresh>),
     RevokeClient(ClientId),
     DisableClient(ClientId),
     /// If it is the one that was read, where that is said.
@@ -120,7 +125,7 @@ async fn end(
 ) -> Result<Vec<Option<LogEntry>>, sqlx::Error> {
     // In one order everywhere, so that no two transactions wait for each other.
     let mut order: Vec<usize> = (0..endings.len()).collect();
-    order.sort_by_key(|&index| &endings[index]);
+    order.sort_by_key(|&index| endings[index].place());
     let mut claimed = Vec::with_capacity(order.len());
     for index in order {
         if endings[index].claim(transaction, now).await? {
@@ -147,7 +152,8 @@ impl Ending {
     /// What ends a target; `None` for a flush, which ends nothing.
     pub fn of(target: Target) -> Option<Self> {
         match target {
-            Target::Grant { id, .. } => Some(Self::RevokeGrant(id)),
+            Target::Grant { id, generation: GrantFacts::REVOKED } => Some(Self::RevokeGrant(id)),
+            Target::Grant { id, generation } => Some(Self::EndAccessTokens(id, generation)),
             Target::Client(id) => Some(Self::RevokeClient(id)),
             Target::Subject(id) => Some(Self::RevokeSubject(id)),
             Target::SubjectClient(subject, client) => Some(Self::RevokeSubjectClient(subject, client)),
@@ -157,10 +163,21 @@ impl Ending {
         }
     }
 
+    /// Its place in the order of claims: grants first, each by its id however it is claimed.
+    fn place(&self) -> (bool, Option<GrantId>, &Self) {
+        let grant = match self.target() {
+            Target::Grant { id, .. } => Some(id),
+            _ => None,
+        };
+        (grant.is_none(), grant, self)
+    }
+
     /// What ends.
     pub fn target(&self) -> Target {
         match self {
             Self::RevokeGrant(id) => Target::Grant { id: *id, generation: GrantFacts::REVOKED },
+            Self::EndAccessTokens(id, generation) => Target::Grant { id: *id, generation: *generation },
+            Self::Rotate(refresh) => Target::Grant { id: refresh.grant, generation: refresh.generation },
             Self::RevokeClient(id) | Self::DisableClient(id) | Self::DeleteClient(id, _) => Target::Client(id.clone()),
             Self::RevokeSubject(id) | Self::DisableSubject(id) | Self::SetPassword(id, _) => {
                 Target::Subject(id.clone())
@@ -179,6 +196,8 @@ impl Ending {
                 Some(SignedOut::Subject(id))
             }
             Self::RevokeGrant(_)
+            | Self::EndAccessTokens(..)
+            | Self::Rotate(_)
             | Self::RevokeClient(_)
             | Self::DisableClient(_)
             | Self::DeleteClient(..)
@@ -202,6 +221,20 @@ impl Ending {
             )
             .bind(id.as_bytes().to_vec())
             .bind(now),
+            Self::EndAccessTokens(id, generation) => sqlx::query(
+                "UPDATE grants SET generation = $2 WHERE id = $1 AND generation < $2 AND state = 'active'",
+            )
+            .bind(id.as_bytes().to_vec())
+            .bind(i64::from(*generation)),
+            Self::Rotate(refresh) => sqlx::query(rotate_grant!())
+                .bind(refresh.grant.as_bytes().to_vec())
+                .bind(refresh.client.to_string())
+                .bind(i64::from(refresh.serial))
+                .bind(refresh.now.as_unix())
+                .bind(i64::from(refresh.variant))
+                .bind(i64::from(refresh.times.access_lifetime))
+                .bind(refresh.times.idle_until.as_unix())
+                .bind(i64::from(refresh.generation)),
             // The row is locked until its position is known.
             Self::RevokeClient(id) => {
                 sqlx::query("UPDATE clients SET revoked_seq = revoked_seq WHERE id = $1 AND deleted_at IS NULL")
@@ -259,8 +292,8 @@ impl Ending {
         let target = self.target();
         let statement = match target {
             // Whoever revokes a grant of an app wants to be asked when it comes again.
-            Target::Grant { id, .. } => return forget(transaction, id).await,
-            Target::Flush => return Ok(()),
+            Target::Grant { id, generation: GrantFacts::REVOKED } => return forget(transaction, id).await,
+            Target::Grant { .. } | Target::Flush => return Ok(()),
             Target::Client(_) => "UPDATE clients SET revoked_seq = $2 WHERE id = $1",
             Target::Subject(_) => "UPDATE subjects SET revoked_seq = $2 WHERE id = $1",
             Target::SubjectClient(..) => {

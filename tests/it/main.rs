@@ -55,6 +55,7 @@ mod openid;
 mod outgoing;
 mod pages;
 mod par;
+mod profiles_token;
 mod properties;
 mod pruning;
 mod races;

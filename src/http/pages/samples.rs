@@ -53,7 +53,12 @@ pub(super) fn pages() -> Vec<Page> {
         super::consent_page(&asked(&scopes), here, &Trust::Itself, "request"),
         super::consent_page(&asked(&scopes), here, &Trust::User, "request"),
         super::consent_page(&asked(&scopes[..1]), "com.example.shop:/callback", &Trust::Verified, "request"),
-        super::consent_page(&asked(&scopes[1..]), here, &Trust::Document("shop.example".into()), "request"),
+        super::consent_page(
+            &Asked { lasts: 0, ..asked(&scopes[1..]) },
+            here,
+            &Trust::Document("shop.example".into()),
+            "request",
+        ),
         super::consent_page(&Asked { about: about(), lasts: 600, ..asked(&more) }, here, &Trust::Verified, "request"),
         super::consent_page(
             &Asked { about: about(), lasts: 7_201, ..asked(&more[..1]) },

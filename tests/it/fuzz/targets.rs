@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use scopegate::domain::authorization::{AuthorizationRequest, AuthorizationResponse, Rejection, client_id};
 use scopegate::domain::client::{Client, ClientMetadata, ClientType, Introspects, Registrar};
-use scopegate::domain::credentials::{ClientCredentials, Proof};
+use scopegate::domain::credentials::{ClientCredentials, Proof, RepeatedCredentials};
 use scopegate::domain::error::OAuthError;
 use scopegate::domain::jwk::PublicKey;
 use scopegate::domain::jwt_access_token;
@@ -113,13 +113,16 @@ pub fn parameters(data: &[u8]) {
 
 /// Credentials that are read are those that the same credentials, written anew, say.
 pub fn basic_header(data: &[u8]) {
-    let Ok(credentials) = ClientCredentials::parse(&[data], &Parameters::default()) else { return };
+    let Ok(credentials) = ClientCredentials::parse(&[data], &Parameters::default(), RepeatedCredentials::Refuse) else {
+        return;
+    };
     let secret = secret_of(&credentials);
     let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let written = format!("Basic {}:{}", encode(credentials.id.as_str()), encode(secret));
     let (scheme, pair) = written.split_once(' ').expect("it was just written");
     let header = format!("{scheme} {}", BASE64_STANDARD.encode(pair));
-    let again = ClientCredentials::parse(&[header.as_bytes()], &Parameters::default()).expect("they are good");
+    let again = ClientCredentials::parse(&[header.as_bytes()], &Parameters::default(), RepeatedCredentials::Refuse)
+        .expect("they are good");
     assert_eq!(again.id, credentials.id);
     assert_eq!(secret_of(&again), secret);
     assert_eq!(matches!(again.proof, Proof::None), secret.is_empty());
