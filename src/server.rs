@@ -31,6 +31,9 @@ use crate::facts::{Facts, LocalCache};
 use crate::grpc::GrpcFront;
 use crate::http;
 use crate::proto::scopegate::v1::admin_service_server::{AdminServiceServer, SERVICE_NAME as ADMIN_SERVICE};
+use crate::proto::scopegate::v1::interaction_service_server::{
+    InteractionServiceServer, SERVICE_NAME as INTERACTION_SERVICE,
+};
 use crate::proto::scopegate::v1::token_service_server::{SERVICE_NAME, TokenServiceServer};
 use crate::revocation::{Follower, Hints, RevocationIndex, Revoker};
 use crate::service::audit::Audit;
@@ -181,9 +184,10 @@ impl Server {
         let (health, health_server) = tonic_health::server::health_reporter();
         health.set_serving::<TokenServiceServer<()>>().await;
         health.set_serving::<AdminServiceServer<()>>().await;
+        health.set_serving::<InteractionServiceServer<()>>().await;
         let grpc = GrpcFront::new(&backend.service, health_server, config.callers()?);
         let renderer = config.renderer(&backend.service.settings.issuer)?;
-        let http = http::router(backend.service.clone(), renderer);
+        let http = http::router(backend.service.clone(), renderer, config.callers()?);
         let tls = &backend.metrics.tls;
         let (http_tls, http_reloader) = Tls::load("http.tls", &config.http.tls, HTTP_PROTOCOLS, tls)?.unzip();
         let (grpc_tls, grpc_reloader) = Tls::load("grpc.tls", &config.grpc.tls, GRPC_PROTOCOLS, tls)?.unzip();
@@ -237,6 +241,7 @@ impl Server {
         self.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
         self.health.set_service_status(SERVICE_NAME, tonic_health::ServingStatus::NotServing).await;
         self.health.set_service_status(ADMIN_SERVICE, tonic_health::ServingStatus::NotServing).await;
+        self.health.set_service_status(INTERACTION_SERVICE, tonic_health::ServingStatus::NotServing).await;
         self.backend.service.stop_watching();
         let _ = self.drain.send(true);
         let cores = std::mem::take(&mut self.cores);

@@ -31,7 +31,7 @@ const MAX_PAGE_BYTES: usize = 900 << 10;
 /// A secret that was replaced stays good for so many seconds at most.
 const MAX_OVERLAP: u32 = 30 * 86_400;
 /// What can be changed about a client.
-const CHANGEABLE: [&str; 14] = [
+const CHANGEABLE: [&str; 15] = [
     "client_name",
     "redirect_uris",
     "post_logout_redirect_uris",
@@ -46,6 +46,7 @@ const CHANGEABLE: [&str; 14] = [
     "refresh_token_absolute_lifetime",
     "refresh_token_rotation",
     "access_token_format",
+    "login_url",
 ];
 
 #[derive(Clone)]
@@ -122,6 +123,7 @@ impl AdminFront {
             refresh_token_rotation: client.rotation().as_str().into(),
             access_token_format: metadata.access_token_format.as_str().into(),
             token_endpoint_auth_method: client.authentication_method().as_str().into(),
+            login_url: metadata.login_url.as_ref().map(|url| url.as_str().to_owned()).unwrap_or_default(),
             disabled: client.disabled_at.is_some(),
             kind: match client.registrar {
                 Registrar::Operator => api::ClientKind::Operator,
@@ -432,6 +434,7 @@ fn edit(client: &api::Client, includes: impl Fn(&str) -> bool) -> Result<ClientE
                 }
             },
             jwks_uri,
+            login_url: optional("login_url", &client.login_url)?,
             backchannel_logout_uri: optional("backchannel_logout_uri", &client.backchannel_logout_uri)?,
             backchannel_logout_session_required: includes("backchannel_logout_session_required")
                 .then_some(client.backchannel_logout_session_required),

@@ -363,6 +363,11 @@ pub(super) fn return_to(client_name: &str, location: &str) -> Response {
     page(StatusCode::BAD_REQUEST, "return.html", values, None)
 }
 
+/// A page that says that a way back from the app leads nowhere any more, and where it begins again.
+pub(super) fn start_again(restart: Option<&str>) -> Response {
+    page(StatusCode::GONE, "start_again.html", context! { restart }, None)
+}
+
 /// A page with a code that the user carries to the app by hand, for an app that nothing can be sent to.
 pub(super) fn code_to_copy(client_name: &str, code: &str) -> Response {
     page(StatusCode::OK, "code.html", context! { client_name, code }, None)

@@ -88,6 +88,7 @@ pub struct MetadataEdit {
     pub refresh_token_absolute_lifetime: Option<Option<u32>>,
     pub refresh_token_rotation: Option<RefreshTokenRotation>,
     pub access_token_format: Option<AccessTokenFormat>,
+    pub login_url: Option<Option<OutgoingUrl>>,
 }
 
 impl ClientEdit {
@@ -125,6 +126,7 @@ impl MetadataEdit {
         set(&mut metadata.refresh_token_absolute_lifetime, self.refresh_token_absolute_lifetime);
         set(&mut metadata.refresh_token_rotation, self.refresh_token_rotation);
         set(&mut metadata.access_token_format, self.access_token_format);
+        set(&mut metadata.login_url, self.login_url);
         metadata
     }
 
@@ -138,6 +140,7 @@ impl MetadataEdit {
             || self.refresh_token_absolute_lifetime.is_some()
             || self.refresh_token_rotation.is_some()
             || self.access_token_format.is_some()
+            || self.login_url.is_some()
     }
 
     fn names_keys(&self) -> bool {

@@ -93,6 +93,12 @@ const VERSIONS: &[Version] = &[
         sqlite: include_str!("migrations/sqlite/0017_consents.sql"),
         postgres: include_str!("migrations/postgres/0017_consents.sql"),
     },
+    Version {
+        number: 18,
+        name: "interactions",
+        sqlite: include_str!("migrations/sqlite/0018_interactions.sql"),
+        postgres: include_str!("migrations/postgres/0018_interactions.sql"),
+    },
 ];
 
 /// A database whose schema this program does not fit.

@@ -41,6 +41,7 @@ mod foreign_clients;
 mod forward_auth;
 mod fuzz;
 mod garbage;
+mod interactions;
 mod introspect;
 mod jwt_access_tokens;
 mod keys;

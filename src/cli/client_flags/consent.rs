@@ -4,7 +4,16 @@ use clap::Args;
 
 use crate::domain::client::ClientMetadata;
 use crate::domain::consent::ConsentPolicy;
+use crate::domain::outgoing::{MalformedUrl, OutgoingUrl};
 use crate::domain::scope::Scope;
+
+/// A URL, or that there is none.
+#[derive(Clone)]
+struct LoginUrl(Option<OutgoingUrl>);
+
+fn login_url(text: &str) -> Result<LoginUrl, MalformedUrl> {
+    if text.is_empty() { Ok(LoginUrl(None)) } else { text.parse().map(|url| LoginUrl(Some(url))) }
+}
 
 #[derive(Args)]
 pub(super) struct Asking {
@@ -21,6 +30,9 @@ pub(super) struct Asking {
     /// Users may leave out each of its scopes
     #[arg(long)]
     no_required_scopes: bool,
+    /// The page where its users sign in, with `login.method = "challenge"`, in place of `login.url`. Empty: there
+    #[arg(long, value_name = "URL", value_parser = login_url)]
+    login_url: Option<LoginUrl>,
     /// Its site, https; users see the host. Empty: none
     #[arg(long, value_name = "URL")]
     client_uri: Option<String>,
@@ -42,6 +54,9 @@ impl Asking {
         }
         if self.no_required_scopes || !self.required_scope.is_empty() {
             metadata.required_scopes = self.required_scope;
+        }
+        if let Some(LoginUrl(given)) = self.login_url {
+            metadata.login_url = given;
         }
         for (given, url) in [
             (self.client_uri, &mut metadata.client_uri),

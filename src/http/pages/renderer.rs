@@ -24,7 +24,7 @@ use crate::domain::language::{Language, Languages, ScopeMeaning};
 use crate::domain::parameters::Parameters;
 
 /// The templates, by name.
-pub(super) const TEMPLATES: [(&str, &str); 26] = [
+pub(super) const TEMPLATES: [(&str, &str); 27] = [
     ("layout.html", include_str!("../templates/layout.html")),
     ("about.html", include_str!("../templates/about.html")),
     ("account.html", include_str!("../templates/account.html")),
@@ -50,6 +50,7 @@ pub(super) const TEMPLATES: [(&str, &str); 26] = [
     ("return.html", include_str!("../templates/return.html")),
     ("scope.html", include_str!("../templates/scope.html")),
     ("scopes.html", include_str!("../templates/scopes.html")),
+    ("start_again.html", include_str!("../templates/start_again.html")),
     ("switch.html", include_str!("../templates/switch.html")),
 ];
 
