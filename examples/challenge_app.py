@@ -1,8 +1,8 @@
 """An app with users of its own to which scopegate sends browsers (login.method = "challenge"). Standard library only.
 
-    TOKEN=$(openssl rand -base64 32)
+    export TOKEN=$(openssl rand -base64 32)
     SCOPEGATE_LOGIN__METHOD=challenge SCOPEGATE_LOGIN__URL=http://127.0.0.1:8000/login SCOPEGATE_GRPC__CALLER_TOKEN=$TOKEN scopegate serve
-    CALLER_TOKEN=$TOKEN python examples/challenge_app.py 8000 http://127.0.0.1:8080    # its own port, and where scopegate is
+    python examples/challenge_app.py 8000 http://127.0.0.1:8080    # its own port, and where scopegate is
 """
 
 import hmac
@@ -15,8 +15,8 @@ from urllib.error import HTTPError
 from urllib.parse import parse_qs, quote, urlsplit
 from urllib.request import Request, urlopen
 
-PORT, SCOPEGATE, TOKEN = int(sys.argv[1]), sys.argv[2], os.environ["CALLER_TOKEN"]
-USERS = {"ann": ("42", "correct horse", "ann@example.com")}  # a real app has a database and hashes
+PORT, SCOPEGATE, TOKEN = int(sys.argv[1]), sys.argv[2], os.environ["TOKEN"]
+USERS = {"ann": ("42", "correct horse")}  # a real app has a database and hashes
 
 
 class App(BaseHTTPRequestHandler):
@@ -33,8 +33,7 @@ class App(BaseHTTPRequestHandler):
         name, password, challenge = (form.get(key, [""])[0] for key in ("user", "password", "challenge"))
         if name not in USERS or not hmac.compare_digest(password.encode(), USERS[name][1].encode()):
             return self.answer(403, "text/plain", "That is not right.")
-        user = {"subject": USERS[name][0], "remember": "remember" in form, "amr": ["pwd"],
-                "claims": {"name": name, "email": USERS[name][2]}}
+        user = {"subject": USERS[name][0], "remember": "remember" in form, "amr": ["pwd"], "claims": {"name": name}}
         if accepted := self.ask("PUT", "login/accept", challenge, user):
             self.answer(303, "text/plain", "", ("Location", accepted["redirect_to"]))
 

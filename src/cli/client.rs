@@ -134,6 +134,8 @@ struct ClientDocument<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     required_scopes: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    login_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     client_uri: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     policy_uri: Option<&'a str>,
@@ -183,6 +185,7 @@ impl<'a> ClientDocument<'a> {
             access_token_format: client.metadata.access_token_format.as_str(),
             consent: client.metadata.consent.as_str(),
             required_scopes: client.metadata.required_scopes.iter().map(Scope::as_str).collect(),
+            login_url: client.metadata.login_url.as_ref().map(OutgoingUrl::as_str),
             client_uri: client.metadata.client_uri.as_deref(),
             policy_uri: client.metadata.policy_uri.as_deref(),
             tos_uri: client.metadata.tos_uri.as_deref(),
@@ -221,6 +224,7 @@ impl<'a> ClientDocument<'a> {
             ("access_token_format", &self.access_token_format),
             ("consent", &self.consent),
             ("required_scopes", &self.required_scopes.join(" ")),
+            ("login_url", &self.login_url.unwrap_or_default()),
             ("client_uri", &self.client_uri.unwrap_or_default()),
             ("policy_uri", &self.policy_uri.unwrap_or_default()),
             ("tos_uri", &self.tos_uri.unwrap_or_default()),

@@ -176,3 +176,32 @@ impl Login {
         Ok(OutgoingPolicy { enabled: true, allowed_networks: everywhere, timeout, ..outgoing.policy()? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Layers;
+
+    const REQUIRED: &str = "issuer = 'https://i'\n[keys]\nsecret = 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='\n[login]\nmethod = 'challenge'\n";
+
+    #[test]
+    fn users_cannot_be_sent_to_an_app_that_is_nowhere() {
+        let configured = |text: &str| Layers::new().text(&format!("{REQUIRED}{text}"))?.build();
+        let url = "url = 'https://app.example/login'";
+        let good = configured(url).expect("this is good");
+        assert_eq!(
+            (good.login.method, good.login.rest, good.login.challenge_lifetime),
+            (Method::Challenge, true, 1_800)
+        );
+        for (text, key) in [
+            (String::new(), "login.url"),
+            ("url = 'javascript:alert(1)'".into(), "login.url"),
+            (format!("{url}\nconsent_url = '/consent'"), "login.consent_url"),
+            (format!("{url}\nchallenge_lifetime = 59"), "login.challenge_lifetime"),
+            (format!("{url}\nchallenge_lifetime = 3601"), "login.challenge_lifetime"),
+        ] {
+            let error = configured(&text).expect_err(&text).to_string();
+            assert!(error.contains(key), "{text}: {error}");
+        }
+    }
+}

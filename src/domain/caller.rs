@@ -57,7 +57,11 @@ impl Caller {
     /// One that sees all tokens and may do everything.
     pub fn unrestricted(name: &str) -> Self {
         use Permission::{Admin, Check, Interact, Introspect, Revoke, Watch};
-        Self { name: name.into(), sight: Sight::All, permissions: vec![Check, Introspect, Revoke, Watch, Admin, Interact] }
+        Self {
+            name: name.into(),
+            sight: Sight::All,
+            permissions: vec![Check, Introspect, Revoke, Watch, Admin, Interact],
+        }
     }
 
     pub fn may(&self, permission: Permission) -> bool {

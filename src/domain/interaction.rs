@@ -122,6 +122,9 @@ pub struct AppSignIn {
     pub amr: Vec<String>,
     /// Whether it counts for more than the request that it was made for.
     pub remembered: bool,
+    /// Whether that was a page of ours, where no client asks.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub for_pages: bool,
     /// What the app wants to be told again when it asks for consent: JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<String>,
@@ -167,12 +170,16 @@ pub struct Unacceptable {
 
 impl AppSignIn {
     pub fn check(&self) -> Result<(), Unacceptable> {
-        let is_word = |word: &String| (1..=MAX_WORD).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_word =
+            |word: &String| (1..=MAX_WORD).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_graphic());
         if !self.acr.iter().all(is_word) {
             return Err(Unacceptable { member: "acr", why: "a class has 1 to 255 printable ASCII characters" });
         }
         if self.amr.len() > MAX_METHODS || !self.amr.iter().all(is_word) {
-            return Err(Unacceptable { member: "amr", why: "these are 16 at most, of 1 to 255 printable ASCII characters" });
+            return Err(Unacceptable {
+                member: "amr",
+                why: "these are 16 at most, of 1 to 255 printable ASCII characters",
+            });
         }
         if self.context.as_ref().is_some_and(|context| context.len() > MAX_CONTEXT || context.contains('\0')) {
             return Err(Unacceptable { member: "context", why: "this has 4096 bytes at most" });
@@ -223,7 +230,9 @@ mod tests {
         let open = |text: &str| Sealed::parse(text)?.open(|_, tag| *tag == [7; TAG]);
         assert_eq!(open(&text), Some(interaction()));
         assert_eq!(Sealed::parse(&text).expect("a form").open(|_, _| false), None);
-        for other in ["", "x", "ä", &text[..40], &text[..text.len() - 4], &format!("{text}="), &"A".repeat(MAX_CHALLENGE + 1)] {
+        for other in
+            ["", "x", "ä", &text[..40], &text[..text.len() - 4], &format!("{text}="), &"A".repeat(MAX_CHALLENGE + 1)]
+        {
             assert_eq!(open(other), None, "{other}");
         }
         let long = Interaction { request: "x".repeat(MAX_CHALLENGE), ..interaction() };
@@ -236,6 +245,7 @@ mod tests {
             acr: Some(acr.into()),
             amr: vec!["pwd".into(); methods],
             remembered: false,
+            for_pages: false,
             context: Some("x".repeat(context)),
         };
         for (acr, methods, context, wrong) in [
@@ -247,7 +257,9 @@ mod tests {
         ] {
             assert_eq!(sign_in(acr, methods, context).check().err().map(|error| error.member), wrong, "{acr:?}");
         }
-        for (error, expected) in [("", Some("access_denied")), ("login_required", Some("login_required")), ("a b", None), ("A", None)] {
+        for (error, expected) in
+            [("", Some("access_denied")), ("login_required", Some("login_required")), ("a b", None), ("A", None)]
+        {
             assert_eq!(Rejection::new(error, "").ok().map(|rejection| rejection.error).as_deref(), expected, "{error}");
         }
         let said = Rejection::new("", "Nein, \"das\" geht\r\nnicht\\: ä").expect("a code");

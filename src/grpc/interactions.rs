@@ -45,7 +45,8 @@ impl InteractionService for InteractionFront {
         request: Request<api::AcceptLoginRequest>,
     ) -> Result<Response<api::AcceptLoginResponse>, Status> {
         let request = request.into_inner();
-        let context = request.context.map(|context| json(Value { kind: Some(Is::StructValue(context)) }, 0)).transpose()?;
+        let context =
+            request.context.map(|context| json(Value { kind: Some(Is::StructValue(context)) }, 0)).transpose()?;
         let answer = SignInAnswer {
             subject: request.subject,
             claims: claims(request.claims),
@@ -53,6 +54,7 @@ impl InteractionService for InteractionFront {
                 acr: text(request.acr),
                 amr: request.amr,
                 remembered: request.remember,
+                for_pages: false,
                 context: context.map(|context| context.to_string()),
             },
             remember_for: request.remember_for,
@@ -111,16 +113,17 @@ fn interaction(asked: Asked) -> api::Interaction {
         interaction.ui_locales = locales.split_ascii_whitespace().map(str::to_owned).collect();
     }
     if let Some(session) = asked.session {
-        interaction.subject = session.subject.as_str().to_owned();
+        session.subject.as_str().clone_into(&mut interaction.subject);
         interaction.session_id = session.id.to_string();
         interaction.auth_time = Some(time(session.created_at));
-        let sign_in = session.sign_in.unwrap_or_default();
+        let sign_in = *session.sign_in.unwrap_or_default();
         interaction.acr = sign_in.acr.unwrap_or_default();
         interaction.amr = sign_in.amr;
-        interaction.context = sign_in.context.and_then(|context| match value(serde_json::from_str(&context).ok()?).kind {
-            Some(Is::StructValue(context)) => Some(context),
-            _ => None,
-        });
+        interaction.context =
+            sign_in.context.and_then(|context| match value(serde_json::from_str(&context).ok()?).kind {
+                Some(Is::StructValue(context)) => Some(context),
+                _ => None,
+            });
     }
     interaction
 }
@@ -156,7 +159,10 @@ fn json(value: Value, depth: usize) -> Result<Json, Status> {
             values.into_iter().map(|value| json(value, depth + 1)).collect::<Result<Vec<_>, _>>()?.into()
         }
         Some(Is::StructValue(Struct { fields })) => Json::Object(
-            fields.into_iter().map(|(name, value)| Ok((name, json(value, depth + 1)?))).collect::<Result<_, Status>>()?,
+            fields
+                .into_iter()
+                .map(|(name, value)| Ok((name, json(value, depth + 1)?)))
+                .collect::<Result<_, Status>>()?,
         ),
     })
 }

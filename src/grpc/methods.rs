@@ -57,7 +57,8 @@ impl Access {
     pub(super) fn changes(self) -> bool {
         matches!(
             self,
-            Self::Permitted(Permission::Revoke | Permission::Interact) | Self::PermittedForAll(Permission::Revoke | Permission::Admin)
+            Self::Permitted(Permission::Revoke | Permission::Interact)
+                | Self::PermittedForAll(Permission::Revoke | Permission::Admin)
         )
     }
 

@@ -5,8 +5,9 @@ use std::fmt;
 use crate::proto::envoy::config::core::v3::{HeaderMap, HeaderValue};
 use crate::proto::envoy::service::auth::v3::{AttributeContext, CheckRequest, attribute_context};
 use crate::proto::scopegate::v1::{
-    AcceptConsentResponse, AcceptLoginResponse, CheckScopesRequest, CreateAccountRequest, CreateClientResponse, IntrospectRequest, Proof, RejectInteractionResponse, RevokeRequest,
-    RotateClientSecretResponse, SetAccountPasswordRequest,
+    AcceptConsentResponse, AcceptLoginResponse, CheckScopesRequest, CreateAccountRequest, CreateClientResponse,
+    IntrospectRequest, Proof, RejectInteractionResponse, RevokeRequest, RotateClientSecretResponse,
+    SetAccountPasswordRequest,
 };
 
 impl fmt::Debug for IntrospectRequest {

@@ -66,7 +66,10 @@ pub(super) async fn switch(
     PageForm(form): PageForm,
 ) -> Response {
     match service.sign_out(cookie.value()).await {
-        Ok(()) => pages::redirect(&pages::with_request("/login", form.get("request").unwrap_or_default())),
+        Ok(()) => {
+            let next = pages::with_request("/login", form.get("request").unwrap_or_default());
+            if service.settings.login.is_built_in() { pages::redirect(&next) } else { pages::go_on(&next) }
+        }
         Err(error) => unavailable_page(&error),
     }
 }

@@ -21,6 +21,7 @@ use crate::domain::audit::{Actor, CallerRefusal, Event};
 use crate::domain::caller::{Callers, Permission};
 use crate::domain::client::Client;
 use crate::domain::interaction::{AppSignIn, Kind, Rejection, Unacceptable};
+use crate::domain::redirect_uri::RedirectUri;
 use crate::service::audit::acting_as;
 use crate::service::interaction::{Asked, ConsentAnswer, InteractionFailure, SignInAnswer};
 
@@ -146,6 +147,7 @@ async fn accept_login(
                 acr: body.acr.filter(|acr| !acr.is_empty()),
                 amr: body.amr.unwrap_or_default(),
                 remembered: body.remember,
+                for_pages: false,
                 context: context.map(|context| context.to_string()),
             },
             remember_for: body.remember_for,
@@ -274,7 +276,7 @@ fn described(challenge: &str, asked: Asked) -> Value {
     let mut say = |name: &str, value: Value| said.insert(name.to_owned(), value);
     say("challenge", challenge.into());
     say("request_url", asked.request_url.into());
-    say("client", asked.client.as_ref().map_or_else(|| json!({ "client_id": "" }), client));
+    say("client", asked.client.as_ref().map_or_else(|| json!({ "client_id": "", "client_name": "" }), client));
     // Nobody is sent to the app where nothing has to be asked.
     say("skip", false.into());
     let (scopes, resources, sign_in) = match asked.request {
@@ -301,7 +303,7 @@ fn described(challenge: &str, asked: Asked) -> Value {
             say("session_id", "".into());
         }
         Some(session) => {
-            let sign_in = session.sign_in.unwrap_or_default();
+            let sign_in = *session.sign_in.unwrap_or_default();
             say("subject", session.subject.as_str().into());
             say("login_session_id", session.id.to_string().into());
             say("acr", sign_in.acr.unwrap_or_default().into());
@@ -318,7 +320,7 @@ fn client(client: &Client) -> Value {
     json!({
         "client_id": client.id.as_str(),
         "client_name": client.name,
-        "redirect_uris": client.redirect_uris.iter().map(|uri| uri.as_str()).collect::<Vec<_>>(),
+        "redirect_uris": client.redirect_uris.iter().map(RedirectUri::as_str).collect::<Vec<_>>(),
         "grant_types": metadata.grant_types.iter().map(|grant_type| grant_type.as_str()).collect::<Vec<_>>(),
         "response_types": ["code"],
         "scope": client.scopes.to_string(),
@@ -329,7 +331,8 @@ fn client(client: &Client) -> Value {
         "contacts": metadata.contacts,
         "token_endpoint_auth_method": client.authentication_method().as_str(),
         "subject_type": "public",
-        "metadata": {},
+        // Of ours: whether an operator vouches for it.
+        "metadata": { "verified": client.is_verified() },
     })
 }
 

@@ -279,7 +279,7 @@ impl Service {
         let session = self.browser_session(visitor).await?.ok_or(DecisionFailure::SignedOut)?;
         let query = form.get("request").ok_or(DecisionFailure::Forged)?;
         let grant = self.open_ticket(form.get("ticket").ok_or(DecisionFailure::Forged)?, &session, query)?;
-        let (client, request) = self.validate(query, TICKET_LIFETIME).await?;
+        let (client, request) = self.validate(query, TICKET_LIFETIME + self.settings.login.patience()).await?;
         let denied = |cause: AccessDenied| {
             let (subject, client) = (&session.session.subject, &request.client);
             self.audit.record(Event::ConsentDenied { subject, client });

@@ -186,7 +186,7 @@ impl Service {
 
     /// `user_code` is what the user entered, or what the device put into the link (RFC 8628 §3.3.1).
     pub async fn device_step(&self, user_code: Option<&str>, visitor: &Visitor) -> Result<DeviceStep, SessionFailure> {
-        let Some(session) = self.browser_session(visitor).await? else {
+        let Some(session) = self.browser_session(visitor).await?.filter(BrowserSession::is_for_pages) else {
             if self.settings.login.has_sessions() {
                 return Ok(DeviceStep::SignIn);
             }
@@ -223,7 +223,8 @@ impl Service {
 
     /// Takes the user's decision from the form.
     pub async fn decide_device(&self, form: &Parameters, visitor: &Visitor) -> Result<DeviceDecision, DecisionFailure> {
-        let session = self.browser_session(visitor).await?.ok_or(DecisionFailure::SignedOut)?;
+        let session = self.browser_session(visitor).await?.filter(BrowserSession::is_for_pages);
+        let session = session.ok_or(DecisionFailure::SignedOut)?;
         let user_code: UserCode =
             form.get("user_code").and_then(|text| text.parse().ok()).ok_or(DecisionFailure::Forged)?;
         let ticket = form.get("ticket").ok_or(DecisionFailure::Forged)?;

@@ -96,7 +96,9 @@ pub enum InteractionFailure {
     /// It is none, or none of this kind or this issuer.
     Unknown,
     /// It was used or has expired. The browser can start again there.
-    Over { restart: String },
+    Over {
+        restart: String,
+    },
     /// That is no answer.
     Unacceptable(Unacceptable),
     Unavailable(Unavailable),
@@ -164,7 +166,7 @@ impl Service {
         marks: &[BrowserMark],
     ) -> Result<ToApp, AuthorizationFailure> {
         let page = self.settings.login.app_pages().and_then(|pages| pages.consent.as_ref());
-        let interaction = self.interaction(Kind::Consent, request, Some(session));
+        let interaction = self.interaction(Kind::Consent, without_proof(request), Some(session));
         self.to_app(page.ok_or(AuthorizationFailure::NotAdmitted)?, "consent_challenge", interaction, marks)
     }
 
@@ -259,11 +261,19 @@ impl Service {
     }
 
     async fn asked_for(&self, interaction: &Interaction) -> Result<(Client, AuthorizationRequest), InteractionFailure> {
-        match self.validate(&interaction.request, self.settings.login.patience()).await {
+        match self.validate(&interaction.request, self.patience_with(interaction)).await {
             Ok(asked) => Ok(asked),
             Err(AuthorizationFailure::Unavailable(error)) => Err(error.into()),
             // The client is gone, or has changed.
             Err(_) => Err(InteractionFailure::Unknown),
+        }
+    }
+
+    /// For so many seconds after it has expired, a pushed request is good. Who is asked for consent may have been asked to sign in before.
+    fn patience_with(&self, interaction: &Interaction) -> u32 {
+        match interaction.kind {
+            Kind::Login => self.settings.login.patience(),
+            Kind::Consent => 2 * self.settings.login.patience(),
         }
     }
 
@@ -277,7 +287,8 @@ impl Service {
         }
         check_user(&subject, &claims, self.effects.now())?;
         let named = SubjectId::new(subject.clone());
-        let redirect_to = self.keep_decision(opened, Decision::SignedIn { subject, claims, sign_in, remember_for }).await?;
+        let redirect_to =
+            self.keep_decision(opened, Decision::SignedIn { subject, claims, sign_in, remember_for }).await?;
         self.audit.record(Event::LoginAccepted(&named));
         Ok(redirect_to)
     }
@@ -293,8 +304,12 @@ impl Service {
         if request.scopes.iter().any(|scope| client.requires(scope) && !scopes.iter().any(|kept| kept == scope)) {
             return Err(Unacceptable { member: "grant_scope", why: "one is missing that the client requires" }.into());
         }
-        let resources: Vec<Box<str>> =
-            request.resources.iter().filter(|known| resources.iter().any(|given| **given == ***known)).cloned().collect();
+        let resources: Vec<Box<str>> = request
+            .resources
+            .iter()
+            .filter(|known| resources.iter().any(|given| **given == ***known))
+            .cloned()
+            .collect();
         // None would be all.
         if resources.is_empty() != request.resources.is_empty() {
             let why = "this is one or more of the requested audiences, if there are any";
@@ -302,8 +317,9 @@ impl Service {
         }
         let session = opened.interaction.session().ok_or(InteractionFailure::Unknown)?;
         check_user("user", &claims, self.effects.now())?;
-        let redirect_to =
-            self.keep_decision(opened, Decision::Allowed { scopes: scopes.join(" "), resources, remember, claims }).await?;
+        let redirect_to = self
+            .keep_decision(opened, Decision::Allowed { scopes: scopes.join(" "), resources, remember, claims })
+            .await?;
         self.audit.record(Event::ConsentAccepted { client: &client.id, session });
         Ok(redirect_to)
     }
@@ -384,15 +400,16 @@ impl Service {
         answer: SignInAnswer,
         present: Option<&str>,
     ) -> Result<Completed, CompletionFailure> {
-        let SignInAnswer { subject, claims, sign_in, remember_for } = answer;
+        let SignInAnswer { subject, claims, mut sign_in, remember_for } = answer;
         let subject = SubjectId::new(subject);
         // What is not said stays.
-        let claims = match claims == UserClaims::default() {
-            true => self.store.user_claims(subject.clone()).await?.unwrap_or_default(),
-            false => claims,
-        };
+        let known = if claims == UserClaims::default() { self.store.user_claims(subject.clone()).await? } else { None };
+        let claims = known.unwrap_or(claims);
         let (now, cookie) = (self.effects.now(), self.effects.secret());
+        sign_in.for_pages = is_path(&interaction.request);
+        let asks_for_consent = self.settings.login.app_pages().is_some_and(|pages| pages.consent.is_some());
         let lifetime = match (sign_in.remembered, remember_for) {
+            (false, _) if asks_for_consent => TICKET_LIFETIME.max(self.settings.login.patience()),
             (false, _) => TICKET_LIFETIME,
             (true, 0) => self.settings.session_lifetime,
             (true, seconds) => seconds,
@@ -417,9 +434,10 @@ impl Service {
             }
         };
         self.audit.record(Event::SignedIn(&subject));
-        let next = match is_path(&interaction.request) {
-            true => interaction.request.clone(),
-            false => format!("/authorize?{}", self.proven(&cookie.hash(), &interaction.request)),
+        let next = if is_path(&interaction.request) {
+            interaction.request.clone()
+        } else {
+            format!("/authorize?{}", self.proven(&cookie.hash(), &interaction.request))
         };
         let signed_in = SignedIn { cookie, max_age: expires_at.seconds_since(now), known_browser: None };
         Ok(Completed::SignedIn { signed_in, next })
@@ -436,8 +454,8 @@ impl Service {
         let session = self.own_session(present).await?;
         let session = session.filter(|session| Some(session.session.id) == interaction.session());
         let session: BrowserSession =
-            session.ok_or_else(|| CompletionFailure::Over(Some(path_of(without_proof(&interaction.request)))))?;
-        let (client, mut request) = self.validate(&interaction.request, self.settings.login.patience()).await?;
+            session.ok_or_else(|| CompletionFailure::Over(Some(path_of(&interaction.request))))?;
+        let (client, mut request) = self.validate(&interaction.request, self.patience_with(interaction)).await?;
         self.use_once(interaction, verifier).await?;
         let kept = request.scopes.filter(|scope| scopes.iter().any(|kept| kept == scope));
         let (subject, issuer) = (session.session.subject.clone(), &self.settings.issuer);
@@ -446,10 +464,7 @@ impl Service {
             let denied = AccessDenied::NoScopeKept;
             return Ok(Completed::Answer(request.target.with_error(&denied.into(), issuer)));
         }
-        let basis = match remember {
-            true => self.decided(&client, &request, &session, &kept).await?,
-            false => Basis::Decision,
-        };
+        let basis = if remember { self.decided(&client, &request, &session, &kept).await? } else { Basis::Decision };
         request.resources.retain(|resource| resources.iter().any(|kept| **kept == **resource));
         if claims != UserClaims::default() {
             let user = AppUser { subject: subject.clone(), claims, auth_time: None };
@@ -458,7 +473,7 @@ impl Service {
         }
         let grant = GrantId::from_bytes(interaction.id);
         let answer = self.grant(grant, session, request, Allowance { scopes: kept, basis }).await?;
-        let answer = answer.ok_or_else(|| CompletionFailure::Over(Some(path_of(without_proof(&interaction.request)))))?;
+        let answer = answer.ok_or_else(|| CompletionFailure::Over(Some(path_of(&interaction.request))))?;
         self.audit.record(Event::ConsentGiven { subject: &subject, client: &client.id, grant });
         Ok(Completed::Answer(answer))
     }
@@ -473,7 +488,7 @@ impl Service {
             self.use_interaction(interaction, verifier).await?;
             return Err(CompletionFailure::Rejected);
         }
-        let (_, request) = self.validate(&interaction.request, self.settings.login.patience()).await?;
+        let (_, request) = self.validate(&interaction.request, self.patience_with(interaction)).await?;
         self.use_once(interaction, verifier).await?;
         let Rejection { error, error_description } = rejection;
         Ok(Completed::Answer(request.target.with_words(error, error_description, &self.settings.issuer)))
@@ -482,16 +497,18 @@ impl Service {
     /// The interaction, and the pushed request that it may be about.
     async fn use_once(&self, interaction: &Interaction, verifier: SecretHash) -> Result<(), CompletionFailure> {
         self.use_interaction(interaction, verifier).await?;
-        match self.use_up(&interaction.request, self.effects.now()).await? {
-            true => Ok(()),
-            false => Err(CompletionFailure::Over(None)),
+        if self.use_up(&interaction.request, self.effects.now()).await? {
+            Ok(())
+        } else {
+            Err(CompletionFailure::Over(None))
         }
     }
 
     async fn use_interaction(&self, interaction: &Interaction, verifier: SecretHash) -> Result<(), CompletionFailure> {
-        match self.store.use_interaction(interaction.id, verifier, self.effects.now()).await? {
-            true => Ok(()),
-            false => Err(CompletionFailure::Over(Some(path_of(without_proof(&interaction.request))))),
+        if self.store.use_interaction(interaction.id, verifier, self.effects.now()).await? {
+            Ok(())
+        } else {
+            Err(CompletionFailure::Over(Some(path_of(&interaction.request))))
         }
     }
 }
@@ -510,7 +527,9 @@ fn check_user(subject: &str, claims: &UserClaims, now: Timestamp) -> Result<(), 
             member: "subject",
             why: "this is text of 1 to 255 bytes without control characters, and does not begin with `client:`",
         }),
-        Err(_) => Err(Unacceptable { member: "claims", why: "a claim has 2048 bytes at most, and no control characters" }),
+        Err(_) => {
+            Err(Unacceptable { member: "claims", why: "a claim has 2048 bytes at most, and no control characters" })
+        }
     }
 }
 

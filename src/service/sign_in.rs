@@ -87,6 +87,11 @@ impl BrowserSession {
         self.session.sign_in.as_ref().is_some_and(|sign_in| !sign_in.remembered)
     }
 
+    /// Whether it counts on pages of ours, where no client asks.
+    pub(super) fn is_for_pages(&self) -> bool {
+        self.session.sign_in.as_ref().is_none_or(|sign_in| sign_in.remembered || sign_in.for_pages)
+    }
+
     /// What to keep of it with a grant.
     pub(super) fn authentication(&self, request: &SignInRequest) -> Authentication {
         match (&self.user, &self.session.sign_in) {

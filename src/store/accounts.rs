@@ -47,7 +47,7 @@ pub struct Session {
     /// When the user signed in.
     pub created_at: Timestamp,
     /// How a login app signed the user in; `None`: with a password, here, or as the app says at each request.
-    pub sign_in: Option<AppSignIn>,
+    pub sign_in: Option<Box<AppSignIn>>,
 }
 
 #[derive(FromRow)]
@@ -306,7 +306,7 @@ pub(super) async fn write_session(
     Ok((inserted == 1).then_some(new.expires_at))
 }
 
-fn sign_in(json: &str) -> Result<Option<AppSignIn>, sqlx::Error> {
+fn sign_in(json: &str) -> Result<Option<Box<AppSignIn>>, sqlx::Error> {
     let json = Some(json).filter(|json| !json.is_empty());
     json.map(|json| serde_json::from_str(json).map_err(|error| corrupt(error.to_string()))).transpose()
 }

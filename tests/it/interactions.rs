@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use prost_types::value::Kind;
-use prost_types::{Struct, Value as Field};
+use prost_types::{FieldMask, Struct, Value as Field};
 use scopegate::domain::client::ClientMetadata;
 use scopegate::proto::scopegate::v1 as api;
+use scopegate::proto::scopegate::v1::admin_service_client::AdminServiceClient;
 use scopegate::proto::scopegate::v1::interaction_service_client::InteractionServiceClient;
 use scopegate::store::ClientChanges;
 use serde_json::{Value, json};
@@ -120,7 +121,7 @@ async fn example() -> (Sidecar, String, tokio::process::Child) {
     let issuer = format!("http://{}", sidecar.addresses.http);
     let running = tokio::process::Command::new("python3")
         .args([concat!(env!("CARGO_MANIFEST_DIR"), "/examples/challenge_app.py"), &port.to_string(), &issuer])
-        .env("CALLER_TOKEN", TOKEN)
+        .env("TOKEN", TOKEN)
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()
@@ -173,7 +174,10 @@ async fn the_login_app_says_who_the_user_is_and_how_the_user_signed_in() {
     assert_eq!(asked.request_url, format!("http://{}/authorize?{request}", sidecar.addresses.http));
     assert_eq!((asked.login_hint.as_str(), asked.max_age), ("ann@example.com", Some(300)));
     assert!(asked.must_sign_in && asked.client_verified && asked.subject.is_empty());
-    assert_eq!((asked.requested_scopes.join(" "), asked.ui_locales.join(" ")), ("a email openid profile".into(), "de en".into()));
+    assert_eq!(
+        (asked.requested_scopes.join(" "), asked.ui_locales.join(" ")),
+        ("a email openid profile".into(), "de en".into())
+    );
 
     let accept = api::AcceptLoginRequest {
         challenge,
@@ -350,7 +354,7 @@ async fn a_challenge_that_is_forged_expired_or_of_another_server_is_none() {
     let challenge = challenge(&mut browser, &request).await;
     let body = json!({ "subject": "42" });
     let ask = async |sidecar: &Sidecar, challenge: &str, what: &str| {
-        let (method, body) = if what == "login" { (Method::GET, &Value::Null) } else { (Method::PUT, &body) };
+        let (method, body) = if !what.contains('/') { (Method::GET, &Value::Null) } else { (Method::PUT, &body) };
         rest(sidecar, TOKEN, method, what, challenge, body).await
     };
     let mut forged = challenge.clone().into_bytes();
@@ -546,11 +550,22 @@ async fn tabs_that_are_open_at_once_do_not_get_into_each_others_way() {
 #[tokio::test]
 async fn a_client_may_have_a_login_page_of_its_own() {
     let sidecar = sidecar("").await;
-    let own: ClientMetadata =
-        ClientMetadata { login_url: Some("https://partner.example/in?x=1".parse().unwrap()), ..ClientMetadata::default() };
+    let own: ClientMetadata = ClientMetadata {
+        login_url: Some("https://partner.example/in?x=1".parse().unwrap()),
+        ..ClientMetadata::default()
+    };
     sidecar.change(&sidecar.shop, own).await;
     let location = to_app(&mut sidecar.browser(), &format!("/authorize?{}", sidecar.request(&[]))).await;
     assert!(location.starts_with("https://partner.example/in?x=1&login_challenge="), "{location}");
+    // Over gRPC, too.
+    let address = sidecar.addresses.grpc.to_string();
+    let tcp = address.split(',').find(|address| !address.starts_with("unix:")).unwrap().to_owned();
+    let mut admin = AdminServiceClient::connect(format!("http://{tcp}")).await.unwrap();
+    let client = api::Client { client_id: sidecar.shop.id.clone(), login_url: APP.into(), ..Default::default() };
+    let update_mask = Some(FieldMask { paths: vec!["login_url".into()] });
+    let update = api::UpdateClientRequest { client: Some(client), update_mask };
+    let changed = admin.update_client(update).await.unwrap().into_inner().client.unwrap();
+    assert_eq!(changed.login_url, APP);
     let other = sidecar.request(&[("client_id", &sidecar.app.id)]);
     let location = to_app(&mut sidecar.browser(), &format!("/authorize?{other}")).await;
     assert!(location.starts_with(&format!("{APP}?login_challenge=")), "{location}");
@@ -609,8 +624,19 @@ async fn devices_the_pages_for_apps_and_signing_out_know_users_of_the_app() {
         assert_ne!(browser.get(path).await.status, StatusCode::SEE_OTHER, "{path}");
         // Another account: the sign-in begins anew.
         let switched = browser.post("/login/switch", &form(&[("request", path)])).await;
-        assert_eq!(switched.header("location"), Some(&*format!("/login?{}", form(&[("request", path)]))));
+        assert_eq!(switched.header("refresh"), Some(&*format!("0; url=/login?{}", form(&[("request", path)]))));
     }
+    // A sign-in for one request is none for these pages, and one for a page is none for clients.
+    let mut once = sidecar.browser();
+    sign_in(&sidecar, &mut once, &sidecar.request(&[]), false).await;
+    for path in ["/device", "/account/apps"] {
+        assert_eq!(once.get(path).await.status, StatusCode::SEE_OTHER, "{path}");
+    }
+    let location = to_app(&mut once, "/account/apps").await;
+    let back = accept(&sidecar, &query_of(&location, "login_challenge").unwrap(), json!({ "subject": "42" })).await;
+    once.get(&back).await;
+    assert_eq!(once.get("/account/apps").await.status, StatusCode::OK);
+    assert_eq!(once.get(&format!("/authorize?{}", sidecar.request(&[]))).await.status, StatusCode::SEE_OTHER);
     let reply = browser.get("/login?request=%2F%2Fevil.example").await;
     assert_eq!(reply.status, StatusCode::BAD_REQUEST, "no path of ours");
 
@@ -738,20 +764,32 @@ async fn sign_in_only(sidecar: &Sidecar, browser: &mut Browser, request: &str) {
 async fn what_the_app_decides_is_in_the_audit_log() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit.log");
-    let sidecar = sidecar(&format!("[audit]\npath = '{}'", path.display())).await;
+    let more = format!("consent_url = 'http://app.example/consent'\n[audit]\npath = '{}'", path.display());
+    let sidecar = sidecar(&more).await;
     let mut browser = sidecar.browser();
-    sign_in(&sidecar, &mut browser, &sidecar.request(&[]), false).await;
+    let to_consent = sign_in(&sidecar, &mut browser, &sidecar.request(&[]), false).await;
+    let consent = query_of(to_consent.header("location").unwrap(), "consent_challenge").unwrap();
+    let allowed = answer(&sidecar, "consent/accept", &consent, json!({ "grant_scope": ["a"] })).await;
+    let location = browser.get(&allowed).await.header("location").unwrap().to_owned();
+    assert!(query_of(&location, "code").is_some(), "{location}");
     let challenge = challenge(&mut browser, &sidecar.request(&[])).await;
-    answer(&sidecar, "login/reject", &challenge, json!({})).await;
+    let rejected = answer(&sidecar, "login/reject", &challenge, json!({})).await;
     rest(&sidecar, "wrong", Method::GET, "login", &challenge, &Value::Null).await;
+    let shop = sidecar.shop.id.clone();
     sidecar.stop().await;
     let log = std::fs::read_to_string(&path).unwrap();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let one = |event: &str| lines.iter().find(|line| line["event"] == event).unwrap_or_else(|| panic!("{event}: {log}"));
+    let one =
+        |event: &str| lines.iter().find(|line| line["event"] == event).unwrap_or_else(|| panic!("{event}: {log}"));
     assert_eq!(one("login.accepted")["actor"], json!({ "type": "caller", "id": "app" }));
     assert_eq!((&one("login.accepted")["subject"], &one("sign_in.succeeded")["subject"]), (&json!("42"), &json!("42")));
     assert_eq!(one("sign_in.succeeded")["actor"], json!({ "type": "user", "id": "42" }));
     assert_eq!(one("interaction.rejected")["outcome"], "denied");
     assert_eq!(one("caller.refused")["reason"], "unknown_caller");
-    assert!(!log.contains(&challenge));
+    let client = json!(shop);
+    assert_eq!((&one("consent.accepted")["client_id"], &one("consent.given")["client_id"]), (&client, &client));
+    for secret in [&challenge, &consent, &allowed, &rejected] {
+        let secret = secret.rsplit('=').next().unwrap();
+        assert!(!log.contains(secret), "{secret}");
+    }
 }

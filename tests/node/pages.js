@@ -483,6 +483,10 @@ export async function login_app(stage) {
   const challenge = third.url();
   await signInAtApp(third);
   await third.waitForSelector('button[value="approve"]');
+  await third.click('button[form="switch"]');
+  await third.waitForURL((url) => url.origin === stage.app);
+  await signInAtApp(third);
+  await third.waitForSelector('button[value="approve"]');
   // Back at the form: the app learns that it was used, and sends the browser to where it starts again.
   await third.goto(challenge);
   await third.waitForURL((url) => url.origin === stage.app && url.href !== challenge);

@@ -76,6 +76,7 @@ pub(super) fn pages() -> Vec<Page> {
         super::code_to_copy("Shop", "code"),
         super::start_again(Some("/authorize?client_id=shop")),
         super::start_again(None),
+        super::go_on("/login?request=x"),
     ];
     let responses = responses.into_iter().chain(super::account::samples());
     responses.filter_map(|mut response| response.extensions_mut().remove::<Page>()).collect()
