@@ -354,7 +354,7 @@ async fn a_challenge_that_is_forged_expired_or_of_another_server_is_none() {
     let challenge = challenge(&mut browser, &request).await;
     let body = json!({ "subject": "42" });
     let ask = async |sidecar: &Sidecar, challenge: &str, what: &str| {
-        let (method, body) = if !what.contains('/') { (Method::GET, &Value::Null) } else { (Method::PUT, &body) };
+        let (method, body) = if what.contains('/') { (Method::PUT, &body) } else { (Method::GET, &Value::Null) };
         rest(sidecar, TOKEN, method, what, challenge, body).await
     };
     let mut forged = challenge.clone().into_bytes();
