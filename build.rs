@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     compiler.include_source_info(true).include_imports(true).open_files([
         "scopegate/v1/token_service.proto",
         "scopegate/v1/admin_service.proto",
+        "scopegate/v1/interaction_service.proto",
         "envoy/service/auth/v3/external_auth.proto",
     ])?;
     let descriptors = PathBuf::from(env::var("OUT_DIR")?).join("scopegate.bin");
@@ -24,6 +25,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             "scopegate.v1.RotateClientSecretResponse",
             "scopegate.v1.CreateAccountRequest",
             "scopegate.v1.SetAccountPasswordRequest",
+            "scopegate.v1.AcceptLoginResponse",
+            "scopegate.v1.AcceptConsentResponse",
+            "scopegate.v1.RejectInteractionResponse",
             "envoy.service.auth.v3.CheckRequest",
             "envoy.service.auth.v3.AttributeContext",
             "envoy.service.auth.v3.AttributeContext.Request",

@@ -37,6 +37,7 @@ pub mod authorization;
 pub mod token;
 pub mod user_code;
 pub mod grant;
+pub mod interaction;
 pub mod jwt_access_token;
 pub mod variant_list;
 pub mod revocation;

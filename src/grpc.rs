@@ -7,6 +7,7 @@ mod admin;
 mod checks;
 mod consistency;
 mod ext_authz;
+mod interactions;
 mod methods;
 mod redaction;
 mod revocations;
@@ -31,6 +32,7 @@ use tower::Service as _;
 
 pub use self::admin::AdminFront;
 use self::ext_authz::EnvoyFront;
+use self::interactions::InteractionFront;
 use self::methods::{Access, Method, Server};
 pub use self::status::ERROR_DOMAIN;
 use self::tokens::TokenFront;
@@ -38,6 +40,7 @@ use crate::domain::audit::{Actor, CallerRefusal, Event, Origin, request_id};
 use crate::domain::caller::{CallerId, Callers};
 use crate::proto::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use crate::proto::scopegate::v1::admin_service_server::AdminServiceServer;
+use crate::proto::scopegate::v1::interaction_service_server::InteractionServiceServer;
 use crate::proto::scopegate::v1::token_service_server::TokenServiceServer;
 use crate::service::Service;
 use crate::service::audit::within;
@@ -60,6 +63,8 @@ pub struct GrpcFront {
     admin: Arc<[AdminServiceServer<AdminFront>]>,
     /// So, too.
     envoy: Arc<[AuthorizationServer<EnvoyFront>]>,
+    /// For all of them: it is the same to each.
+    interactions: InteractionServiceServer<InteractionFront>,
     others: Routes,
 }
 
@@ -85,6 +90,9 @@ impl GrpcFront {
                 .max_decoding_message_size(MAX_ENVOY_REQUEST_BYTES)
         });
         let envoy = envoy.collect();
+        let interactions = InteractionServiceServer::new(InteractionFront::new(service.clone()))
+            .max_decoding_message_size(MAX_REQUEST_BYTES)
+            .max_encoding_message_size(MAX_RESPONSE_BYTES);
         let mut others = Routes::builder();
         others.add_service(health);
         // Tools speak one version or the other.
@@ -97,6 +105,7 @@ impl GrpcFront {
             tokens,
             admin,
             envoy,
+            interactions,
             others: others.routes().prepare(),
         }
     }
@@ -164,6 +173,7 @@ impl GrpcFront {
             Server::Tokens => self.tokens[id.index()].clone().call(request),
             Server::Admin => self.admin[id.index()].clone().call(request),
             Server::Envoy => self.envoy[id.index()].clone().call(request),
+            Server::Interactions => self.interactions.clone().call(request),
             Server::Others => return Box::pin(self.others.clone().call(request)),
         };
         let answer = timeout(limit, AssertUnwindSafe(answer).catch_unwind());

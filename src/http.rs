@@ -13,9 +13,11 @@ mod discovery;
 mod error;
 mod extract;
 mod hosts;
+mod interaction;
 mod introspect;
 mod jwks;
 mod login;
+mod login_api;
 mod logout;
 mod original_request;
 mod pages;
@@ -51,6 +53,7 @@ use self::original_request::CHECK_PATH;
 use self::pages::Problem;
 pub use self::pages::branding::{Branding, Logo, Template};
 pub use self::pages::renderer::{MalformedTemplate, Renderer};
+use crate::domain::caller::Callers;
 use crate::domain::client::GrantType;
 use crate::domain::paths::EndpointPaths;
 use crate::domain::resource::METADATA_PATH;
@@ -67,7 +70,7 @@ const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 type Context = Arc<Service>;
 
 /// All HTTP endpoints.
-pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
+pub fn router(service: Arc<Service>, renderer: Renderer, callers: Callers) -> Router {
     let renderer = Arc::new(renderer);
     let (style, logo) = (renderer.clone(), renderer.clone());
     let issuer = &service.settings.issuer;
@@ -78,9 +81,9 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
         .expect("the issuer was checked to be an origin")
         .with_rejection_response(|_| pages::error(StatusCode::FORBIDDEN, Problem::ForeignForm));
     // A policy of its own for pages only: the OAuth endpoints are there to be called from elsewhere.
-    let signs_in = service.settings.login.is_built_in();
+    let signs_in = service.settings.login.has_sessions();
     let forms = Router::new()
-        .merge(if signs_in { login_forms() } else { Router::new() })
+        .merge(if signs_in { login_forms(service.settings.login.is_built_in()) } else { Router::new() })
         .route("/consent", post(authorize::decide))
         .merge(if offers_devices { device_page() } else { Router::new() })
         .merge(if offers_openid && signs_in { logout_form() } else { Router::new() })
@@ -104,6 +107,10 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
         .merge(if offers_openid && signs_in { logout() } else { Router::new() })
         .merge(if service.settings.signs() { keys(&paths.jwks) } else { Router::new() })
         .merge(if service.settings.gateway.check { checks() } else { Router::new() })
+        .merge(match service.settings.login.app_pages() {
+            Some(pages) => interactions(pages.rest.then(|| Arc::new(callers))),
+            None => Router::new(),
+        })
         .merge(metadata())
         .route("/assets/scopegate.css", get(async move || style.style_sheet()))
         .route("/assets/copy.js", get(async || Renderer::copy_script()))
@@ -170,9 +177,19 @@ fn keys(paths: &EndpointPaths) -> Router<Context> {
     at(paths, &get(jwks::keys)).layer(CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]))
 }
 
-/// The built-in login.
-fn login_forms() -> Router<Context> {
-    Router::new().route("/login", get(login::show).post(login::sign_in)).route("/login/switch", post(login::switch))
+/// The built-in login, or the way to that of an app.
+fn login_forms(is_built_in: bool) -> Router<Context> {
+    let login = if is_built_in { get(login::show).post(login::sign_in) } else { get(login::show) };
+    Router::new().route("/login", login).route("/login/switch", post(login::switch))
+}
+
+/// Where browsers come back from the app, and where the app answers over HTTP, if it may.
+fn interactions(callers: Option<Arc<Callers>>) -> Router<Context> {
+    let router = Router::new().route("/interaction", get(interaction::complete));
+    match callers {
+        Some(callers) => router.merge(login_api::router(callers)),
+        None => router,
+    }
 }
 
 /// Signing out, which other sites may ask for.

@@ -47,7 +47,9 @@
 //!
 //! A page asks `service::sign_in` for the session of its visitor. With the built-in login that is a row (`store::accounts`); otherwise
 //! `service::app_sign_in` asks the app that has the user, or reads what a proxy says, each time anew, and the subject becomes a row
-//! (`store::app_users`) when the user first does something.
+//! (`store::app_users`) when the user first does something. Or `service::interaction` sends the browser to the app with a challenge, which is
+//! the whole interaction, sealed (`domain::interaction`); the app answers (`grpc::interactions`, `http::login_api`), which is a row until the
+//! browser has brought it back (`store::interactions`), and then there is a session as of the built-in login.
 //!
 //! # The other grants
 //!

@@ -34,6 +34,9 @@ use crate::facts::{Facts, LocalCache};
 use crate::grpc::GrpcFront;
 use crate::http;
 use crate::proto::scopegate::v1::admin_service_server::{AdminServiceServer, SERVICE_NAME as ADMIN_SERVICE};
+use crate::proto::scopegate::v1::interaction_service_server::{
+    InteractionServiceServer, SERVICE_NAME as INTERACTION_SERVICE,
+};
 use crate::proto::scopegate::v1::token_service_server::{SERVICE_NAME, TokenServiceServer};
 use crate::revocation::{Follower, Hints, RevocationIndex, Revoker};
 use crate::service::audit::Audit;
@@ -195,6 +198,7 @@ impl Server {
             let (reporter, health_server) = tonic_health::server::health_reporter();
             reporter.set_serving::<TokenServiceServer<()>>().await;
             reporter.set_serving::<AdminServiceServer<()>>().await;
+            reporter.set_serving::<InteractionServiceServer<()>>().await;
             let grpc = GrpcFront::new(&backend.service, health_server, config.callers()?);
             let renderer = config.renderer(&backend.service.settings.issuer)?;
             let tls = &backend.metrics.tls;
@@ -203,7 +207,7 @@ impl Server {
                 background.spawn(reloader.run());
             }
             grpc_ports.push(Port { front: Front::Grpc(grpc), tls: grpc_tls });
-            let router = http::router(backend.service.clone(), renderer);
+            let router = http::router(backend.service.clone(), renderer, config.callers()?);
             http_sites[place.http].push(Site { config, router, service: backend.service.clone(), tls: tls.clone() });
             let (metrics, store) = (backend.metrics.clone(), backend.store.clone());
             observed[place.ops].push(Observed { issuer: backend.service.settings.issuer.clone(), metrics, store });
@@ -253,6 +257,7 @@ impl Server {
             health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
             health.set_service_status(SERVICE_NAME, tonic_health::ServingStatus::NotServing).await;
             health.set_service_status(ADMIN_SERVICE, tonic_health::ServingStatus::NotServing).await;
+            health.set_service_status(INTERACTION_SERVICE, tonic_health::ServingStatus::NotServing).await;
         }
         for issuer in &self.issuers {
             issuer.backend.service.stop_watching();

@@ -19,6 +19,7 @@ mod consent;
 pub mod device;
 pub mod discovery;
 pub mod gateway;
+pub mod interaction;
 pub mod introspection;
 pub mod jwt_access_tokens;
 pub mod known_browser;

@@ -18,6 +18,7 @@ mod connected_apps;
 mod consents;
 mod devices;
 mod grants;
+mod interactions;
 mod machines;
 mod revocations;
 mod log;
@@ -53,6 +54,7 @@ pub use self::devices::{DeviceApproval, DeviceRequest, DeviceState, NewDeviceReq
 use self::engine::{Engine, Pool, on_engine};
 pub use self::grants::{NewGrant, Redemption, Refresh, Times};
 pub use self::identity::is_same_database;
+pub use self::interactions::{DecidedInteraction, SignInCompletion};
 pub use self::leases::LiveLeases;
 pub use self::listing::{ClientFilter, ClientKind, ClientRewrite, Fingerprint, GrantFilter, RegisteredClient};
 use self::logout_notices::Announcer;

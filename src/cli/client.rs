@@ -135,6 +135,8 @@ struct ClientDocument<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     required_scopes: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
+    login_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     client_uri: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     policy_uri: Option<&'a str>,
@@ -224,6 +226,7 @@ impl<'a> ClientDocument<'a> {
             access_token_format: &client.access_token_format,
             consent: &client.consent,
             required_scopes: &client.required_scopes,
+            login_url: given(&client.login_url),
             client_uri: given(&client.client_uri),
             policy_uri: given(&client.policy_uri),
             tos_uri: given(&client.tos_uri),
@@ -264,6 +267,7 @@ impl<'a> ClientDocument<'a> {
             ("access_token_format", &self.access_token_format),
             ("consent", &self.consent),
             ("required_scopes", &self.required_scopes.join(" ")),
+            ("login_url", &self.login_url.unwrap_or_default()),
             ("client_uri", &self.client_uri.unwrap_or_default()),
             ("policy_uri", &self.policy_uri.unwrap_or_default()),
             ("tos_uri", &self.tos_uri.unwrap_or_default()),

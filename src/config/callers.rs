@@ -47,7 +47,7 @@ pub struct ConfiguredCaller {
     /// It sees all tokens.
     #[serde(default)]
     pub all: bool,
-    /// `check`, `introspect`, `revoke`, `watch`, `admin`.
+    /// `check`, `introspect`, `revoke`, `watch`, `admin`, `interact`.
     #[serde(default = "least")]
     pub may: Vec<Permission>,
 }

@@ -11,24 +11,34 @@ use crate::domain::network::Network;
 use crate::domain::outgoing::OutgoingUrl;
 use crate::effects::outgoing::OutgoingPolicy;
 use crate::service::app_sign_in::{self, LoginMethod, SessionProbe, TrustedHeaders};
+use crate::service::interaction::AppPages;
 
 /// Who the users are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Login {
-    /// How they are known: `accounts`, the built-in login; `session_probe`, where the app is asked who has its cookies; or
-    /// `trusted_header`, where a proxy in front says it.
+    /// How they are known: `accounts`, the built-in login; `session_probe`, where the app is asked who has its cookies;
+    /// `trusted_header`, where a proxy in front says it; or `challenge`, where browsers are sent to the app with a challenge, which it
+    /// answers over gRPC (`InteractionService`) or REST (`login.rest`).
     pub method: Method,
-    /// With `accounts`, how long a browser stays signed in, in seconds.
+    /// With `accounts`, how long a browser stays signed in, in seconds. With `challenge`, where the app says that it stays so, and not how
+    /// long.
     pub session_lifetime: u32,
     /// Whose the names of users are; empty: those of the method. Who is known in one realm is not let in from another. To change the
     /// method and keep the users, where both name the same people alike, set this to the method before. Not `accounts`.
     pub realm: String,
-    /// The page of the app where users sign in. Required with `session_probe`; with `trusted_header`, users whom the proxy does not name
+    /// The page of the app where users sign in. Required with `session_probe` and with `challenge`, where clients may have others; with `trusted_header`, users whom the proxy does not name
     /// are told that they cannot sign in if this is empty.
     pub url: String,
-    /// The parameter that tells this page where to send the browser afterwards: a URL of this server.
+    /// With `session_probe` and `trusted_header`, the parameter that tells this page where to send the browser afterwards: a URL of this server.
     pub return_to: String,
+    /// With `challenge`, the page of the app where users say what clients may do. Empty: our own page asks them.
+    pub consent_url: String,
+    /// With `challenge`, how long the user has at the app, in seconds. 60 to 3600.
+    pub challenge_lifetime: u32,
+    /// With `challenge`, whether the app may answer at `/admin/oauth2/auth/requests` of the HTTP port, too, in the shape of Ory Hydra's API.
+    /// Callers with the permission `interact` may, by their tokens.
+    pub rest: bool,
     /// The URL of the app that says whose the cookies are that it gets.
     pub probe_url: String,
     /// The names of the cookies that it gets. Empty: all but those of this server.
@@ -49,6 +59,7 @@ pub enum Method {
     Accounts,
     SessionProbe,
     TrustedHeader,
+    Challenge,
 }
 
 impl Default for Login {
@@ -59,6 +70,9 @@ impl Default for Login {
             realm: String::new(),
             url: String::new(),
             return_to: "return_to".into(),
+            consent_url: String::new(),
+            challenge_lifetime: 1_800,
+            rest: true,
             probe_url: String::new(),
             probe_cookies: Vec::new(),
             probe_timeout: 1_500,
@@ -75,6 +89,7 @@ impl Method {
             Self::Accounts => "accounts",
             Self::SessionProbe => "session_probe",
             Self::TrustedHeader => "trusted_header",
+            Self::Challenge => "challenge",
         }
     }
 }
@@ -91,6 +106,9 @@ impl Login {
         if !(100..=10_000).contains(&self.probe_timeout) {
             return wrong("login.probe_timeout", "this is a number of milliseconds from 100 to 10000");
         }
+        if !(60..=3_600).contains(&self.challenge_lifetime) {
+            return wrong("login.challenge_lifetime", "this is a number of seconds from 60 to 3600");
+        }
         let is_name = |name: &str| {
             !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
         };
@@ -98,7 +116,8 @@ impl Login {
             return wrong("login.return_to", "this is the name of a parameter");
         }
         for (key, url, required) in [
-            ("login.url", &self.url, self.method == Method::SessionProbe),
+            ("login.url", &self.url, matches!(self.method, Method::SessionProbe | Method::Challenge)),
+            ("login.consent_url", &self.consent_url, false),
             ("login.probe_url", &self.probe_url, self.method == Method::SessionProbe),
         ] {
             if (required || !url.is_empty()) && OutgoingUrl::from_str(url).is_err() {
@@ -136,6 +155,12 @@ impl Login {
                 email: header(&self.email_header),
                 proxies: proxies.to_vec(),
             }),
+            Method::Challenge => LoginMethod::Challenge(Box::new(AppPages {
+                login: OutgoingUrl::from_str(&self.url).expect("it was checked"),
+                consent: OutgoingUrl::from_str(&self.consent_url).ok(),
+                lifetime: self.challenge_lifetime,
+                rest: self.rest,
+            })),
         };
         app_sign_in::Login {
             method,
@@ -149,5 +174,34 @@ impl Login {
         let everywhere = ["0.0.0.0/0", "::/0"].iter().filter_map(|network| Network::from_str(network).ok()).collect();
         let timeout = Duration::from_millis(self.probe_timeout.into());
         Ok(OutgoingPolicy { enabled: true, allowed_networks: everywhere, timeout, ..outgoing.policy()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Layers;
+
+    const REQUIRED: &str = "issuer = 'https://i'\n[keys]\nsecret = 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='\n[login]\nmethod = 'challenge'\n";
+
+    #[test]
+    fn users_cannot_be_sent_to_an_app_that_is_nowhere() {
+        let configured = |text: &str| Layers::new().text(&format!("{REQUIRED}{text}"))?.build();
+        let url = "url = 'https://app.example/login'";
+        let good = configured(url).expect("this is good");
+        assert_eq!(
+            (good.login.method, good.login.rest, good.login.challenge_lifetime),
+            (Method::Challenge, true, 1_800)
+        );
+        for (text, key) in [
+            (String::new(), "login.url"),
+            ("url = 'javascript:alert(1)'".into(), "login.url"),
+            (format!("{url}\nconsent_url = '/consent'"), "login.consent_url"),
+            (format!("{url}\nchallenge_lifetime = 59"), "login.challenge_lifetime"),
+            (format!("{url}\nchallenge_lifetime = 3601"), "login.challenge_lifetime"),
+        ] {
+            let error = configured(&text).expect_err(&text).to_string();
+            assert!(error.contains(key), "{text}: {error}");
+        }
     }
 }

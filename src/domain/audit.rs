@@ -34,6 +34,15 @@ pub enum Event<'a> {
     /// Too many attempts: nobody looked.
     SignInLimited,
     SignedOut(&'a SubjectId),
+    /// A login app says who a user is. When the browser comes back, there is a sign-in, too.
+    LoginAccepted(&'a SubjectId),
+    /// A login app says what a user allowed.
+    ConsentAccepted {
+        client: &'a ClientId,
+        session: SessionId,
+    },
+    /// A login app has not let a user in, or the user has denied.
+    InteractionRejected,
     ConsentGiven {
         subject: &'a SubjectId,
         client: &'a ClientId,
@@ -150,6 +159,11 @@ impl<'a> Event<'a> {
             },
             Self::SignInLimited => Entry { reason: Some("too_many_attempts"), ..Entry::denied("sign_in.limited") },
             Self::SignedOut(subject) => Entry::success("sign_out.succeeded").by_user(subject),
+            Self::LoginAccepted(subject) => Entry::about_subject("login.accepted", subject),
+            Self::ConsentAccepted { client, session } => {
+                Entry { session: Some(session), ..Entry::about_client("consent.accepted", client) }
+            }
+            Self::InteractionRejected => Entry::denied("interaction.rejected"),
             Self::ConsentGiven { subject, client, grant } => {
                 Entry { client: Some(client), grant: Some(grant), ..Entry::success("consent.given").by_user(subject) }
             }

@@ -75,6 +75,8 @@ pub enum Fatal {
     RequestUri,
     #[error("The app sent something that makes no sense.")]
     Malformed,
+    #[error("What the app asked for is too long for an address.")]
+    TooLong,
 }
 
 /// Why an authorization request is refused, and who is told.
@@ -224,6 +226,13 @@ impl ResponseTarget {
     /// RFC 6749 §4.1.2.1 and RFC 9207 §2.
     pub fn with_error(&self, error: &OAuthError, issuer: &str) -> AuthorizationResponse {
         self.respond(vec![("error", error.code().to_owned()), ("error_description", error.to_string())], issuer)
+    }
+
+    /// An error in the words of the app that asked the user.
+    pub fn with_words(&self, error: &str, description: &str, issuer: &str) -> AuthorizationResponse {
+        let mut fields = vec![("error", error.to_owned())];
+        fields.extend((!description.is_empty()).then(|| ("error_description", description.to_owned())));
+        self.respond(fields, issuer)
     }
 
     /// For faults of ours, which RFC 6749 §4.1.2.1 has a code for too.

@@ -19,6 +19,8 @@ pub enum Permission {
     Watch,
     /// Manage clients, grants, accounts and keys.
     Admin,
+    /// Say who users are and what they allow, as a login app does.
+    Interact,
 }
 
 /// Which tokens a caller gets to see. To it, all others are as garbage is.
@@ -54,8 +56,12 @@ pub struct Caller {
 impl Caller {
     /// One that sees all tokens and may do everything.
     pub fn unrestricted(name: &str) -> Self {
-        use Permission::{Admin, Check, Introspect, Revoke, Watch};
-        Self { name: name.into(), sight: Sight::All, permissions: vec![Check, Introspect, Revoke, Watch, Admin] }
+        use Permission::{Admin, Check, Interact, Introspect, Revoke, Watch};
+        Self {
+            name: name.into(),
+            sight: Sight::All,
+            permissions: vec![Check, Introspect, Revoke, Watch, Admin, Interact],
+        }
     }
 
     pub fn may(&self, permission: Permission) -> bool {

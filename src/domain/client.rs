@@ -333,6 +333,9 @@ pub struct ClientMetadata {
     /// For operators to say, and for the client itself where they let it.
     #[serde(skip_serializing_if = "AccessTokenFormat::is_usual")]
     pub access_token_format: AccessTokenFormat,
+    /// Where its users sign in with `login.method = "challenge"`; `None`: where all do. For operators to say, never for the client itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login_url: Option<OutgoingUrl>,
     /// How introspection answers to it are signed if it asks for that (RFC 9701 §6). `None`: as everything is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub introspection_signed_response_alg: Option<SigningAlgorithm>,
@@ -367,6 +370,7 @@ impl Default for ClientMetadata {
             refresh_token_absolute_lifetime: None,
             refresh_token_rotation: RefreshTokenRotation::Rotate,
             access_token_format: AccessTokenFormat::Opaque,
+            login_url: None,
             introspection_signed_response_alg: None,
         }
     }

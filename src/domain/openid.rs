@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::app_user::UserClaims;
 use super::error::{InvalidRequest, OAuthError};
 use super::grant::{SessionId, SubjectId};
+use super::interaction::AppSignIn;
 use super::parameters::Parameters;
 use super::step_up::UserAuthentication;
 use super::timestamp::Timestamp;
@@ -119,6 +120,9 @@ pub struct Authentication {
     pub nonce: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acr: Option<String>,
+    /// How (RFC 8176 §2), as far as a login app says; `None`: it was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amr: Option<Vec<String>>,
 }
 
 impl Authentication {
@@ -127,9 +131,15 @@ impl Authentication {
         Self { acr: Some(ACR.to_owned()), ..Self::elsewhere(request, Some(signed_in_at)) }
     }
 
+    /// In the way that a login app says.
+    pub fn at_app(request: &SignInRequest, signed_in_at: Timestamp, sign_in: &AppSignIn) -> Self {
+        let (acr, amr) = (sign_in.acr.clone(), Some(sign_in.amr.clone()));
+        Self { acr, amr, ..Self::elsewhere(request, Some(signed_in_at)) }
+    }
+
     /// In whichever way the app has.
     pub fn elsewhere(request: &SignInRequest, signed_in_at: Option<Timestamp>) -> Self {
-        Self { auth_time: signed_in_at.map(Timestamp::as_unix), nonce: request.nonce.clone(), acr: None }
+        Self { auth_time: signed_in_at.map(Timestamp::as_unix), nonce: request.nonce.clone(), acr: None, amr: None }
     }
 
     /// What access tokens of the grant stand for, if it is known when the user signed in.
@@ -138,9 +148,14 @@ impl Authentication {
         Some(UserAuthentication { auth_time, acr: self.acr.as_deref().map(Into::into) })
     }
 
-    /// How (RFC 8176 §2), where that is known: the class is that of passwords.
-    pub fn methods(&self) -> Option<[&'static str; 1]> {
-        self.acr.is_some().then_some(["pwd"])
+    /// As ID tokens tell it: with how it was (RFC 8176 §2), where that is known. The class that is ours is that of passwords.
+    #[must_use]
+    pub fn told(self) -> Self {
+        let amr = match self.amr {
+            Some(methods) => Some(methods).filter(|methods| !methods.is_empty()),
+            None => self.acr.is_some().then(|| vec!["pwd".to_owned()]),
+        };
+        Self { amr, ..self }
     }
 
     /// What an ID token of a refresh says: all but the nonce (OpenID Connect Core §12.2).
@@ -160,9 +175,6 @@ pub struct IdTokenClaims<'a> {
     pub iat: i64,
     #[serde(flatten)]
     pub authentication: &'a Authentication,
-    /// How the user authenticated (RFC 8176 §2).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub amr: Option<[&'static str; 1]>,
     pub at_hash: String,
     /// The browser session (OpenID Connect Back-Channel Logout §2.1).
     #[serde(skip_serializing_if = "Option::is_none")]

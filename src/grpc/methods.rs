@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::domain::caller::{Caller, Permission, Sight};
 use crate::proto::envoy::service::auth::v3::authorization_server::SERVICE_NAME as ENVOY;
 use crate::proto::scopegate::v1::admin_service_server::SERVICE_NAME as ADMIN;
+use crate::proto::scopegate::v1::interaction_service_server::SERVICE_NAME as INTERACTIONS;
 use crate::proto::scopegate::v1::token_service_server::SERVICE_NAME as TOKENS;
 
 /// Whom a method is for.
@@ -26,6 +27,7 @@ pub(super) enum Server {
     Tokens,
     Admin,
     Envoy,
+    Interactions,
     Others,
 }
 
@@ -45,7 +47,7 @@ impl Method {
         match self.server {
             // So that a denial still arrives in time.
             Server::Envoy => self.limit.min(requested / 4 * 3),
-            Server::Tokens | Server::Admin | Server::Others => self.limit.min(requested),
+            Server::Tokens | Server::Admin | Server::Interactions | Server::Others => self.limit.min(requested),
         }
     }
 }
@@ -55,7 +57,8 @@ impl Access {
     pub(super) fn changes(self) -> bool {
         matches!(
             self,
-            Self::Permitted(Permission::Revoke) | Self::PermittedForAll(Permission::Revoke | Permission::Admin)
+            Self::Permitted(Permission::Revoke | Permission::Interact)
+                | Self::PermittedForAll(Permission::Revoke | Permission::Admin)
         )
     }
 
@@ -93,6 +96,11 @@ pub(super) fn method(path: &str) -> Option<Method> {
         let limit = Duration::from_secs(10);
         let access = Access::PermittedForAll(Permission::Admin);
         return is_administrative(name).then_some(Method { access, server: Server::Admin, limit });
+    }
+    if service == INTERACTIONS {
+        let access = Access::Permitted(Permission::Interact);
+        let is_one = matches!(name, "GetInteraction" | "AcceptLogin" | "AcceptConsent" | "RejectInteraction");
+        return is_one.then_some(Method { access, server: Server::Interactions, limit: MANY });
     }
     if (service, name) == (ENVOY, "Check") {
         // Envoy itself waits for 200 ms.

@@ -5,8 +5,9 @@ use std::fmt;
 use crate::proto::envoy::config::core::v3::{HeaderMap, HeaderValue};
 use crate::proto::envoy::service::auth::v3::{AttributeContext, CheckRequest, attribute_context};
 use crate::proto::scopegate::v1::{
-    CheckScopesRequest, CreateAccountRequest, CreateClientResponse, IntrospectRequest, Proof, RevokeRequest,
-    RotateClientSecretResponse, SetAccountPasswordRequest,
+    AcceptConsentResponse, AcceptLoginResponse, CheckScopesRequest, CreateAccountRequest, CreateClientResponse,
+    IntrospectRequest, Proof, RejectInteractionResponse, RevokeRequest, RotateClientSecretResponse,
+    SetAccountPasswordRequest,
 };
 
 impl fmt::Debug for IntrospectRequest {
@@ -61,6 +62,24 @@ impl fmt::Debug for SetAccountPasswordRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("SetAccountPasswordRequest");
         shown.field("username", &self.username).field("password", &"***").finish()
+    }
+}
+
+impl fmt::Debug for AcceptLoginResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcceptLoginResponse").field("redirect_to", &"***").finish()
+    }
+}
+
+impl fmt::Debug for AcceptConsentResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcceptConsentResponse").field("redirect_to", &"***").finish()
+    }
+}
+
+impl fmt::Debug for RejectInteractionResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RejectInteractionResponse").field("redirect_to", &"***").finish()
     }
 }
 

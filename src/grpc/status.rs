@@ -112,6 +112,13 @@ pub(super) fn failed_precondition(reason: &str, message: &str) -> Status {
     with_info(Code::FailedPrecondition, reason, message)
 }
 
+pub(super) fn interaction_over(restart: String) -> Status {
+    let metadata = HashMap::from([("redirect_to".to_owned(), restart)]);
+    let details = ErrorDetails::with_error_info("INTERACTION_OVER", ERROR_DOMAIN, metadata);
+    let message = "the interaction was used or has expired: the browser can start again at redirect_to";
+    Status::with_error_details(Code::FailedPrecondition, message, details)
+}
+
 pub(super) fn etag_mismatch() -> Status {
     with_info(Code::Aborted, "ETAG_MISMATCH", "the client was changed since it was read")
 }

@@ -54,7 +54,7 @@ async fn apps(State(service): State<Context>, cookie: SessionCookie) -> Response
 }
 
 async fn revoke(State(service): State<Context>, cookie: SessionCookie, PageForm(form): PageForm) -> Response {
-    match service.disconnect_app(&form, cookie.value()).await {
+    match Box::pin(service.disconnect_app(&form, cookie.value())).await {
         Ok(()) => pages::redirect(APPS),
         Err(failure) => failed(failure, APPS),
     }
@@ -147,7 +147,7 @@ async fn delete(
     Path(id): Path<String>,
     PageForm(form): PageForm,
 ) -> Response {
-    match service.delete_own_client(&id, &form, cookie.value()).await {
+    match Box::pin(service.delete_own_client(&id, &form, cookie.value())).await {
         Ok(()) => pages::redirect(CLIENTS),
         Err(failure) => failed(failure, uri.path()),
     }

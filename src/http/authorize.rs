@@ -8,24 +8,27 @@ use http::{StatusCode, Uri};
 
 use super::error::unavailable_page;
 use super::extract::{FormText, Origin, PageForm, SessionCookie};
+use super::interaction::BrowserMarks;
 use super::pages::{self, Problem};
-use super::{Context, MAX_QUERY_BYTES};
+use super::{Context, MAX_QUERY_BYTES, interaction};
 use crate::domain::authorization::Fatal;
 use crate::service::authorization::{AuthorizationFailure, AuthorizationStep, DecisionFailure};
 
 pub(super) async fn from_query(
     State(service): State<Context>,
     cookie: SessionCookie,
+    marks: BrowserMarks,
     Origin(address): Origin,
     uri: Uri,
 ) -> Response {
-    authorize(&service, uri.query().unwrap_or_default(), &cookie, address).await
+    authorize(&service, uri.query().unwrap_or_default(), &cookie, &marks, address).await
 }
 
 /// As the query; both at once are refused, because it would not be clear which one counts.
 pub(super) async fn from_form(
     State(service): State<Context>,
     cookie: SessionCookie,
+    marks: BrowserMarks,
     Origin(address): Origin,
     uri: Uri,
     FormText(form): FormText,
@@ -37,7 +40,7 @@ pub(super) async fn from_form(
         {
             pages::redirect(&format!("{}?{query}", service.settings.paths.authorize.first()))
         }
-        None | Some("") => pages::in_language_of(&form, authorize(&service, &form, &cookie, address).await),
+        None | Some("") => pages::in_language_of(&form, authorize(&service, &form, &cookie, &marks, address).await),
         Some(_) => failed(AuthorizationFailure::Page(Fatal::Malformed)),
     }
 }
@@ -50,11 +53,21 @@ fn as_query(form: &str) -> Option<String> {
     (query.len() <= MAX_QUERY_BYTES).then_some(query)
 }
 
-async fn authorize(service: &Context, query: &str, cookie: &SessionCookie, address: Option<IpAddr>) -> Response {
+async fn authorize(
+    service: &Context,
+    query: &str,
+    cookie: &SessionCookie,
+    marks: &BrowserMarks,
+    address: Option<IpAddr>,
+) -> Response {
     match service.authorize(query, cookie.visitor(), address).await {
         Ok(AuthorizationStep::SignIn) => pages::redirect(&pages::with_request("/login", query)),
         Ok(AuthorizationStep::SignInAt(location)) => pages::redirect(&location),
         Ok(AuthorizationStep::Consent(consent)) => pages::consent(&consent, query),
+        Ok(AuthorizationStep::ConsentAtApp(session)) => match service.consent_at_app(query, session, &marks.0) {
+            Ok(to_app) => interaction::go(&service.settings, &to_app),
+            Err(failure) => failed(failure),
+        },
         Ok(AuthorizationStep::Answer(answer)) => pages::answer(&answer),
         Err(failure) => failed(failure),
     }

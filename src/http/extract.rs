@@ -254,7 +254,7 @@ impl FromRequestParts<Context> for KnownBrowserCookie {
     }
 }
 
-fn set_cookie(settings: &Settings, name: &str, value: &str, max_age: u32) -> String {
+pub(super) fn set_cookie(settings: &Settings, name: &str, value: &str, max_age: u32) -> String {
     let secure = if settings.is_https() { "; Secure" } else { "" };
     format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}")
 }

@@ -1,4 +1,4 @@
-//! `GET|POST /login` and `POST /login/switch`: the built-in login.
+//! `GET|POST /login` and `POST /login/switch`: the built-in login. Where an app asks users in its place, `GET` leads there.
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
@@ -8,15 +8,19 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use super::Context;
 use super::error::unavailable_page;
 use super::extract::{KnownBrowserCookie, Origin, PageForm, SessionCookie};
+use super::interaction::BrowserMarks;
 use super::pages::{self, LastSignIn, Problem};
-use super::{account, authorize, device};
+use super::{account, authorize, device, interaction};
 use crate::domain::parameters::Parameters;
 use crate::service::Service;
 use crate::service::sign_in::{SignIn, SignInFailure};
 
-pub(super) async fn show(State(service): State<Context>, uri: Uri) -> Response {
+pub(super) async fn show(State(service): State<Context>, marks: BrowserMarks, uri: Uri) -> Response {
     let parameters = Parameters::parse(uri.query().unwrap_or_default().as_bytes()).unwrap_or_default();
-    login_page(&service, parameters.get("request"), LastSignIn::None).await
+    match (parameters.get("request"), service.settings.login.app_pages()) {
+        (Some(request), Some(_)) => interaction::login(&service, request, &marks).await,
+        (request, _) => login_page(&service, request, LastSignIn::None).await,
+    }
 }
 
 pub(super) async fn sign_in(
@@ -63,7 +67,10 @@ pub(super) async fn switch(
     PageForm(form): PageForm,
 ) -> Response {
     match service.sign_out(cookie.value()).await {
-        Ok(()) => pages::redirect(&pages::with_request("/login", form.get("request").unwrap_or_default())),
+        Ok(()) => {
+            let next = pages::with_request("/login", form.get("request").unwrap_or_default());
+            if service.settings.login.is_built_in() { pages::redirect(&next) } else { pages::go_on(&next) }
+        }
         Err(error) => unavailable_page(&error),
     }
 }

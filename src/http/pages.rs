@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, REFERRER_POLICY, X_FRAME_OPTIONS};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, REFERRER_POLICY, REFRESH, X_FRAME_OPTIONS};
 use http::{HeaderValue, StatusCode};
 use minijinja::{Value, context};
 use sha2::{Digest as _, Sha256};
@@ -374,6 +374,11 @@ pub(super) fn return_to(client_name: &str, location: &str) -> Response {
     page(StatusCode::BAD_REQUEST, "return.html", values, None)
 }
 
+/// A page that says that a way back from the app leads nowhere any more, and where it begins again.
+pub(super) fn start_again(restart: Option<&str>) -> Response {
+    page(StatusCode::GONE, "start_again.html", context! { restart }, None)
+}
+
 /// A page with a code that the user carries to the app by hand, for an app that nothing can be sent to.
 pub(super) fn code_to_copy(client_name: &str, code: &str) -> Response {
     copying("code.html", context! { client_name, code })
@@ -388,6 +393,16 @@ pub(super) fn redirect(location: &str) -> Response {
         }
         Err(_) => error(StatusCode::BAD_REQUEST, Problem::Malformed),
     }
+}
+
+/// As [`redirect`], for an answer to a form that leads on to another site: browsers apply `form-action` to redirects, wherever they come
+/// from, and who knows where the site leads on to.
+pub(super) fn go_on(to: &str) -> Response {
+    let mut response = page(StatusCode::OK, "go_on.html", context! { to }, None);
+    if let Ok(refresh) = HeaderValue::from_str(&format!("0; url={to}")) {
+        response.headers_mut().insert(REFRESH, refresh);
+    }
+    response
 }
 
 /// A path of ours that carries an authorization request along.

@@ -105,6 +105,7 @@ pub struct MetadataEdit {
     pub refresh_token_absolute_lifetime: Option<Option<u32>>,
     pub refresh_token_rotation: Option<RefreshTokenRotation>,
     pub access_token_format: Option<AccessTokenFormat>,
+    pub login_url: Option<Option<OutgoingUrl>>,
 }
 
 impl ClientEdit {
@@ -155,6 +156,7 @@ impl MetadataEdit {
         set(&mut metadata.refresh_token_absolute_lifetime, self.refresh_token_absolute_lifetime);
         set(&mut metadata.refresh_token_rotation, self.refresh_token_rotation);
         set(&mut metadata.access_token_format, self.access_token_format);
+        set(&mut metadata.login_url, self.login_url);
         metadata
     }
 

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::Service;
 use super::authorization::TICKET_LIFETIME;
+use super::interaction::AppPages;
 use super::sign_in::{BrowserSession, canonical};
 use crate::domain::app_user::{AppUser, UserClaims};
 use crate::domain::authorization::with_query;
@@ -24,6 +25,8 @@ use crate::domain::secret::SecretHash;
 use crate::domain::timestamp::Timestamp;
 use crate::store::{NamedUser, Session, SubjectStanding};
 
+/// Whose the names of the built-in login are.
+const ACCOUNTS: &str = "accounts";
 /// The most that the app may answer, in bytes.
 const MAX_ANSWER: usize = 16 << 10;
 /// The parameter by which a request tells that we sent its user to the app, and when. It comes last.
@@ -50,6 +53,8 @@ pub enum LoginMethod {
     Accounts,
     SessionProbe(SessionProbe),
     TrustedHeader(TrustedHeaders),
+    /// Browsers are sent to the app, which answers over gRPC or REST ([`super::interaction`]).
+    Challenge(Box<AppPages>),
 }
 
 /// The app is asked who has its cookies.
@@ -113,10 +118,33 @@ impl Login {
         matches!(self.method, LoginMethod::Accounts)
     }
 
+    /// Whether users have sessions of ours.
+    pub fn has_sessions(&self) -> bool {
+        matches!(self.method, LoginMethod::Accounts | LoginMethod::Challenge(_))
+    }
+
+    /// Whose users those are. A change of the method leaves none of them signed in.
+    pub(super) fn realm_of_sessions(&self) -> String {
+        if self.is_built_in() { ACCOUNTS.to_owned() } else { self.realm.clone() }
+    }
+
+    /// Where the app asks users in our place, if it does.
+    pub fn app_pages(&self) -> Option<&AppPages> {
+        match &self.method {
+            LoginMethod::Challenge(pages) => Some(pages),
+            LoginMethod::Accounts | LoginMethod::SessionProbe(_) | LoginMethod::TrustedHeader(_) => None,
+        }
+    }
+
+    /// For so many seconds, a request is good that the app was asked about.
+    pub(super) fn patience(&self) -> u32 {
+        self.app_pages().map_or(0, AppPages::patience)
+    }
+
     /// What counts of a request that comes from `peer`.
     pub fn evidence(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Evidence {
         match &self.method {
-            LoginMethod::Accounts => Evidence::None,
+            LoginMethod::Accounts | LoginMethod::Challenge(_) => Evidence::None,
             LoginMethod::SessionProbe(probe) => match probe.cookies_of(headers) {
                 cookies if cookies.is_empty() => Evidence::None,
                 cookies => Evidence::Cookies(cookies),
@@ -195,6 +223,7 @@ impl Service {
             subject: user.subject.clone(),
             username: user.name().to_owned(),
             created_at: user.auth_time.unwrap_or(now),
+            sign_in: None,
         };
         Ok(Some(BrowserSession { id, session, user: Some(Box::new(user)) }))
     }

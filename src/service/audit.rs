@@ -25,7 +25,7 @@ pub async fn within<T>(origin: Origin, work: impl Future<Output = T>) -> T {
 }
 
 /// Does work in the same request, as somebody who is known by now.
-pub(super) async fn acting_as<T>(actor: Actor, work: impl Future<Output = T>) -> T {
+pub async fn acting_as<T>(actor: Actor, work: impl Future<Output = T>) -> T {
     let origin = ORIGIN.try_with(Origin::clone).unwrap_or_else(|_| outside());
     within(Origin { actor, ..origin }, work).await
 }

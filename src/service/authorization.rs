@@ -19,11 +19,12 @@ use crate::domain::authorization::{
 };
 use crate::domain::client::{Client, GrantType};
 use crate::domain::error::{AccessDenied, Failure, InvalidRequest, OAuthError, Unavailable};
-use crate::domain::grant::{Confirmation, Restriction, SubjectId, Variant};
+use crate::domain::grant::{Confirmation, Restriction, SessionId, SubjectId, Variant};
 use crate::domain::language::ScopeMeaning;
 use crate::domain::openid::{Prompt, SignInRequest};
 use crate::domain::parameters::Parameters;
 use crate::domain::scope::ScopeSet;
+use crate::domain::secret::SecretHash;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::{GrantId, Token, TokenKind, TokenText};
 use crate::store::{Basis, NewGrant};
@@ -31,11 +32,13 @@ use crate::store::{Basis, NewGrant};
 /// How long the user may think, in seconds.
 pub(super) const TICKET_LIFETIME: u32 = 600;
 const TICKET_TAG: usize = 20;
+/// Stands with the name of a session where other tags of the same key have a hash.
+const TICKET_LABEL: &[u8; 16] = b"scopegate/ticket";
 
 /// What a client gets, and why.
-struct Allowance {
-    scopes: ScopeSet,
-    basis: Basis,
+pub(super) struct Allowance {
+    pub(super) scopes: ScopeSet,
+    pub(super) basis: Basis,
 }
 
 /// What to show for a valid authorization request.
@@ -46,6 +49,8 @@ pub enum AuthorizationStep {
     SignInAt(String),
     /// Ask the user.
     Consent(Box<Consent>),
+    /// The same, and the app does so, about this session.
+    ConsentAtApp(SessionId),
     /// Tell the client: there is nothing to ask.
     Answer(AuthorizationResponse),
 }
@@ -155,7 +160,7 @@ impl Service {
         if self.settings.registration.documents.is_some() {
             Box::pin(self.learn_asking_client(query, address)).await?;
         }
-        let (client, request) = self.validate(query, 0).await?;
+        let (client, request) = self.validate(query, self.patience_for(query, visitor)).await?;
         let refused = |error: OAuthError| Err(self.answer(&request.target, &error));
         let hinted = match self.hinted_subject(&client, &request).await {
             Ok(hinted) => hinted,
@@ -170,7 +175,7 @@ impl Service {
         let session = match self.browser_session(visitor).await {
             Ok(session) => session,
             Err(SessionFailure::Refused) if silently => return refused(OAuthError::LoginRequired),
-            Err(SessionFailure::Unavailable(error)) if silently || self.settings.login.is_built_in() => {
+            Err(SessionFailure::Unavailable(error)) if silently || self.settings.login.has_sessions() => {
                 return Err(self.temporarily_unavailable(&request, &error));
             }
             Err(failure) => return Err(failure.into()),
@@ -179,7 +184,7 @@ impl Service {
         let session = match session {
             Some(session) if self.signed_in_lately_enough(&session, &request, query) => session,
             _ if silently => return refused(OAuthError::LoginRequired),
-            _ if self.settings.login.is_built_in() => return Ok(AuthorizationStep::SignIn),
+            _ if self.settings.login.has_sessions() => return Ok(AuthorizationStep::SignIn),
             session => return self.sign_in_at_app(session.as_ref(), &request, query),
         };
         if hinted.is_some_and(|subject| subject != session.session.subject) {
@@ -198,17 +203,27 @@ impl Service {
         if silently {
             return refused(OAuthError::ConsentRequired);
         }
+        if self.settings.login.app_pages().is_some_and(|pages| pages.consent.is_some()) {
+            return Ok(AuthorizationStep::ConsentAtApp(session.session.id));
+        }
         Ok(AuthorizationStep::Consent(Box::new(Consent {
             ticket: self.ticket(self.effects.grant_id(), &session, query),
             lasts: self.lasts(&client),
             scopes: self.described(&client, request.scopes.iter(), &before),
             client,
             username: session.session.username,
-            switches_account: self.settings.login.is_built_in(),
+            switches_account: self.settings.login.has_sessions(),
             redirect_uri: request.target.redirect_uri().to_owned(),
             resources: request.resources,
             ui_locales: request.sign_in.ui_locales,
         })))
+    }
+
+    /// A pushed request may have expired while its user was at the app.
+    fn patience_for(&self, query: &str, visitor: &Visitor) -> u32 {
+        let patience = self.settings.login.patience();
+        let is_back = |cookie| self.signed_in_for(&SecretHash::of(cookie), query);
+        if patience > 0 && visitor.cookie.as_deref().is_some_and(is_back) { patience } else { 0 }
     }
 
     /// To the app, once: who comes back from there as before would be sent there for ever.
@@ -267,7 +282,7 @@ impl Service {
         let session = self.browser_session(visitor).await?.ok_or(DecisionFailure::SignedOut)?;
         let query = form.get("request").ok_or(DecisionFailure::Forged)?;
         let grant = self.open_ticket(form.get("ticket").ok_or(DecisionFailure::Forged)?, &session, query)?;
-        let (client, request) = self.validate(query, TICKET_LIFETIME).await?;
+        let (client, request) = self.validate(query, TICKET_LIFETIME + self.settings.login.patience()).await?;
         let denied = |cause: AccessDenied| {
             let (subject, client) = (&session.session.subject, &request.client);
             self.audit.record(Event::ConsentDenied { subject, client });
@@ -295,7 +310,7 @@ impl Service {
 
     /// Makes a grant, and the answer with its code. `None` when the grant was made before, or its client or user or what it rests on is
     /// gone.
-    async fn grant(
+    pub(super) async fn grant(
         &self,
         id: GrantId,
         session: BrowserSession,
@@ -359,17 +374,20 @@ impl Service {
         let Some(signed_in_at) = session.signed_in_at() else {
             return !request.sign_in.prompt.asks_to_sign_in() && request.sign_in.max_age.is_none();
         };
+        if session.is_for_one_request() && !self.signed_in_for(&session.id, query) {
+            return false;
+        }
         let age = self.effects.now().seconds_since(signed_in_at);
         let suffices = !request.sign_in.prompt.asks_to_sign_in()
             && request.sign_in.max_age.is_none_or(|max_age| max_age > 0 && age <= max_age);
         let since_sent = || self.was_sent_to_sign_in(query).is_some_and(|sent_at| signed_in_at >= sent_at);
         suffices
             || (age < TICKET_LIFETIME
-                && if session.user.is_some() { since_sent() } else { self.signed_in_for(session, query) })
+                && if session.user.is_some() { since_sent() } else { self.signed_in_for(&session.id, query) })
     }
 
     /// `patience`: for so many seconds after it has expired, a pushed request is good.
-    async fn validate(
+    pub(super) async fn validate(
         &self,
         query: &str,
         patience: u32,
@@ -451,7 +469,7 @@ impl Service {
         let mut ticket = Vec::with_capacity(16 + 8 + TICKET_TAG);
         ticket.extend(grant.as_bytes());
         ticket.extend(now.as_unix().to_be_bytes());
-        let tag: [u8; TICKET_TAG] = self.form_key.tag(&[session.id.as_bytes(), &ticket, query.as_bytes()]);
+        let tag: [u8; TICKET_TAG] = self.form_key.tag(&ticket_parts(session, &ticket, query));
         ticket.extend(tag);
         BASE64_URL_SAFE_NO_PAD.encode(ticket)
     }
@@ -465,7 +483,7 @@ impl Service {
         let ticket = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| DecisionFailure::Forged)?;
         let ticket: [u8; 16 + 8 + TICKET_TAG] = ticket.try_into().map_err(|_| DecisionFailure::Forged)?;
         let tag: [u8; TICKET_TAG] = std::array::from_fn(|i| ticket[24 + i]);
-        if !self.form_key.verifies(&[session.id.as_bytes(), &ticket[..24], query.as_bytes()], &tag) {
+        if !self.form_key.verifies(&ticket_parts(session, &ticket[..24], query), &tag) {
             return Err(DecisionFailure::Forged);
         }
         let shown_at = Timestamp::from_unix(i64::from_be_bytes(std::array::from_fn(|i| ticket[16 + i])));
@@ -474,4 +492,9 @@ impl Service {
         }
         Ok(GrantId::from_bytes(std::array::from_fn(|i| ticket[i])))
     }
+}
+
+/// A session keeps its name when its user signs in again, so what one tab shows stays good when that happens in another one.
+fn ticket_parts<'a>(session: &'a BrowserSession, ticket: &'a [u8], query: &'a str) -> [&'a [u8]; 4] {
+    [session.session.id.as_bytes(), TICKET_LABEL, ticket, query.as_bytes()]
 }

@@ -186,8 +186,8 @@ impl Service {
 
     /// `user_code` is what the user entered, or what the device put into the link (RFC 8628 §3.3.1).
     pub async fn device_step(&self, user_code: Option<&str>, visitor: &Visitor) -> Result<DeviceStep, SessionFailure> {
-        let Some(session) = self.browser_session(visitor).await? else {
-            if self.settings.login.is_built_in() {
+        let Some(session) = self.browser_session(visitor).await?.filter(BrowserSession::is_for_pages) else {
+            if self.settings.login.has_sessions() {
                 return Ok(DeviceStep::SignIn);
             }
             let query = user_code.map(|code| ("user_code", code.to_owned()));
@@ -215,7 +215,7 @@ impl Service {
             scopes: self.described(&client, request.variant.scopes.iter(), &ScopeSet::default()),
             client,
             username: session.session.username,
-            switches_account: self.settings.login.is_built_in(),
+            switches_account: self.settings.login.has_sessions(),
             user_code,
             resources: request.variant.resources().to_vec(),
         })))
@@ -223,7 +223,8 @@ impl Service {
 
     /// Takes the user's decision from the form.
     pub async fn decide_device(&self, form: &Parameters, visitor: &Visitor) -> Result<DeviceDecision, DecisionFailure> {
-        let session = self.browser_session(visitor).await?.ok_or(DecisionFailure::SignedOut)?;
+        let session = self.browser_session(visitor).await?.filter(BrowserSession::is_for_pages);
+        let session = session.ok_or(DecisionFailure::SignedOut)?;
         let user_code: UserCode =
             form.get("user_code").and_then(|text| text.parse().ok()).ok_or(DecisionFailure::Forged)?;
         let ticket = form.get("ticket").ok_or(DecisionFailure::Forged)?;

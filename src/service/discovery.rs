@@ -148,21 +148,21 @@ impl Service {
     fn openid_metadata(&self, openid: &OpenId) -> OpenIdMetadata {
         let issuer = &self.settings.issuer;
         let built_in = self.settings.login.is_built_in();
-        // The app signs its own users out.
-        let signs_out = built_in;
-        let of_password: &[_] = if built_in { &["acr", "amr"] } else { &[] };
+        // Whose sessions they are signs users out, and says how they signed in.
+        let has_sessions = self.settings.login.has_sessions();
+        let of_sign_in: &[_] = if has_sessions { &["acr", "amr"] } else { &[] };
         let of_app: &[_] =
             if built_in { &[] } else { &["given_name", "family_name", "picture", "locale", "email", "email_verified"] };
         OpenIdMetadata {
             userinfo_endpoint: format!("{issuer}{}", self.settings.paths.userinfo.first()),
-            end_session_endpoint: signs_out.then(|| format!("{issuer}/logout")),
+            end_session_endpoint: has_sessions.then(|| format!("{issuer}/logout")),
             backchannel_logout_supported: openid.backchannel_logout,
             backchannel_logout_session_supported: openid.backchannel_logout,
             subject_types_supported: ["public"],
             id_token_signing_alg_values_supported: [self.signing_keys.algorithm().name()],
             claims_supported: [
                 &["iss", "sub", "aud", "exp", "iat", "auth_time", "nonce"],
-                of_password,
+                of_sign_in,
                 &["at_hash", "sid", "preferred_username", "name"],
                 of_app,
             ]

@@ -32,7 +32,7 @@ impl From<Unavailable> for ManagingFailure {
 
 impl Service {
     pub(super) async fn signed_in(&self, cookie: Option<&str>) -> Result<BrowserSession, ManagingFailure> {
-        self.own_session(cookie).await?.ok_or(ManagingFailure::SignIn)
+        self.own_session(cookie).await?.filter(BrowserSession::is_for_pages).ok_or(ManagingFailure::SignIn)
     }
 
     pub(super) async fn signed_in_lately(&self, cookie: Option<&str>) -> Result<BrowserSession, ManagingFailure> {

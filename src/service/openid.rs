@@ -34,6 +34,7 @@ impl Service {
         if !tokens.scope.contains(OPENID) {
             return Ok(tokens);
         }
+        let authentication = authentication.told();
         let claims = IdTokenClaims {
             iss: &self.settings.issuer,
             sub: grant.subject.as_str(),
@@ -41,7 +42,6 @@ impl Service {
             exp: issued_at.plus(openid.id_token_lifetime).as_unix(),
             iat: issued_at.as_unix(),
             authentication: &authentication,
-            amr: authentication.methods(),
             at_hash: signer.algorithm().half_hash(tokens.access_token.expose()),
             sid: grant.session.as_ref().map(SessionId::to_string),
             user: self.claims_of_app(&grant.subject, &tokens.scope).await?,

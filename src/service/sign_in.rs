@@ -82,11 +82,22 @@ impl BrowserSession {
         self.user.as_ref().map_or(Some(self.session.created_at), |user| user.auth_time)
     }
 
+    /// Whether it is there for one request alone.
+    pub(super) fn is_for_one_request(&self) -> bool {
+        self.session.sign_in.as_ref().is_some_and(|sign_in| !sign_in.remembered)
+    }
+
+    /// Whether it counts on pages of ours, where no client asks.
+    pub(super) fn is_for_pages(&self) -> bool {
+        self.session.sign_in.as_ref().is_none_or(|sign_in| sign_in.remembered || sign_in.for_pages)
+    }
+
     /// What to keep of it with a grant.
     pub(super) fn authentication(&self, request: &SignInRequest) -> Authentication {
-        match &self.user {
-            None => Authentication::new(request, self.session.created_at),
-            Some(user) => Authentication::elsewhere(request, user.auth_time),
+        match (&self.user, &self.session.sign_in) {
+            (Some(user), _) => Authentication::elsewhere(request, user.auth_time),
+            (None, Some(sign_in)) => Authentication::at_app(request, self.session.created_at, sign_in),
+            (None, None) => Authentication::new(request, self.session.created_at),
         }
     }
 }
@@ -145,6 +156,7 @@ impl Service {
             replaces: present.map(SecretHash::of),
             now,
             expires_at: now.plus(max_age),
+            sign_in: None,
         };
         if !self.store.insert_session(session).await? {
             return refused();
@@ -155,7 +167,7 @@ impl Service {
 
     /// Who a request comes from.
     pub async fn browser_session(&self, visitor: &Visitor) -> Result<Option<BrowserSession>, SessionFailure> {
-        if self.settings.login.is_built_in() {
+        if self.settings.login.has_sessions() {
             Ok(self.own_session(visitor.cookie.as_deref()).await?)
         } else {
             Box::pin(self.app_session(visitor)).await
@@ -166,7 +178,7 @@ impl Service {
     pub(super) async fn own_session(&self, cookie: Option<&str>) -> Result<Option<BrowserSession>, Unavailable> {
         let Some(cookie) = cookie else { return Ok(None) };
         let id = SecretHash::of(cookie);
-        let session = self.store.session(id, self.effects.now()).await?;
+        let session = self.store.session(id, self.settings.login.realm_of_sessions(), self.effects.now()).await?;
         Ok(session.map(|session| BrowserSession { id, session, user: None }))
     }
 
@@ -188,16 +200,21 @@ impl Service {
         if ["prompt", "max_age", "request_uri"].iter().all(|name| parameters.get(name).is_none()) {
             return request.to_owned();
         }
-        let tag: [u8; PROOF_TAG] = self.form_key.tag(&proof_parts(&signed_in.cookie.hash(), &canonical(request)));
+        self.proven(&signed_in.cookie.hash(), request)
+    }
+
+    /// The request, with the proof that the session was opened for it.
+    pub(super) fn proven(&self, session: &SecretHash, request: &str) -> String {
+        let tag: [u8; PROOF_TAG] = self.form_key.tag(&proof_parts(session, &canonical(request)));
         format!("{request}{PROOF}{}", BASE64_URL_SAFE_NO_PAD.encode(tag))
     }
 
     /// Whether a session was opened for this authorization request.
-    pub(super) fn signed_in_for(&self, session: &BrowserSession, request: &str) -> bool {
+    pub(super) fn signed_in_for(&self, session: &SecretHash, request: &str) -> bool {
         let Some((request, proof)) = request.rsplit_once(PROOF) else { return false };
         let proof = BASE64_URL_SAFE_NO_PAD.decode(proof).ok().and_then(|proof| <[u8; PROOF_TAG]>::try_from(proof).ok());
         let request = canonical(request);
-        proof.is_some_and(|proof| self.form_key.verifies(&proof_parts(&session.id, &request), &proof))
+        proof.is_some_and(|proof| self.form_key.verifies(&proof_parts(session, &request), &proof))
     }
 }
 
@@ -211,6 +228,6 @@ pub(super) fn canonical(request: &str) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
 }
 
-fn without_proof(request: &str) -> &str {
+pub(super) fn without_proof(request: &str) -> &str {
     request.rsplit_once(PROOF).map_or(request, |(request, _)| request)
 }

@@ -5,10 +5,11 @@ use sqlx::FromRow;
 
 use super::Store;
 use super::engine::{Transaction, on_engine};
-use super::logout_notices::SignedOut;
-use super::rows::parse;
+use super::logout_notices::{Announcer, SignedOut};
+use super::rows::{corrupt, parse};
 use crate::domain::error::Unavailable;
 use crate::domain::grant::{SessionId, SubjectId};
+use crate::domain::interaction::AppSignIn;
 use crate::domain::secret::SecretHash;
 use crate::domain::timestamp::Timestamp;
 
@@ -32,6 +33,8 @@ pub struct NewSession {
     pub replaces: Option<SecretHash>,
     pub now: Timestamp,
     pub expires_at: Timestamp,
+    /// How a login app signed the user in; `None`: with a password, here.
+    pub sign_in: Option<AppSignIn>,
 }
 
 /// Who is signed in.
@@ -43,6 +46,8 @@ pub struct Session {
     pub username: String,
     /// When the user signed in.
     pub created_at: Timestamp,
+    /// How a login app signed the user in; `None`: with a password, here, or as the app says at each request.
+    pub sign_in: Option<Box<AppSignIn>>,
 }
 
 #[derive(FromRow)]
@@ -72,6 +77,21 @@ struct SessionRow {
     subject_id: String,
     name: String,
     created_at: i64,
+    sign_in: String,
+}
+
+impl TryFrom<SessionRow> for Session {
+    type Error = sqlx::Error;
+
+    fn try_from(row: SessionRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: parse(&row.session_id)?,
+            subject: SubjectId::new(row.subject_id),
+            username: row.name,
+            created_at: Timestamp::from_unix(row.created_at),
+            sign_in: sign_in(&row.sign_in)?,
+        })
+    }
 }
 
 impl Store {
@@ -147,59 +167,52 @@ impl Store {
         let (writer, announcer) = (self.writer.clone(), self.announcer);
         self.run("insert a session", async move {
             let mut transaction = writer.begin().await?;
-            let replaced = match &new.replaces {
-                Some(id) => take_session(&mut transaction, id).await?,
-                None => None,
-            };
-            let name = match replaced {
-                Some(own) if own.subject_id == new.subject.as_str() && own.expires_at > new.now.as_unix() => {
-                    own.session_id
-                }
-                Some(ended) => {
-                    let ended = SignedOut::Session(parse(&ended.session_id)?);
-                    announcer.announce(&mut transaction, ended, new.now).await?;
-                    SessionId::of(&new.id).to_string()
-                }
-                None => SessionId::of(&new.id).to_string(),
-            };
-            let inserted = on_engine!(&mut transaction, on => sqlx::query(
-                "INSERT INTO browser_sessions (id_hash, subject_id, created_at, expires_at, session_id) \
-                 SELECT $1, id, $3, $4, $5 FROM subjects WHERE id = $2 AND disabled_at IS NULL",
-            )
-            .bind(new.id.as_bytes().to_vec())
-            .bind(new.subject.as_str().to_owned())
-            .bind(new.now.as_unix())
-            .bind(new.expires_at.as_unix())
-            .bind(name)
-            .execute(&mut **on).await?.rows_affected());
-            if inserted == 1 {
+            let inserted = write_session(&mut transaction, announcer, new).await?.is_some();
+            if inserted {
                 transaction.commit().await?;
             }
-            Ok(inserted == 1)
+            Ok(inserted)
         })
         .await
     }
 
-    /// Who holds the session cookie with this hash.
-    pub async fn session(&self, id: SecretHash, now: Timestamp) -> Result<Option<Session>, Unavailable> {
+    /// Who holds the session cookie with this hash, if the user is one of this realm.
+    pub async fn session(&self, id: SecretHash, realm: String, now: Timestamp) -> Result<Option<Session>, Unavailable> {
         let reader = self.reader.clone();
         self.run("read a session", async move {
             let row: Option<SessionRow> = on_engine!(&reader, on => sqlx::query_as(
-                "SELECT b.session_id, b.subject_id, s.name, b.created_at FROM browser_sessions b JOIN subjects s ON s.id = b.subject_id \
-                 WHERE b.id_hash = $1 AND b.expires_at > $2 AND s.disabled_at IS NULL",
+                "SELECT b.session_id, b.subject_id, s.name, b.created_at, b.sign_in \
+                 FROM browser_sessions b JOIN subjects s ON s.id = b.subject_id \
+                 WHERE b.id_hash = $1 AND b.expires_at > $2 AND s.disabled_at IS NULL AND s.realm = $3",
             )
             .bind(id.as_bytes().to_vec())
             .bind(now.as_unix())
+            .bind(realm)
             .fetch_optional(on).await?);
-            row.map(|row| {
-                Ok(Session {
-                    id: parse(&row.session_id)?,
-                    subject: SubjectId::new(row.subject_id),
-                    username: row.name,
-                    created_at: Timestamp::from_unix(row.created_at),
-                })
-            })
-            .transpose()
+            row.map(Session::try_from).transpose()
+        })
+        .await
+    }
+
+    /// The session with this name, if the user is one of this realm.
+    pub async fn named_session(
+        &self,
+        name: SessionId,
+        realm: String,
+        now: Timestamp,
+    ) -> Result<Option<Session>, Unavailable> {
+        let reader = self.reader.clone();
+        self.run("read a session by its name", async move {
+            let row: Option<SessionRow> = on_engine!(&reader, on => sqlx::query_as(
+                "SELECT b.session_id, b.subject_id, s.name, b.created_at, b.sign_in \
+                 FROM browser_sessions b JOIN subjects s ON s.id = b.subject_id \
+                 WHERE b.session_id = $1 AND b.expires_at > $2 AND s.disabled_at IS NULL AND s.realm = $3",
+            )
+            .bind(name.to_string())
+            .bind(now.as_unix())
+            .bind(realm)
+            .fetch_optional(on).await?);
+            row.map(Session::try_from).transpose()
         })
         .await
     }
@@ -226,11 +239,68 @@ struct EndedSession {
     session_id: String,
     subject_id: String,
     expires_at: i64,
+    sign_in: String,
+}
+
+impl EndedSession {
+    /// Whether it was there for more than one request.
+    fn was_remembered(&self) -> Result<bool, sqlx::Error> {
+        Ok(sign_in(&self.sign_in)?.is_none_or(|sign_in| sign_in.remembered))
+    }
+}
+
+/// As [`Store::insert_session`], together with what the sign-in is for; until when it lasts. A browser that was signed in as the same user
+/// to stay so does stay so, though this sign-in alone were for one request.
+pub(super) async fn write_session(
+    transaction: &mut Transaction,
+    announcer: Announcer,
+    mut new: NewSession,
+) -> Result<Option<Timestamp>, sqlx::Error> {
+    let replaced = match &new.replaces {
+        Some(id) => take_session(transaction, id).await?,
+        None => None,
+    };
+    let name = match replaced {
+        Some(own) if own.subject_id == new.subject.as_str() && own.expires_at > new.now.as_unix() => {
+            if own.was_remembered()?
+                && let Some(sign_in) = new.sign_in.as_mut().filter(|sign_in| !sign_in.remembered)
+            {
+                sign_in.remembered = true;
+                new.expires_at = new.expires_at.max(Timestamp::from_unix(own.expires_at));
+            }
+            own.session_id
+        }
+        Some(ended) => {
+            let ended = SignedOut::Session(parse(&ended.session_id)?);
+            announcer.announce(transaction, ended, new.now).await?;
+            SessionId::of(&new.id).to_string()
+        }
+        None => SessionId::of(&new.id).to_string(),
+    };
+    let how = new.sign_in.as_ref().map(serde_json::to_string).transpose();
+    let how = how.map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let inserted = on_engine!(transaction, on => sqlx::query(
+        "INSERT INTO browser_sessions (id_hash, subject_id, created_at, expires_at, session_id, sign_in) \
+         SELECT $1, id, $3, $4, $5, $6 FROM subjects WHERE id = $2 AND disabled_at IS NULL",
+    )
+    .bind(new.id.as_bytes().to_vec())
+    .bind(new.subject.as_str().to_owned())
+    .bind(new.now.as_unix())
+    .bind(new.expires_at.as_unix())
+    .bind(name)
+    .bind(how.unwrap_or_default())
+    .execute(&mut **on).await?.rows_affected());
+    Ok((inserted == 1).then_some(new.expires_at))
+}
+
+fn sign_in(json: &str) -> Result<Option<Box<AppSignIn>>, sqlx::Error> {
+    let json = Some(json).filter(|json| !json.is_empty());
+    json.map(|json| serde_json::from_str(json).map_err(|error| corrupt(error.to_string()))).transpose()
 }
 
 async fn take_session(transaction: &mut Transaction, id: &SecretHash) -> Result<Option<EndedSession>, sqlx::Error> {
     on_engine!(transaction, on => {
-        sqlx::query_as("DELETE FROM browser_sessions WHERE id_hash = $1 RETURNING session_id, subject_id, expires_at")
+        sqlx::query_as("DELETE FROM browser_sessions WHERE id_hash = $1 RETURNING session_id, subject_id, expires_at, sign_in")
             .bind(id.as_bytes().to_vec())
             .fetch_optional(&mut **on)
             .await

@@ -79,6 +79,8 @@ pub enum Prunable {
     Assertions,
     /// What clients were to be told of ended sessions, when they need not be told any more.
     LogoutNotices,
+    /// What login apps decided, when nobody can come back with it any more.
+    Interactions,
     /// Clients that registered themselves and were not used in time. One that has a grant stays as long as that.
     UnusedClients,
     /// Clients whose document was read two hours ago and that have no grant. It would be read again. Disabled ones stay, so that they
@@ -90,7 +92,7 @@ pub enum Prunable {
 
 impl Prunable {
     /// Sets and clients come last: they wait for the grants and the consents to go.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ExpiredGrants,
         Self::RevokedGrants,
         Self::Sessions,
@@ -105,6 +107,7 @@ impl Prunable {
         Self::Sets,
         Self::Assertions,
         Self::LogoutNotices,
+        Self::Interactions,
         Self::UnusedClients,
         Self::UnusedDocuments,
         Self::DeletedClients,
@@ -127,6 +130,7 @@ impl Prunable {
             Self::Assertions => "used_assertions",
             Self::UnusedClients | Self::UnusedDocuments | Self::DeletedClients => "clients",
             Self::LogoutNotices => "logout_notices",
+            Self::Interactions => "interactions",
         }
     }
 
@@ -196,6 +200,7 @@ impl Prunable {
             Self::LogoutNotices => {
                 (delete!("logout_notices", "client_id, subject_id, session_id", "expires_at", "expires_at <= $1"), now)
             }
+            Self::Interactions => (delete!("interactions", "id", "expires_at", "expires_at <= $1"), now),
             // Its use makes the time NULL, so one that is used meanwhile is not what was found. Whoever grants it something
             // meanwhile holds its row: then the foreign key refuses, and the next turn finds the grant.
             Self::UnusedClients => (

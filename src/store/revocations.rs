@@ -6,8 +6,8 @@ use sqlx::{FromRow, QueryBuilder};
 
 use super::Store;
 use super::engine::{Transaction, on_engine};
-use super::listing::{Fingerprint, lock_client};
 use super::grants::{Refresh, parties_alive, rotate_grant};
+use super::listing::{Fingerprint, lock_client};
 use super::logout_notices::{Announcer, SignedOut};
 use super::rows::{number, parse};
 use crate::domain::client::ClientId;

@@ -94,6 +94,12 @@ const VERSIONS: &[Version] = &[
         postgres: include_str!("migrations/postgres/0017_consents.sql"),
     },
     Version {
+        number: 18,
+        name: "interactions",
+        sqlite: include_str!("migrations/sqlite/0018_interactions.sql"),
+        postgres: include_str!("migrations/postgres/0018_interactions.sql"),
+    },
+    Version {
         number: 20,
         name: "listing",
         sqlite: include_str!("migrations/sqlite/0020_listing.sql"),

@@ -309,6 +309,11 @@ fn an_operator_says_whether_the_users_of_a_client_are_asked_and_what_they_are_to
         (&changed["consent"], changed.get("required_scopes"), changed.get("policy_uri")),
         (&"always-ask".into(), None, None)
     );
+    let login = "https://own.example/login";
+    let changed = json(here, &[&update[..], &["--login-url", login], &config].concat());
+    assert_eq!(changed["login_url"], login);
+    assert_eq!(json(here, &[&update[..], &["--login-url", ""], &config].concat()).get("login_url"), None);
+    fails(here, &[&update[..], &["--login-url", "javascript:alert(1)"], &config].concat(), 2, "this is an https URL");
     fails(here, &[&update[..], &["--tos-uri", "javascript:alert(1)"], &config].concat(), 1, "tos_uri is an https URL");
     fails(here, &[&update[..], &["--consent", "never"], &config].concat(), 2, "always-ask");
     fails(here, &[&create[..], &["--consent", "remember"], &config].concat(), 2, "cannot be used with");

@@ -45,6 +45,7 @@ mod forwarded;
 mod fuzz;
 mod garbage;
 mod hosts;
+mod interactions;
 mod introspect;
 mod jwt_access_tokens;
 mod keys;

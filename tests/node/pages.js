@@ -481,3 +481,46 @@ export async function managesApps(stage) {
   await page.waitForSelector(".sign.good");
   unblemished(ann);
 }
+
+/** Two tabs that were opened before either signed in, in one browser; then a third that needs no password, and one that does. */
+export async function login_app(stage) {
+  const context = await stage.browser.newContext({ locale: "en-GB" });
+  stage.contexts.push(context);
+  context.setDefaultTimeout(30_000);
+  const tabs = await Promise.all([context.newPage(), context.newPage()]);
+  const states = ["one", "two"];
+  await Promise.all(tabs.map((tab, i) => tab.goto(`${authorize(stage)}&state_of=${states[i]}`)));
+  const signInAtApp = async (tab) => {
+    ok(tab.url().startsWith(`${stage.app}/login?login_challenge=`), tab.url());
+    await tab.fill('input[name="user"]', "ann");
+    await tab.fill('input[name="password"]', stage.password);
+    await tab.check('input[name="remember"]');
+    await tab.click("button");
+  };
+  for (const tab of tabs) {
+    same(await tab.textContent("h1"), "Sign in to Shop");
+    same(await tab.inputValue('input[name="user"]'), "ann", "login_hint");
+    await signInAtApp(tab);
+    await tab.waitForSelector('button[value="approve"]');
+  }
+  for (const tab of tabs) {
+    await tab.click('button[value="approve"]');
+    ok((await arrive(stage, tab)).get("code"));
+  }
+  const third = await context.newPage();
+  await third.goto(authorize(stage));
+  await third.waitForSelector('button[value="approve"]');
+  await third.goto(`${stage.issuer}/authorize?${stage.again}`);
+  const challenge = third.url();
+  await signInAtApp(third);
+  await third.waitForSelector('button[value="approve"]');
+  await third.click('button[form="switch"]');
+  await third.waitForURL((url) => url.origin === stage.app);
+  await signInAtApp(third);
+  await third.waitForSelector('button[value="approve"]');
+  // Back at the form: the app learns that it was used, and sends the browser to where it starts again.
+  await third.goto(challenge);
+  await third.waitForURL((url) => url.origin === stage.app && url.href !== challenge);
+  await signInAtApp(third);
+  await third.waitForSelector('button[value="approve"]');
+}

@@ -22,6 +22,9 @@ pub(super) struct Asking {
     /// Users may leave out each of its scopes
     #[arg(long)]
     no_required_scopes: bool,
+    /// The page where its users sign in, with `login.method = "challenge"`, in place of `login.url`. Empty: there
+    #[arg(long, value_name = "URL")]
+    login_url: Option<String>,
     /// Its site, https; users see the host. Empty: none
     #[arg(long, value_name = "URL")]
     client_uri: Option<String>,
@@ -41,6 +44,7 @@ impl Asking {
         let required: Vec<String> = self.required_scope.iter().map(|scope| scope.as_str().to_owned()).collect();
         let required = Some(required).filter(|required| self.no_required_scopes || !required.is_empty());
         mask.lay("required_scopes", &mut client.required_scopes, required);
+        mask.lay("login_url", &mut client.login_url, self.login_url);
         mask.lay("client_uri", &mut client.client_uri, self.client_uri);
         mask.lay("policy_uri", &mut client.policy_uri, self.policy_uri);
         mask.lay("tos_uri", &mut client.tos_uri, self.tos_uri);

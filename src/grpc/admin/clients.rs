@@ -20,7 +20,7 @@ use crate::service::clients::NewClient;
 use crate::store::RegisteredClient;
 
 /// What can be changed about a client.
-pub(super) const CHANGEABLE: [&str; 32] = [
+pub(super) const CHANGEABLE: [&str; 33] = [
     "client_name",
     "redirect_uris",
     "post_logout_redirect_uris",
@@ -46,6 +46,7 @@ pub(super) const CHANGEABLE: [&str; 32] = [
     "tls_client_auth_san_uri",
     "tls_client_auth_san_ip",
     "tls_client_auth_san_email",
+    "login_url",
     "consent",
     "required_scopes",
     "client_uri",
@@ -103,6 +104,7 @@ pub(super) fn message(registered: &RegisteredClient, etag: String) -> api::Clien
             CertificateSubject::Ip(address) => Subject::TlsClientAuthSanIp(address.to_string()),
             CertificateSubject::Email(address) => Subject::TlsClientAuthSanEmail(address.clone()),
         }),
+        login_url: url(&metadata.login_url),
         consent: metadata.consent.as_str().into(),
         required_scopes: metadata.required_scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
         client_uri: link(&metadata.client_uri),
@@ -201,6 +203,7 @@ fn metadata(client: &api::Client, includes: &impl Fn(&str) -> bool) -> Result<Me
             }
         },
         jwks_uri,
+        login_url: optional("login_url", &client.login_url)?,
         backchannel_logout_uri: optional("backchannel_logout_uri", &client.backchannel_logout_uri)?,
         backchannel_logout_session_required: includes("backchannel_logout_session_required")
             .then_some(client.backchannel_logout_session_required),

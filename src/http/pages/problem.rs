@@ -92,6 +92,7 @@ impl From<Fatal> for Problem {
             Fatal::RedirectUriUnregistered => Self::RedirectUriUnregistered,
             Fatal::RequestUri => Self::RequestExpired,
             Fatal::Malformed => Self::Malformed,
+            Fatal::TooLong => Self::AddressTooLong,
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::domain::language::{Language, Languages, ScopeMeaning};
 use crate::domain::parameters::Parameters;
 
 /// The templates, by name.
-pub(super) const TEMPLATES: [(&str, &str); 27] = [
+pub(super) const TEMPLATES: [(&str, &str); 29] = [
     ("layout.html", include_str!("../templates/layout.html")),
     ("about.html", include_str!("../templates/about.html")),
     ("account.html", include_str!("../templates/account.html")),
@@ -43,6 +43,7 @@ pub(super) const TEMPLATES: [(&str, &str); 27] = [
     ("device_consent.html", include_str!("../templates/device_consent.html")),
     ("error.html", include_str!("../templates/error.html")),
     ("form_post.html", include_str!("../templates/form_post.html")),
+    ("go_on.html", include_str!("../templates/go_on.html")),
     ("lasts.html", include_str!("../templates/lasts.html")),
     ("login.html", include_str!("../templates/login.html")),
     ("logout.html", include_str!("../templates/logout.html")),
@@ -51,6 +52,7 @@ pub(super) const TEMPLATES: [(&str, &str); 27] = [
     ("return.html", include_str!("../templates/return.html")),
     ("scope.html", include_str!("../templates/scope.html")),
     ("scopes.html", include_str!("../templates/scopes.html")),
+    ("start_again.html", include_str!("../templates/start_again.html")),
     ("switch.html", include_str!("../templates/switch.html")),
 ];
 

@@ -79,6 +79,9 @@ pub(super) fn pages() -> Vec<Page> {
         super::log_out_page("ann", None, None, "request"),
         super::return_to("Shop", here),
         super::code_to_copy("Shop", "code"),
+        super::start_again(Some("/authorize?client_id=shop")),
+        super::start_again(None),
+        super::go_on("/login?request=x"),
     ];
     let responses = responses.into_iter().chain(super::account::samples());
     responses.filter_map(|mut response| response.extensions_mut().remove::<Page>()).collect()
