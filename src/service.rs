@@ -74,11 +74,12 @@ use crate::domain::openid::{EMAIL, OPENID, PROFILE};
 use crate::domain::registration::RegistrationPolicy;
 use crate::domain::resource::ResourceCatalogue;
 use crate::domain::scope::{Implications, ScopeSet};
+use crate::domain::scope_rules::ScopeRules;
 use crate::domain::secret::MacKey;
 use crate::domain::token::{Token, TokenKeys};
 use crate::effects::Effects;
 use crate::effects::outgoing::Outgoing;
-use crate::facts::Facts;
+use crate::facts::{ClientScopes, Facts};
 use crate::revocation::{Follower, RevocationIndex, Revoker};
 use crate::store::Store;
 
@@ -97,6 +98,8 @@ pub struct Settings {
     /// What the pages speak.
     pub languages: Languages,
     pub implications: Implications,
+    /// What they come to at a resource beyond that, if there are rules.
+    pub scope_rules: Option<ScopeRules>,
     /// Where tokens may be good.
     pub resources: ResourceCatalogue,
     pub pushed_requests: PushedRequests,
@@ -185,6 +188,8 @@ pub struct Service {
     pub audit: Audit,
     store: Store,
     facts: Facts,
+    /// What clients may ask for now.
+    client_scopes: ClientScopes,
     index: Arc<RevocationIndex>,
     follower: Arc<Follower>,
     revoker: Revoker,
@@ -260,6 +265,7 @@ impl Service {
             attempts: Attempts::new(settings.attempts, refused_attempts),
             settings,
             audit,
+            client_scopes: ClientScopes::new(store.clone(), index.lease()),
             store,
             facts,
             index,

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::Context;
 use super::error::{OAuthFailure, no_store};
 use super::extract::{AuthorizationHeaders, Form, Keys};
+use crate::domain::scope::ScopeSet;
 use crate::service::introspection::ActiveToken;
 
 /// A signed answer (RFC 9701 §4).
@@ -24,7 +25,7 @@ pub(super) async fn introspect(
 ) -> Result<Response, OAuthFailure> {
     let (caller, standing) = service.introspect_for_client(&authorization.caller(&shown), &form).await?;
     let body = match &standing.active {
-        Some(active) => describe(active, &service.settings.issuer),
+        Some(active) => describe(active, &service.scopes_of(active), &service.settings.issuer),
         None => json!({ "active": false }),
     };
     if service.settings.signs_introspection && wants_signed(&headers) {
@@ -54,10 +55,10 @@ fn wants_signed(headers: &HeaderMap) -> bool {
 }
 
 /// The members of RFC 7662 §2.2 and RFC 9470 §6.2.
-fn describe(active: &ActiveToken, issuer: &str) -> Value {
+fn describe(active: &ActiveToken, scopes: &ScopeSet, issuer: &str) -> Value {
     let mut body = json!({
         "active": true,
-        "scope": active.scopes().as_str(),
+        "scope": scopes.as_str(),
         "client_id": active.facts.client.as_str(),
         "token_type": active.token_type(),
         "iat": active.token.issued_at.as_unix(),

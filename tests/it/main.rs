@@ -51,6 +51,8 @@ mod openid;
 mod outgoing;
 mod pages;
 mod par;
+mod profiles_gateway;
+mod profiles_scopes;
 mod properties;
 mod pruning;
 mod races;
