@@ -74,8 +74,14 @@ enum Verb {
 enum ConfigVerb {
     /// Say whether the server could work with it
     Check(ConfigSource),
-    /// Print the effective values, without secrets
-    Show(ConfigSource),
+    /// Print the effective values, without secrets, and where each comes from
+    Show {
+        #[command(flatten)]
+        source: ConfigSource,
+        /// As if the configuration named this profile
+        #[arg(long)]
+        profile: Option<String>,
+    },
 }
 
 /// Where the configuration comes from. Environment variables lie over it in any case.
@@ -155,8 +161,13 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
             println!("the configuration is good");
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Config { verb: ConfigVerb::Show(source) } => {
-            print!("{}", toml::to_string(&source.load()?).map_err(io::Error::other)?);
+        Verb::Config { verb: ConfigVerb::Show { source, profile } } => {
+            let layers = source.layers()?;
+            let layers = match profile {
+                Some(name) => layers.text(&format!("profile = {name:?}"))?,
+                None => layers,
+            };
+            print!("{}", layers.describe()?);
             Ok(ExitCode::SUCCESS)
         }
         Verb::Migrate(source) => {
@@ -183,13 +194,17 @@ fn origin() -> Origin {
 
 impl ConfigSource {
     fn load(&self) -> Result<Config, ConfigError> {
+        self.layers()?.build()
+    }
+
+    fn layers(&self) -> Result<Layers, ConfigError> {
         let dev = Path::new(DEV_DATA_DIR).join(dev::CONFIG_FILE);
         let file = self.config.as_deref().or_else(|| dev.exists().then_some(dev.as_path()));
         let layers = match file {
             Some(file) => Layers::new().file(file)?,
             None => Layers::new(),
         };
-        layers.environment(&Environment::of_process())?.build()
+        layers.environment(&Environment::of_process())
     }
 
     /// The use cases on the configured database.

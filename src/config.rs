@@ -16,6 +16,7 @@ mod listen;
 mod login;
 mod outgoing;
 mod pages;
+mod profile;
 mod registration;
 mod scopes;
 mod tls;
@@ -50,6 +51,7 @@ use crate::domain::jwk::SigningAlgorithm;
 use crate::domain::language::{Languages, ScopeMeaning, Wording};
 use crate::domain::network::Network;
 use crate::domain::openid;
+use crate::domain::paths::Paths;
 use crate::domain::resource::ResourceCatalogue;
 use crate::domain::scope::{Implications, Scope};
 use crate::facts::redis::{Endpoint, MalformedEndpoint};
@@ -67,10 +69,12 @@ pub struct Config {
     /// The issuer identifier (RFC 8414 §2) and the base of every URL: https, or http on a loopback address. Empty:
     /// `http://` and the address of `http.listen`, if that is a loopback address.
     pub issuer: String,
-    /// Which system's paths and spellings to offer. Only `standard`.
+    /// Which system to stand in for: `standard`, `fittrackee`, `forgejo`, `funkwhale`, `gancio`, `oauthlib`, or a file whose name ends in
+    /// `.toml`. A profile is a layer of this configuration between the defaults and the file; whatever it sets can be set otherwise.
     pub profile: String,
     /// Threads that serve requests. 0: one per core.
     pub workers: usize,
+    pub paths: Paths,
     pub http: Http,
     pub grpc: Grpc,
     pub ops: Ops,
@@ -389,8 +393,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             issuer: String::new(),
-            profile: "standard".into(),
+            profile: profile::STANDARD.into(),
             workers: 0,
+            paths: Paths::default(),
             http: Http::default(),
             grpc: Grpc::default(),
             ops: Ops::default(),
@@ -547,6 +552,7 @@ impl Config {
             jwt_access_tokens: self.jwt.access_tokens(&issuer),
             signs_introspection: self.jwt.introspection_responses,
             issuer,
+            paths: self.paths.clone(),
             lifetimes: Lifetimes {
                 code: self.tokens.code_lifetime,
                 access_token: self.tokens.access_token_lifetime,

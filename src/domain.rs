@@ -11,6 +11,7 @@ mod json;
 pub mod secret;
 pub mod error;
 pub mod parameters;
+pub mod paths;
 pub mod scope;
 pub mod scope_rules;
 pub mod pkce;

@@ -30,7 +30,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{any, get, post};
+use axum::routing::{MethodRouter, any, get, post};
 use http::header::{
     AUTHORIZATION, CONTENT_TYPE, HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
@@ -48,6 +48,7 @@ use self::pages::Problem;
 pub use self::pages::branding::{Branding, Logo, Template};
 pub use self::pages::renderer::{MalformedTemplate, Renderer};
 use crate::domain::client::GrantType;
+use crate::domain::paths::EndpointPaths;
 use crate::domain::resource::METADATA_PATH;
 use crate::service::Service;
 
@@ -82,12 +83,14 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
         .merge(if signs_in { account::forms(&service.settings.account) } else { Router::new() })
         .layer(same_origin);
     let https = service.settings.is_https();
+    let paths = &service.settings.paths;
+    let issue = post(token::issue).layer(middleware::from_fn_with_state(service.clone(), give_nonce));
     let router = Router::new()
-        .route("/authorize", get(authorize::from_query).post(authorize::from_form))
-        .route("/token", post(token::issue).layer(middleware::from_fn_with_state(service.clone(), give_nonce)))
+        .merge(at(&paths.authorize, &get(authorize::from_query).post(authorize::from_form)))
+        .merge(at(&paths.token, &issue))
         .merge(if service.settings.pushed_requests.offered { pushed_requests(&service) } else { Router::new() })
-        .route("/revoke", post(revoke::revoke))
-        .route("/introspect", post(introspect::introspect))
+        .merge(at(&paths.revoke, &post(revoke::revoke)))
+        .merge(at(&paths.introspect, &post(introspect::introspect)))
         .route("/register", post(register::register))
         .route("/register/{client_id}", get(register::show).put(register::change).delete(register::end))
         .merge(if offers_devices { devices(&service) } else { Router::new() })
@@ -95,7 +98,7 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
         .route(&format!("{METADATA_PATH}/{{*path}}"), get(protected_resource::metadata))
         .merge(if offers_openid { openid(&service) } else { Router::new() })
         .merge(if offers_openid && signs_in { logout() } else { Router::new() })
-        .merge(if service.settings.signs() { keys() } else { Router::new() })
+        .merge(if service.settings.signs() { keys(&paths.jwks) } else { Router::new() })
         .merge(if service.settings.gateway.check { checks() } else { Router::new() })
         .merge(metadata())
         .route("/assets/scopegate.css", get(async move || style.style_sheet()))
@@ -128,6 +131,11 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
         .with_state(service)
 }
 
+/// The same at each path of an endpoint.
+fn at(paths: &EndpointPaths, methods: &MethodRouter<Context>) -> Router<Context> {
+    paths.iter().fold(Router::new(), |router, path| router.route(path, methods.clone()))
+}
+
 /// Who may ask for it over HTTP may ask for it from a page of any origin. Cookies count for nothing here.
 fn metadata() -> Router<Context> {
     Router::new()
@@ -136,8 +144,8 @@ fn metadata() -> Router<Context> {
 }
 
 /// The keys of all that is signed.
-fn keys() -> Router<Context> {
-    Router::new().route("/jwks", get(jwks::keys)).layer(CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]))
+fn keys(paths: &EndpointPaths) -> Router<Context> {
+    at(paths, &get(jwks::keys)).layer(CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]))
 }
 
 /// The built-in login.
@@ -155,13 +163,13 @@ fn openid(service: &Context) -> Router<Context> {
     Router::new()
         .route("/.well-known/openid-configuration", get(discovery::metadata))
         // Browsers ask before they send the header; the layer answers.
-        .route(
-            "/userinfo",
-            get(userinfo::from_header)
+        .merge(at(
+            &service.settings.paths.userinfo,
+            &get(userinfo::from_header)
                 .post(userinfo::from_form)
                 .options(error::method_not_allowed)
                 .layer(middleware::from_fn_with_state(service.clone(), give_nonce)),
-        )
+        ))
         .layer(
             CorsLayer::new()
                 .allow_origin(Any)

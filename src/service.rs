@@ -71,6 +71,7 @@ use crate::domain::error::Unavailable;
 use crate::domain::grant::Lifetimes;
 use crate::domain::language::{Languages, ScopeMeaning};
 use crate::domain::openid::{EMAIL, OPENID, PROFILE};
+use crate::domain::paths::Paths;
 use crate::domain::registration::RegistrationPolicy;
 use crate::domain::resource::ResourceCatalogue;
 use crate::domain::scope::{Implications, ScopeSet};
@@ -88,6 +89,8 @@ use crate::store::Store;
 pub struct Settings {
     /// The issuer identifier (RFC 8414 §2), without a trailing slash.
     pub issuer: String,
+    /// Where the endpoints are.
+    pub paths: Paths,
     pub lifetimes: Lifetimes,
     /// How users are known.
     pub login: Login,

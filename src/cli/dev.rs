@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::serve::StopSignals;
 use super::{CliError, DEV_DATA_DIR, Output, OutputFormat, output};
-use crate::config::{Environment, Layers};
+use crate::config::{Environment, Layers, Scopes};
 use crate::domain::client::{ClientMetadata, Introspects};
 use crate::domain::pkce::CodeVerifier;
 use crate::domain::scope::ScopeSet;
@@ -30,16 +30,24 @@ use crate::telemetry;
 pub(super) const CONFIG_FILE: &str = "scopegate.toml";
 const DEMO_FILE: &str = "demo.json";
 const REDIRECT_URI: &str = "http://127.0.0.1:8765/callback";
-const SCOPES: &str = "openid orders:read orders:write profile";
+/// Where the profile has none.
+const DEMO_CATALOGUE: &str = "\
+[scopes.catalogue]
+openid = \"Know who you are\"
+\"orders:read\" = \"See your orders\"
+\"orders:write\" = \"Place, change and cancel orders\"
+\"profile\" = \"See your name\"
+
+";
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// Which system's paths and spellings to offer
-    #[arg(long, default_value = "standard")]
-    profile: String,
-    /// Where the database, the keys and the configuration are kept
-    #[arg(long, value_name = "DIR", default_value = DEV_DATA_DIR)]
-    data_dir: PathBuf,
+    /// Which system to stand in for: fittrackee, forgejo, funkwhale, gancio, oauthlib [default: that of the configuration]
+    #[arg(long)]
+    profile: Option<String>,
+    /// Where the database, the keys and the configuration are kept [default: scopegate-data, with -PROFILE behind it for a profile]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     #[command(flatten)]
     format: OutputFormat,
 }
@@ -59,7 +67,12 @@ struct Demo {
 
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
     let effects = Effects::system();
-    let directory = &arguments.data_dir;
+    let Arguments { profile, data_dir, format } = arguments;
+    let directory = &data_dir.unwrap_or_else(|| match profile.as_deref().map(Path::new).and_then(Path::file_stem) {
+        Some(profile) => PathBuf::from(format!("{DEV_DATA_DIR}-{}", profile.display())),
+        None => DEV_DATA_DIR.into(),
+    });
+    let profile = profile.map(|profile| format!("profile = {profile:?}\n")).unwrap_or_default();
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -68,15 +81,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CliError> {
     let _lock = lock(directory)?;
     let file = directory.join(CONFIG_FILE);
     if !file.exists() {
-        write_private(&file, &configuration(directory, &effects)?)?;
+        write_private(&file, &configuration(directory, &profile, &effects)?)?;
     }
-    let profile = format!("profile = {:?}", arguments.profile);
     let config = Layers::new().file(&file)?.text(&profile)?.environment(&Environment::of_process())?.build()?;
     telemetry::start_logging(&config.telemetry)?;
     let stop = StopSignals::new()?;
     let server = Server::start(&config, effects.clone()).await?;
-    let demo = demo(&server.backend.service, &directory.join(DEMO_FILE), &effects).await?;
-    match arguments.format.output {
+    let demo = demo(&server.backend.service, &config.scopes, &directory.join(DEMO_FILE), &effects).await?;
+    match format.output {
         Output::Json => output::json(&json!({
             "http": format!("http://{}", server.addresses.http),
             "grpc": server.addresses.grpc.to_string(),
@@ -107,15 +119,18 @@ fn lock(directory: &Path) -> Result<File, CliError> {
 }
 
 /// Written once; from then on it is the user's.
-fn configuration(directory: &Path, effects: &Effects) -> Result<String, CliError> {
+fn configuration(directory: &Path, profile: &str, effects: &Effects) -> Result<String, CliError> {
     let absolute = fs::canonicalize(directory).map_err(|cause| CliError::File { path: directory.to_owned(), cause })?;
     let database = absolute.join("scopegate.db").display().to_string();
     let database = database.replace('%', "%25").replace('?', "%3F").replace('#', "%23");
     let secret = BASE64_STANDARD.encode(effects.random_bytes::<32>());
+    let has_scopes = !Layers::new().text(profile)?.effective()?.scopes.catalogue.is_empty();
+    let catalogue = if has_scopes { "" } else { DEMO_CATALOGUE };
     Ok(format!(
         "\
 # Made by `scopegate dev`. `scopegate config show --config {directory}/{CONFIG_FILE}` prints every key there is.
 
+{profile}
 [http]
 listen = \"127.0.0.1:8080\"
 
@@ -131,13 +146,7 @@ url = {url:?}
 [keys]
 secret = \"{secret}\"
 
-[scopes.catalogue]
-openid = \"Know who you are\"
-\"orders:read\" = \"See your orders\"
-\"orders:write\" = \"Place, change and cancel orders\"
-\"profile\" = \"See your name\"
-
-[telemetry]
+{catalogue}[telemetry]
 log = \"warn\"
 ",
         directory = directory.display(),
@@ -157,7 +166,7 @@ fn write_private(path: &Path, text: &str) -> Result<(), CliError> {
 }
 
 /// The demo of an earlier start, if its client is still there; a new one otherwise.
-async fn demo(service: &Service, file: &Path, effects: &Effects) -> Result<Demo, CliError> {
+async fn demo(service: &Service, scopes: &Scopes, file: &Path, effects: &Effects) -> Result<Demo, CliError> {
     if let Ok(text) = fs::read_to_string(file)
         && let Ok(demo) = serde_json::from_str::<Demo>(&text)
         && let Ok(id) = demo.client_id.parse()
@@ -171,10 +180,11 @@ async fn demo(service: &Service, file: &Path, effects: &Effects) -> Result<Demo,
         Err(AccountError::Exists(_)) => service.set_password(username.clone(), secret).await?,
         other => drop(other?),
     }
+    let scopes: Vec<String> = scopes.catalogue.keys().cloned().collect();
     let new = |name: &str, public| NewClient {
         name: name.into(),
         redirect_uris: vec![REDIRECT_URI.parse().expect("a loopback URI can be registered")],
-        scopes: SCOPES.parse::<ScopeSet>().expect("these are scopes"),
+        scopes: scopes.join(" ").parse::<ScopeSet>().expect("the catalogue has scopes"),
         public,
         introspects: Introspects::Own,
         metadata: ClientMetadata::default(),
@@ -188,7 +198,7 @@ async fn demo(service: &Service, file: &Path, effects: &Effects) -> Result<Demo,
         client_secret: client_secret.map(|secret| secret.expose().to_owned()).unwrap_or_default(),
         app_client_id: app.id.to_string(),
         redirect_uri: REDIRECT_URI.into(),
-        scopes: SCOPES.split(' ').map(str::to_owned).collect(),
+        scopes,
     };
     write_private(file, &serde_json::to_string_pretty(&demo).map_err(std::io::Error::other)?)?;
     Ok(demo)
@@ -198,8 +208,10 @@ fn print_tour(server: &Server, demo: &Demo, directory: &Path, effects: &Effects)
     let http = format!("http://{}", server.addresses.http);
     let verifier = effects.secret();
     let challenge = verifier.expose().parse::<CodeVerifier>().map(|verifier| verifier.challenge().as_str().to_owned());
+    let paths = &server.backend.service.settings.paths;
+    let (authorize, token) = (paths.authorize.first(), paths.token.first());
     let authorize =
-        url::form_urlencoded::Serializer::for_suffix(format!("{http}/authorize?"), http.len() + "/authorize?".len())
+        url::form_urlencoded::Serializer::for_suffix(format!("{http}{authorize}?"), http.len() + authorize.len() + 1)
             .append_pair("response_type", "code")
             .append_pair("client_id", &demo.client_id)
             .append_pair("redirect_uri", &demo.redirect_uri)
@@ -227,16 +239,17 @@ scopegate dev: everything is in {directory}; nothing of it is meant for producti
 2. Be the app: the browser was sent to {redirect_uri}?code=…, where nothing listens.
    Copy the code out of the address bar within a minute and redeem it. (Or let examples/third_party_app.py do steps 1 and 2.)
 
-  curl -u '{client_id}:{client_secret}' -d grant_type=authorization_code -d redirect_uri={redirect_uri} \\
-    -d code_verifier={verifier} {http}/token -d code=CODE
+  curl -d client_id={client_id} -d client_secret={client_secret} -d grant_type=authorization_code -d redirect_uri={redirect_uri} \\
+    -d code_verifier={verifier} {http}{token} -d code=CODE
 
 3. Be a service that got the access token with a request:
 
-  {program} token check ACCESS_TOKEN --scope orders:read --endpoint {grpc}
+  {program} token check ACCESS_TOKEN --scope {scope} --endpoint {grpc}
 
 listening {addresses}",
         directory = directory.display(),
         verifier = verifier.expose(),
+        scope = demo.scopes.iter().find(|scope| scope.contains("read")).or(demo.scopes.first()).map_or("", |scope| scope),
         grpc = server.addresses.grpc.iter().next().map(ToString::to_string).unwrap_or_default(),
         addresses = server.addresses,
     );

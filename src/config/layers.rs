@@ -1,12 +1,13 @@
 //! The layers of the configuration: defaults, then the file, then the environment. The one place that reads the environment.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::{fs, io};
 
 use toml::{Table, Value};
 
-use super::Config;
+use super::{Config, profile};
 
 const PREFIX: &str = "SCOPEGATE_";
 /// Tables whose keys are the operator's own.
@@ -45,35 +46,64 @@ impl FromIterator<(String, String)> for Environment {
     }
 }
 
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Source {
+    Default,
+    Profile(String),
+    File(String),
+    Environment(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Profile(name) => write!(f, "profile {name}"),
+            Self::File(path) => f.write_str(path),
+            Self::Environment(variable) => f.write_str(variable),
+        }
+    }
+}
+
 /// What was written, before it becomes a [`Config`].
 pub struct Layers {
     /// The defaults: they say which keys there are, and of which type.
     known: Table,
     written: Table,
+    /// Of each value that was written.
+    sources: BTreeMap<String, Source>,
 }
 
 impl Layers {
     #[expect(clippy::new_without_default, reason = "an empty set of layers is a start, not a default")]
     pub fn new() -> Self {
         let known = Table::try_from(Config::default()).expect("the defaults can be written as TOML");
-        Self { known, written: Table::new() }
+        Self { known, written: Table::new(), sources: BTreeMap::new() }
     }
 
     /// The layer of a file. Paths in it are relative to the working directory.
     pub fn file(self, path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path)
-            .map_err(|error| ConfigError::new(&path.display().to_string(), &error.to_string()))?;
-        self.text(&text).map_err(|error| match error.key.as_str() {
-            "" => ConfigError::new(&path.display().to_string(), &error.why),
+        let name = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|error| ConfigError::new(&name, &error.to_string()))?;
+        self.parse(&text, &name).map_err(|error| match error.key.as_str() {
+            "" => ConfigError::new(&name, &error.why),
             _ => error,
         })
     }
 
     /// The layer of a TOML text.
-    pub fn text(mut self, text: &str) -> Result<Self, ConfigError> {
+    pub fn text(self, text: &str) -> Result<Self, ConfigError> {
+        self.parse(text, "command line")
+    }
+
+    fn parse(mut self, text: &str, name: &str) -> Result<Self, ConfigError> {
         let table: Table =
             text.parse().map_err(|error: toml::de::Error| ConfigError::new("", error.to_string().trim_end()))?;
         refuse_unknown(&table, &self.known, "")?;
+        for path in leaves(&table, "") {
+            self.sources.insert(path, Source::File(name.to_owned()));
+        }
         merge(&mut self.written, table);
         Ok(self)
     }
@@ -91,6 +121,7 @@ impl Layers {
             match (self.known_value(&parts), parts.len()) {
                 (Some(known), _) => {
                     let value = typed(known, value).map_err(|why| ConfigError::new(name, &why))?;
+                    self.sources.insert(parts.join("."), Source::Environment(name.clone()));
                     put(&mut self.written, &parts, value);
                 }
                 (None, 1) => {}
@@ -102,10 +133,55 @@ impl Layers {
 
     /// The effective configuration.
     pub fn build(self) -> Result<Config, ConfigError> {
-        let config: Config = serde_path_to_error::deserialize(Value::Table(self.written))
-            .map_err(|error| ConfigError::new(&error.path().to_string(), error.inner().message()))?;
+        let config = self.over_profile()?.config()?;
         config.validate()?;
         Ok(config)
+    }
+
+    /// The effective values, which do not have to be good.
+    pub fn effective(self) -> Result<Config, ConfigError> {
+        self.over_profile()?.config()
+    }
+
+    /// The same as TOML, without secrets, and after each value where it comes from.
+    pub fn describe(self) -> Result<String, ConfigError> {
+        let layers = self.over_profile()?;
+        let effective = Table::try_from(layers.config()?).expect("a configuration can be written as TOML");
+        let mut text = String::new();
+        layers.describe_table(&effective, "", &mut text);
+        Ok(text)
+    }
+
+    /// With the layer of the profile that the others name below them.
+    fn over_profile(mut self) -> Result<Self, ConfigError> {
+        let name = self.written.get("profile").and_then(Value::as_str).unwrap_or(profile::STANDARD).to_owned();
+        let mut base = profile::layer(&name)?;
+        refuse_unknown(&base, &self.known, "")?;
+        for path in leaves(&base, "") {
+            self.sources.entry(path).or_insert_with(|| Source::Profile(name.clone()));
+        }
+        merge(&mut base, std::mem::take(&mut self.written));
+        self.written = base;
+        Ok(self)
+    }
+
+    fn config(&self) -> Result<Config, ConfigError> {
+        serde_path_to_error::deserialize(Value::Table(self.written.clone()))
+            .map_err(|error| ConfigError::new(&error.path().to_string(), error.inner().message()))
+    }
+
+    fn describe_table(&self, table: &Table, path: &str, text: &mut String) {
+        let (tables, values): (Vec<_>, Vec<_>) = table.iter().partition(|(_, value)| value.is_table());
+        if !path.is_empty() && !values.is_empty() {
+            let _ = writeln!(text, "\n[{path}]");
+        }
+        for (key, value) in values {
+            let source = self.sources.get(&join(path, key)).unwrap_or(&Source::Default);
+            let _ = writeln!(text, "{} = {value} # {source}", quoted(key));
+        }
+        for (key, value) in tables {
+            self.describe_table(value.as_table().unwrap_or(&Table::new()), &join(path, key), text);
+        }
     }
 
     fn known_value(&self, path: &[&str]) -> Option<&Value> {
@@ -116,6 +192,25 @@ impl Layers {
         }
         table.get(*last)
     }
+}
+
+/// The paths of all values that are no tables.
+fn leaves(table: &Table, path: &str) -> Vec<String> {
+    let below = |(key, value): (&String, &Value)| match value {
+        Value::Table(table) => leaves(table, &join(path, key)),
+        _ => vec![join(path, key)],
+    };
+    table.iter().flat_map(below).collect()
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { quoted(key) } else { format!("{path}.{}", quoted(key)) }
+}
+
+/// A key as TOML writes it.
+fn quoted(key: &str) -> String {
+    let bare = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if !key.is_empty() && key.bytes().all(bare) { key.to_owned() } else { Value::String(key.to_owned()).to_string() }
 }
 
 /// A value from the environment, as the type that the key has.

@@ -13,12 +13,10 @@ impl Config {
     /// Checks what the types alone do not: everything that would keep the server from working.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let wrong = |key: &str, why: &str| Err(ConfigError::new(key, why));
-        if self.profile != "standard" {
-            return wrong("profile", "the only profile is standard");
-        }
         if !self.issuer.is_empty() {
             check_issuer(&self.issuer)?;
         }
+        self.paths.validate().map_err(|error| ConfigError::new("paths", &error.to_string()))?;
         for (key, addresses) in [("http.listen", &self.http.listen), ("ops.listen", &self.ops.listen)] {
             if addresses.only_tcp().is_none() {
                 return wrong(key, "this takes one address, ip:port");

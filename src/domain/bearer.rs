@@ -30,7 +30,7 @@ fn in_header(header: &[u8]) -> Option<Presented<'_>> {
         scheme if scheme.eq_ignore_ascii_case("dpop") => Scheme::DPoP,
         _ => return None,
     };
-    Some(token.trim()).filter(|token| !token.is_empty()).map(|token| Presented { token, scheme })
+    Some(token.trim()).filter(|token| !token.is_empty()).map(|token| Presented { scheme, token })
 }
 
 #[cfg(test)]

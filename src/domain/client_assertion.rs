@@ -155,8 +155,8 @@ impl ClientAssertion {
     }
 
     /// Checks what it says about itself. An audience beside ours means that somebody else could present it here, so there is none.
-    pub fn check(&self, audiences: &[&str], now: Timestamp) -> Result<AssertionUse, InvalidAssertion> {
-        let is_ours = |audience: &String| audiences.contains(&audience.as_str());
+    pub fn check(&self, audiences: &[String], now: Timestamp) -> Result<AssertionUse, InvalidAssertion> {
+        let is_ours = |audience: &String| audiences.contains(audience);
         let for_us = match &self.claims.aud {
             Audience::One(audience) => is_ours(audience),
             Audience::Several(audiences) => !audiences.is_empty() && audiences.iter().all(is_ours),
@@ -234,7 +234,7 @@ mod tests {
 
     fn check(header: &Value, other: &Value) -> Result<AssertionUse, InvalidAssertion> {
         ClientAssertion::parse(&assertion(header, &claims(other)))?
-            .check(&[ISSUER, "https://issuer/token"], Timestamp::from_unix(NOW))
+            .check(&[ISSUER.to_owned(), "https://issuer/token".to_owned()], Timestamp::from_unix(NOW))
     }
 
     #[test]

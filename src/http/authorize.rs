@@ -33,9 +33,9 @@ pub(super) async fn from_form(
     match uri.query() {
         None | Some("")
             if cookie.value().is_none()
-                && let Some(address) = as_query(&form) =>
+                && let Some(query) = as_query(&form) =>
         {
-            pages::redirect(&address)
+            pages::redirect(&format!("{}?{query}", service.settings.paths.authorize.first()))
         }
         None | Some("") => pages::in_language_of(&form, authorize(&service, &form, &cookie, address).await),
         Some(_) => failed(AuthorizationFailure::Page(Fatal::Malformed)),
@@ -47,7 +47,7 @@ pub(super) async fn from_form(
 fn as_query(form: &str) -> Option<String> {
     let parameters = form_urlencoded::parse(form.as_bytes());
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
-    (query.len() <= MAX_QUERY_BYTES).then(|| format!("/authorize?{query}"))
+    (query.len() <= MAX_QUERY_BYTES).then_some(query)
 }
 
 async fn authorize(service: &Context, query: &str, cookie: &SessionCookie, address: Option<IpAddr>) -> Response {

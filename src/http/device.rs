@@ -19,7 +19,7 @@ pub(super) async fn authorize(
     Keys(shown): Keys,
     Form(form): Form,
 ) -> Result<Response, OAuthFailure> {
-    let answer = service.authorize_device(&authorization.caller(&shown), &shown.proofs, &form).await?;
+    let answer = service.authorize_device(&authorization.caller(&shown), &shown, &form).await?;
     let body = json!({
         "device_code": answer.device_code.expose(),
         "user_code": answer.user_code.to_string(),

@@ -164,7 +164,7 @@ impl FromRequestParts<Context> for Keys {
             }
             _ => None,
         };
-        Ok(Self(ShownKeys { proofs, certificate }))
+        Ok(Self(ShownKeys { path: parts.uri.path().to_owned(), proofs, certificate }))
     }
 }
 

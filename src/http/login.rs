@@ -38,9 +38,10 @@ pub(super) async fn sign_in(
                 .chain(known)
                 .filter_map(|cookie| Some((SET_COOKIE, HeaderValue::try_from(cookie).ok()?)))
                 .collect();
-            let next = device::continuation(request)
-                .or_else(|| account::continuation(request))
-                .unwrap_or_else(|| format!("/authorize?{}", service.after_sign_in(&signed_in, request)));
+            let next = device::continuation(request).or_else(|| account::continuation(request)).unwrap_or_else(|| {
+                let query = service.after_sign_in(&signed_in, request);
+                format!("{}?{query}", service.settings.paths.authorize.first())
+            });
             (cookies, pages::redirect(&next)).into_response()
         }
         Err(SignInFailure::Refused) => {

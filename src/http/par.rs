@@ -16,7 +16,7 @@ pub(super) async fn push(
     Keys(shown): Keys,
     Form(form): Form,
 ) -> Result<Response, OAuthFailure> {
-    let pushed = service.push(&authorization.caller(&shown), &shown.proofs, &form).await?;
+    let pushed = service.push(&authorization.caller(&shown), &shown, &form).await?;
     let body = json!({ "request_uri": pushed.request_uri, "expires_in": pushed.expires_in });
     Ok((StatusCode::CREATED, no_store(), Json(body)).into_response())
 }

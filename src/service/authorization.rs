@@ -227,7 +227,10 @@ impl Service {
             Some(_) => Again::Yes,
             None => Again::No,
         };
-        let page = self.app_login_page(&format!("/authorize?{}", self.sent_to_sign_in(query)), again);
+        let page = self.app_login_page(
+            &format!("{}?{}", self.settings.paths.authorize.first(), self.sent_to_sign_in(query)),
+            again,
+        );
         page.map(AuthorizationStep::SignInAt).ok_or(AuthorizationFailure::NotAdmitted)
     }
 

@@ -101,7 +101,9 @@ impl Service {
             Proof::Assertion(assertion) => {
                 let issuer = &self.settings.issuer;
                 // RFC 9126 §2 has its endpoint accepted, too.
-                let once = assertion.check(&[issuer, &format!("{issuer}/token"), &format!("{issuer}/par")], now)?;
+                let paths = self.settings.paths.token.iter().chain(["/par"]).map(|path| format!("{issuer}{path}"));
+                let audiences: Vec<String> = paths.chain([issuer.clone()]).collect();
+                let once = assertion.check(&audiences, now)?;
                 Examined::Assertion(assertion, once)
             }
         })

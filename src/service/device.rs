@@ -8,7 +8,7 @@ use super::Service;
 use super::app_sign_in::{Again, SessionFailure, Visitor};
 use super::authorization::{DecisionFailure, DescribedScope};
 use super::client_authentication::Caller;
-use super::possession::{BindingKey, named_key};
+use super::possession::{BindingKey, ShownKeys, named_key};
 use super::sign_in::BrowserSession;
 use super::token_endpoint::{FirstVariants, IssuedTokens};
 use crate::domain::audit::Event;
@@ -90,7 +90,7 @@ impl Service {
     pub async fn authorize_device(
         &self,
         caller: &Caller<'_>,
-        proofs: &[Vec<u8>],
+        shown: &ShownKeys,
         form: &Parameters,
     ) -> Result<DeviceAuthorization, Failure> {
         form.refuse_repeated()?;
@@ -101,7 +101,7 @@ impl Service {
         let scopes = requested_scopes(form, &client, &self.settings.implications)?;
         let resources = self.settings.resources.requested(form)?;
         let scopes = self.settings.resources.scopes_at(&resources, &scopes)?;
-        let proof = self.proof_at("/device_authorization", proofs)?;
+        let proof = self.proof(shown)?;
         let key = named_key(form, proof.as_ref())?.filter(|_| self.settings.binds_by_dpop);
         let confirmation = key.map(|key| Confirmation::Jkt(key.as_str().into()));
         let variant = Variant::new(scopes, Restriction { resources, confirmation });

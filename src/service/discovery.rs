@@ -8,6 +8,7 @@ use crate::domain::client_keys::SigningAlgorithm;
 use crate::domain::dpop::ALGORITHMS;
 use crate::domain::language::Language;
 use crate::domain::openid::ACR;
+use crate::domain::paths::EndpointPaths;
 use crate::domain::registration::Gate;
 
 /// The metadata document.
@@ -86,16 +87,17 @@ struct OpenIdMetadata {
 
 impl Service {
     pub fn metadata(&self) -> Metadata<'_> {
-        let issuer = &self.settings.issuer;
+        let (issuer, paths) = (&self.settings.issuer, &self.settings.paths);
+        let at = |endpoint: &EndpointPaths| format!("{issuer}{}", endpoint.first());
         let confidential = self.authentication_methods();
         let authentication = [&confidential[..], &["none"]].concat();
         let registers = !matches!(self.settings.registration.gate, Gate::Nobody);
         Metadata {
             issuer,
-            authorization_endpoint: format!("{issuer}/authorize"),
-            token_endpoint: format!("{issuer}/token"),
-            revocation_endpoint: format!("{issuer}/revoke"),
-            introspection_endpoint: format!("{issuer}/introspect"),
+            authorization_endpoint: at(&paths.authorize),
+            token_endpoint: at(&paths.token),
+            revocation_endpoint: at(&paths.revoke),
+            introspection_endpoint: at(&paths.introspect),
             pushed_authorization_request_endpoint: self
                 .settings
                 .pushed_requests
@@ -126,7 +128,7 @@ impl Service {
             protected_resources: self.settings.resources.iter().map(|(resource, _)| resource).collect(),
             acr_values_supported: self.settings.login.is_built_in().then_some([ACR]),
             openid: self.settings.openid.as_ref().map(|openid| self.openid_metadata(openid)),
-            jwks_uri: self.settings.signs().then(|| format!("{issuer}/jwks")),
+            jwks_uri: self.settings.signs().then(|| at(&paths.jwks)),
             introspection_signing_alg_values_supported: self
                 .settings
                 .signs_introspection
@@ -151,7 +153,7 @@ impl Service {
         let of_app: &[_] =
             if built_in { &[] } else { &["given_name", "family_name", "picture", "locale", "email", "email_verified"] };
         OpenIdMetadata {
-            userinfo_endpoint: format!("{issuer}/userinfo"),
+            userinfo_endpoint: format!("{issuer}{}", self.settings.paths.userinfo.first()),
             end_session_endpoint: signs_out.then(|| format!("{issuer}/logout")),
             backchannel_logout_supported: openid.backchannel_logout,
             backchannel_logout_session_supported: openid.backchannel_logout,

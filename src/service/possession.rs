@@ -62,6 +62,8 @@ impl ClientCertificates {
 
 /// What a request to an endpoint of ours shows of its sender's keys.
 pub struct ShownKeys {
+    /// Where the request goes, below the issuer.
+    pub path: String,
     /// Every value of the `DPoP` header.
     pub proofs: Vec<Vec<u8>>,
     pub certificate: Option<ClientCertificate>,
@@ -76,7 +78,7 @@ pub(super) enum BindingKey {
 impl Service {
     /// The key that a token request shows, as its client has to (RFC 9449 §5.2, RFC 8705 §3.4).
     pub(super) fn binding_key(&self, client: &Client, shown: &ShownKeys) -> Result<Option<BindingKey>, OAuthError> {
-        let proof = self.proof_at("/token", &shown.proofs)?;
+        let proof = self.proof(shown)?;
         if proof.is_none() && client.metadata.dpop_bound_access_tokens {
             return Err(InvalidProof::Required.into());
         }
@@ -92,9 +94,9 @@ impl Service {
 
     /// The proof that comes with a request to an endpoint of ours, if one does (RFC 9449 §5). Whether it was seen before is for
     /// [`Self::claim_key`] to say.
-    pub(super) fn proof_at(&self, path: &str, proofs: &[Vec<u8>]) -> Result<Option<Proof>, InvalidProof> {
-        let Some(proof) = Proof::of_headers(proofs)? else { return Ok(None) };
-        let uri = format!("{}{path}", self.settings.issuer);
+    pub(super) fn proof(&self, shown: &ShownKeys) -> Result<Option<Proof>, InvalidProof> {
+        let Some(proof) = Proof::of_headers(&shown.proofs)? else { return Ok(None) };
+        let uri = format!("{}{}", self.settings.issuer, shown.path);
         let request = ProvenRequest { method: "POST", uri: &uri, token: None, nonces: self.nonce_keys.as_ref() };
         proof.check(&request, self.effects.now())?;
         Ok(Some(proof))

@@ -5,7 +5,7 @@
 use super::Service;
 use super::authorization::AuthorizationFailure;
 use super::client_authentication::Caller;
-use super::possession::named_key;
+use super::possession::{ShownKeys, named_key};
 use crate::domain::authorization::{AuthorizationRequest, Fatal, REQUEST_URI_PREFIX, Rejection, request_uri};
 use crate::domain::client::{Client, ClientId};
 use crate::domain::dpop::Proof;
@@ -41,7 +41,7 @@ pub struct Pushed {
 
 impl Service {
     /// RFC 9126 §2.1.
-    pub async fn push(&self, caller: &Caller<'_>, proofs: &[Vec<u8>], form: &Parameters) -> Result<Pushed, Failure> {
+    pub async fn push(&self, caller: &Caller<'_>, shown: &ShownKeys, form: &Parameters) -> Result<Pushed, Failure> {
         form.refuse_repeated()?;
         if self.settings.registration.documents.is_some() {
             Box::pin(self.learn_pushing_client(&caller.authorization, form, caller.address)).await?;
@@ -50,7 +50,7 @@ impl Service {
         if form.get("request_uri").is_some() {
             return Err(InvalidRequest::RequestUriPushed.into());
         }
-        let proof = self.proof_at("/par", proofs)?;
+        let proof = self.proof(shown)?;
         let text = pushed_text(&client, proof.as_ref(), form)?;
         self.validate_pushed(&text, &client)?;
         if let Some(proof) = &proof {

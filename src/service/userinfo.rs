@@ -70,7 +70,7 @@ impl Service {
             Scheme::DPoP => keys.proofs.iter().map(|proof| String::from_utf8_lossy(proof).into_owned()).collect(),
         };
         let certificate = keys.certificate.as_ref().map(ClientCertificate::thumbprint);
-        let uri = format!("{}/userinfo", self.settings.issuer);
+        let uri = format!("{}{}", self.settings.issuer, keys.path);
         let shown = Shown {
             proofs: &proofs,
             method,

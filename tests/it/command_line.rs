@@ -305,6 +305,21 @@ fn an_operator_says_whether_the_users_of_a_client_are_asked_and_what_they_are_to
 }
 
 #[test]
+fn a_profile_lies_between_the_defaults_and_the_file_and_every_value_says_where_it_comes_from() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    std::fs::write(here.join("own.toml"), "[paths]\ntoken = ['/here']\n[cache]\nlease = 500\n").unwrap();
+    std::fs::write(here.join("c.toml"), "profile = 'own.toml'\n[cache]\nlease = 600\n").unwrap();
+    let shown = ok(here, &["config", "show", "--config", "c.toml"]);
+    for line in ["token = [\"/here\"] # profile own.toml", "lease = 600 # c.toml", "max_bytes = 67108864 # default"] {
+        assert!(shown.lines().any(|shown| shown == line), "{line} is not in {shown}");
+    }
+    let shown = ok(here, &["config", "show", "--config", "c.toml", "--profile", "forgejo"]);
+    assert!(shown.contains("token = [\"/login/oauth/access_token\"] # profile forgejo"), "{shown}");
+    assert!(shown.parse::<toml::Table>().is_ok(), "it is TOML");
+}
+
+#[test]
 fn c15_clients_and_accounts_are_managed_on_the_database() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();
@@ -314,7 +329,7 @@ fn c15_clients_and_accounts_are_managed_on_the_database() {
     );
     std::fs::write(here.join("c.toml"), config).unwrap();
     let config = ["--config", "c.toml"];
-    assert!(ok(here, &[&["config", "show"], &config[..]].concat()).contains("secret = \"***\""));
+    assert!(ok(here, &[&["config", "show"], &config[..]].concat()).contains("secret = \"***\" # c.toml"));
     ok(here, &[&["migrate"], &config[..]].concat());
 
     let create = [
