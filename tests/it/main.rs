@@ -53,6 +53,7 @@ mod pages;
 mod par;
 mod profiles_gateway;
 mod profiles_scopes;
+mod profiles_stubs;
 mod properties;
 mod pruning;
 mod races;
