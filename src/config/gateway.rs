@@ -15,6 +15,7 @@ use crate::service::gateway::Gateway as Rules;
 /// Where the tokens of requests at proxies are, and what the application behind gets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is something that an operator wants or not")]
 pub struct Gateway {
     /// Beside `Bearer`, `Authorization` may have the token behind this scheme, spelled exactly so, such as `token`. Empty: behind no other.
     pub token_scheme: String,
@@ -160,8 +161,7 @@ impl Gateway {
             token_header: HeaderName::from_str(&self.token_header).ok(),
             token_cookie: Some(self.token_cookie.clone()).filter(|name| !name.is_empty()),
             token_cookie_scheme: self.token_cookie_scheme,
-            token_in_query: self.token_in_query,
-            token_parameters: self.token_parameters.clone(),
+            token_parameters: if self.token_in_query { self.token_parameters.clone() } else { Vec::new() },
             token_scheme: Some(self.token_scheme.clone()).filter(|scheme| !scheme.is_empty()),
             denials: Some(self.denials.clone()).filter(|denials| *denials != Denials::default()),
             forward_token: self.forward_token,

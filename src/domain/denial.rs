@@ -223,16 +223,9 @@ fn pieces(text: &str) -> impl Iterator<Item = (&str, &str)> {
             let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
             is_name.then_some((&text[..at], name, after))
         };
-        match text.match_indices('{').find_map(|(at, _)| name_at(at)) {
-            Some((before, name, after)) => {
-                rest = Some(after);
-                Some((before, name))
-            }
-            None => {
-                rest = None;
-                Some((text, ""))
-            }
-        }
+        let found = text.match_indices('{').find_map(|(at, _)| name_at(at));
+        rest = found.map(|(_, _, after)| after);
+        Some(found.map_or((text, ""), |(before, name, _)| (before, name)))
     })
 }
 

@@ -38,12 +38,14 @@ impl Service {
         consent.allowed = consent.allowed.since(self.settings.consent.horizon(self.effects.now()));
         let rules = &self.settings.implications;
         let meant = self.meant(&request.scopes);
-        let had = |scope: &str| consent.allowed.has(scope, &request.resources, rules);
-        let before = meant.filter(had);
         // What was allowed with a restriction was not allowed without.
-        let restrictions = self.settings.scope_rules.iter().flat_map(|rules| rules.restrictions.iter());
-        let is_freer = restrictions.filter(|restriction| !request.scopes.contains(restriction)).any(had);
-        let is_enough = !meant.is_empty() && before == *meant && !is_freer;
+        let allowed = consent.allowed.clone();
+        let counts = match &self.settings.scope_rules {
+            Some(rules) => allowed.as_restricted(&rules.restrictions, &request.scopes),
+            None => allowed,
+        };
+        let before = meant.filter(|scope| counts.has(scope, &request.resources, rules));
+        let is_enough = !meant.is_empty() && before == *meant;
         Ok(Standing { asking, consent, before, is_enough })
     }
 
@@ -60,6 +62,11 @@ impl Service {
             return Ok(Basis::Decision);
         }
         let (asked, kept) = (self.meant(&request.scopes), self.meant(kept));
+        // A restriction stays with what was allowed with it before.
+        let asked = match &self.settings.scope_rules {
+            Some(rules) => Cow::Owned(asked.filter(|scope| !rules.restrictions.contains(scope))),
+            None => asked,
+        };
         let (resources, at) = (&request.resources[..], self.effects.now());
         let decision = Decision { asked: &asked, kept: &kept, resources, at };
         let allowed = standing.consent.allowed.clone().with(&decision, &self.settings.implications);

@@ -34,9 +34,7 @@ pub struct Gateway {
     pub token_cookie: Option<String>,
     /// There, `Bearer` and a space are before it. Without them it is none.
     pub token_cookie_scheme: bool,
-    /// Beside `Authorization`, a token may come in the query (RFC 6750 §2.3).
-    pub token_in_query: bool,
-    /// Under one of these names.
+    /// Beside `Authorization`, a token may come in the query under one of these names (RFC 6750 §2.3). None: it may not.
     pub token_parameters: Vec<String>,
     /// Whether the application behind gets the token, too.
     pub forward_token: bool,
@@ -147,7 +145,7 @@ pub struct Refusal {
     /// For the next proofs (RFC 9449 §9).
     pub dpop_nonce: Option<String>,
     /// In place of the error.
-    pub body: Option<Body>,
+    pub body: Option<Box<Body>>,
 }
 
 impl Refusal {
@@ -157,7 +155,7 @@ impl Refusal {
 
     /// What is answered, if anything is.
     pub fn body(&self) -> Option<Body> {
-        self.body.clone().or_else(|| {
+        self.body.as_deref().cloned().or_else(|| {
             let (error, description) = self.error.as_ref()?;
             let text = serde_json::json!({ "error": error, "error_description": description }).to_string();
             Some(Body { content_type: "application/json".into(), text })
@@ -205,7 +203,7 @@ impl Service {
             },
         };
         let query_token = self.settings.gateway.token_in(request.target);
-        match self.token_of(request, query_token.as_deref()) {
+        match self.token_of(request, query_token.as_ref().map(|(counts, token)| (*counts, token.as_str()))) {
             Ok(Some(presented)) => self.judge_presented(request, presented, policy, sight).await,
             Ok(None) if policy.anonymous => Ok(Passage::Anonymous),
             Ok(None) => Ok(Passage::Refused(self.nothing_presented(policy))),
@@ -227,7 +225,7 @@ impl Service {
     fn token_of<'r>(
         &self,
         request: &GatewayRequest<'r>,
-        in_query: Option<&'r str>,
+        in_query: Option<(bool, &'r str)>,
     ) -> Result<Option<Presented<'r>>, Malformed> {
         let gateway = &self.settings.gateway;
         let in_header = presented::in_headers(&request.authorization, gateway.token_scheme.as_deref())?;
@@ -242,7 +240,8 @@ impl Service {
         if in_header.is_some() && in_query.is_some() {
             return Err(Malformed);
         }
-        let elsewhere = [in_own_header, in_cookie, in_query.filter(|_| gateway.token_in_query)];
+        let in_query = in_query.filter(|(counts, _)| *counts).map(|(_, token)| token);
+        let elsewhere = [in_own_header, in_cookie, in_query];
         let mut all = in_header.into_iter().chain(elsewhere.into_iter().flatten().map(as_bearer));
         match (all.next(), all.next()) {
             (_, Some(_)) => Err(Malformed),
@@ -332,18 +331,26 @@ impl Service {
         Refusal {
             status: denial.status(refusal.status),
             www_authenticate: denial.www_authenticate(&values),
-            body: denial.body(&values),
+            body: denial.body(&values).map(Box::new),
             ..refusal
         }
     }
 }
 
 impl Gateway {
-    /// The token in the query of a target. Two are malformed, which no token can be.
-    fn token_in(&self, target: &[u8]) -> Option<String> {
-        let mut tokens = self.in_query(target).map(|(_, token)| token);
-        let first = tokens.next()?.into_owned();
-        Some(if tokens.next().is_some() { String::new() } else { first })
+    /// The token in the query of a target, and whether it counts. Two are malformed, which no token can be.
+    fn token_in(&self, target: &[u8]) -> Option<(bool, String)> {
+        let mut tokens = self.in_query(target);
+        let (name, first) = tokens.next()?;
+        let counts = self.takes(&name);
+        Some(match tokens.next() {
+            Some((other, _)) => (counts || self.takes(&other), String::new()),
+            None => (counts, first.into_owned()),
+        })
+    }
+
+    fn takes(&self, parameter: &str) -> bool {
+        self.token_parameters.iter().any(|own| own == parameter)
     }
 
     /// The names under which a target has tokens in its query: the application behind does not get them.
@@ -357,9 +364,7 @@ impl Gateway {
     /// `access_token` is one even where none is taken there.
     fn in_query<'r>(&self, target: &'r [u8]) -> impl Iterator<Item = (Cow<'r, str>, Cow<'r, str>)> {
         let query = target.splitn(2, |&byte| byte == b'?').nth(1).unwrap_or_default();
-        form_urlencoded::parse(query).filter(|(name, _)| {
-            name == "access_token" || self.token_in_query && self.token_parameters.iter().any(|own| own == name)
-        })
+        form_urlencoded::parse(query).filter(|(name, _)| name == "access_token" || self.takes(name))
     }
 }
 
@@ -367,8 +372,11 @@ fn as_bearer(token: &str) -> Presented<'_> {
     Presented { scheme: Scheme::Bearer, token }
 }
 
-/// What is behind `Bearer` and a space, which cookies cannot have as it is.
+/// What is behind `Bearer` and a space, which cookies cannot have as it is. Nothing is malformed, and so are two.
 fn behind_scheme(cookie: &str) -> Option<&str> {
+    if cookie.is_empty() {
+        return Some(cookie);
+    }
     let (scheme, token) = cookie.split_once("%20").or_else(|| cookie.split_once(' '))?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token)
 }

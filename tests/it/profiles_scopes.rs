@@ -546,7 +546,7 @@ async fn decide(browser: &mut Browser, page: &Reply, kept: &[&str]) -> Reply {
 
 #[tokio::test]
 async fn users_of_forgejo_see_that_it_is_everything_and_allow_no_more_by_allowing_less() {
-    let scopes = "openid all public-only read:user";
+    let scopes = "openid all public-only read:user read:issue";
     let sidecar = deployment(FORGEJO, scopes, "[consent]\nremember = 'confidential'").await;
     let mut browser = sidecar.browser();
     let ask = |scope: &str| sidecar.request(&[("scope", scope)]);
@@ -568,6 +568,12 @@ async fn users_of_forgejo_see_that_it_is_everything_and_allow_no_more_by_allowin
     for more in ["openid read:user", "openid"] {
         assert!(asked(&mut browser, more).await, "{more} is more than was allowed");
     }
+    // A later decision about some of it leaves the restriction with the rest.
+    browser.approve(&ask("read:issue read:user public-only")).await;
+    let page = browser.consent_page(&format!("{}&prompt=consent", ask("read:user public-only"))).await;
+    decide(&mut browser, &page, &["read:user", "public-only"]).await;
+    assert!(!asked(&mut browser, "read:issue public-only").await, "it was allowed");
+    assert!(asked(&mut browser, "read:issue").await, "it was allowed with a restriction");
     let everything = browser.consent_page(&ask("openid")).await;
     assert!(everything.body.contains("Full access"), "{}", everything.body);
     browser.approve(&ask("openid")).await;
