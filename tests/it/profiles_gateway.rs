@@ -257,7 +257,7 @@ async fn a_request_with_two_tokens_is_refused_wherever_they_are() {
                 (&*one, vec![("authorization", &*second)]),
             ]),
             "gancio" => {
-                cases.extend([("/x", vec![authorization, ("cookie", &*cookie)]), (&*one, vec![("cookie", &*cookie)])])
+                cases.extend([("/x", vec![authorization, ("cookie", &*cookie)]), (&*one, vec![("cookie", &*cookie)])]);
             }
             _ => {}
         }
