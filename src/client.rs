@@ -123,7 +123,7 @@ impl RequireScopes {
     /// The question about a request, if it presents a token.
     fn question<B>(&self, request: &Request<B>) -> Result<CheckScopesRequest, Refusal> {
         let headers: Vec<&[u8]> = request.headers().get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes).collect();
-        let Presented { scheme, token } = presented::in_headers(&headers)
+        let Presented { scheme, token } = presented::in_headers(&headers, None)
             .map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, r#"Bearer error="invalid_request""#))?
             .ok_or_else(|| Refusal::new(StatusCode::UNAUTHORIZED, &format!(r#"Bearer scope="{}""#, self.scopes)))?;
         let proof = (scheme == Scheme::DPoP).then(|| Proof {

@@ -21,6 +21,7 @@ mod outgoing;
 mod pages;
 mod profile;
 mod registration;
+mod scopes;
 mod tls;
 mod token_endpoint;
 mod validation;
@@ -308,6 +309,17 @@ pub struct Scopes {
     pub catalogue: BTreeMap<String, Wording>,
     /// By which rules one scope implies others.
     pub implications: Implications,
+    /// Whether a token may do no more than its client may ask for now. It is read again after `cache.lease`, so fewer scopes of a client
+    /// count everywhere by then.
+    pub limit_to_client: bool,
+    /// What tokens can do at all, with what it implies, whatever was granted. Empty: everything. The scopes of OpenID Connect are in it.
+    pub allowed: Vec<Scope>,
+    /// A scope that counts as granted where a user granted nothing that it implies, and no restriction. Empty: nothing granted is nothing
+    /// allowed.
+    pub fallback_without_api_scope: String,
+    /// Scopes that are no permissions: nothing implies them, users cannot leave them out, whoever narrows a token keeps them, and
+    /// `CheckScopes` tells the application of them.
+    pub restrictions: Vec<Scope>,
 }
 
 /// Where tokens may be good (RFC 8707).
@@ -582,6 +594,7 @@ impl Config {
             catalogue: self.catalogue(),
             languages: self.pages.languages().unwrap_or_else(|_| Languages::all()),
             implications: self.scopes.implications.clone(),
+            scope_rules: self.scopes.rules(self.openid.enabled),
             client_certificates: self.client_certificates(),
             client_addresses: ClientAddresses {
                 header: HeaderName::from_str(&self.http.client_address_header).unwrap_or(FORWARDED),

@@ -4,6 +4,7 @@
 //! Only facts are kept here, never decisions, and nothing about a token that its key did not sign. Whether facts are still
 //! good is for the revocation index to say, so in which order they are filled and revoked does not matter.
 
+mod clients;
 mod flight;
 mod local;
 pub mod redis;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
+pub use self::clients::ClientScopes;
 use self::flight::Flights;
 pub use self::local::LocalCache;
 use self::redis::{Replacement, Shared, SharedCache};

@@ -28,7 +28,9 @@
 //! 4. The revocation index says whether the grant ended since the facts were read (`revocation::index`).
 //! 5. What the caller may not see is inactive to it (`domain::caller`).
 //! 6. Where the token is bound to a key, `service::possession` asks for a proof of it, which passes once (`domain::dpop`).
-//! 7. `domain::decision` decides about scopes and audience, anew on every call, and `domain::challenge` words the refusal.
+//! 7. `domain::decision` decides about scopes and audience, anew on every call, and `domain::challenge` words the refusal. Where the
+//!    configuration has rules about scopes beyond what was granted, they are in `domain::scope_rules`; what a client may ask for now is in
+//!    `facts::clients`, for a lease.
 //!
 //! One that is a JSON Web Token (RFC 9068) has the same pointer in a claim: where step 2 finds no opaque token,
 //! `service::jwt_access_tokens` opens that, verifies the signature, and all goes on as before.
@@ -67,8 +69,8 @@
 //!
 //! `grpc::ext_authz` reads what Envoy tells of a request and calls `service::gateway`, which finds what its route needs (the route of
 //! the proxy says it, or `domain::route` by a path that `domain::request_path` takes for unambiguous), takes the one token out of it
-//! (`domain::presented`), and asks as `CheckScopes` does. `domain::identity_headers` is what the application is told. Whatever fails is a
-//! denial in a good answer (`grpc::ext_authz::fail_closed`). Other proxies ask at `/check` (`http::check`), and tell of the request in
+//! (`domain::presented`), and asks as `CheckScopes` does. `domain::identity_headers` is what the application is told, `domain::denial` how
+//! requests are refused in its words. Whatever fails is a denial in a good answer (`grpc::ext_authz::fail_closed`). Other proxies ask at `/check` (`http::check`), and tell of the request in
 //! headers that count from listed peers alone (`http::original_request`).
 //!
 //! # Signing out

@@ -79,11 +79,12 @@ use crate::domain::paths::Paths;
 use crate::domain::registration::RegistrationPolicy;
 use crate::domain::resource::ResourceCatalogue;
 use crate::domain::scope::{Implications, ScopeSet};
+use crate::domain::scope_rules::ScopeRules;
 use crate::domain::secret::MacKey;
 use crate::domain::token::{Token, TokenKeys};
 use crate::effects::Effects;
 use crate::effects::outgoing::Outgoing;
-use crate::facts::Facts;
+use crate::facts::{ClientScopes, Facts};
 use crate::revocation::{Follower, RevocationIndex, Revoker};
 use crate::store::Store;
 
@@ -104,6 +105,8 @@ pub struct Settings {
     /// What the pages speak.
     pub languages: Languages,
     pub implications: Implications,
+    /// What they come to at a resource beyond that, if there are rules.
+    pub scope_rules: Option<ScopeRules>,
     /// Where tokens may be good.
     pub resources: ResourceCatalogue,
     pub pushed_requests: PushedRequests,
@@ -198,6 +201,8 @@ pub struct Service {
     pub audit: Audit,
     store: Store,
     facts: Facts,
+    /// What clients may ask for now.
+    client_scopes: ClientScopes,
     index: Arc<RevocationIndex>,
     follower: Arc<Follower>,
     revoker: Revoker,
@@ -273,6 +278,7 @@ impl Service {
             attempts: Attempts::new(settings.attempts, refused_attempts),
             settings,
             audit,
+            client_scopes: ClientScopes::new(store.clone(), index.lease()),
             store,
             facts,
             index,

@@ -7,6 +7,7 @@ use http::{HeaderName, Method};
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
+use crate::domain::denial::Denials;
 use crate::domain::network::Network;
 use crate::domain::route::{HostPattern, PathTemplate, Policy, Route};
 use crate::service::gateway::Gateway as Rules;
@@ -14,14 +15,21 @@ use crate::service::gateway::Gateway as Rules;
 /// Where the tokens of requests at proxies are, and what the application behind gets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is something that an operator wants or not")]
 pub struct Gateway {
+    /// Beside `Bearer`, `Authorization` may have the token behind this scheme, spelled exactly so, such as `token`. Empty: behind no other.
+    pub token_scheme: String,
     /// Beside `Authorization`, a bearer token may come in this header, without a scheme. Empty: in none.
     pub token_header: String,
     /// Beside `Authorization`, a bearer token may come in this cookie. Empty: in none. Applications that read cookies have to mind
     /// requests that other sites have browsers send.
     pub token_cookie: String,
-    /// Beside `Authorization`, a bearer token may come in the query, as `access_token` (RFC 6750 §2.3), where logs and histories keep it.
+    /// Whether the cookie has `Bearer`, a space or `%20`, and the token. One without is no token.
+    pub token_cookie_scheme: bool,
+    /// Beside `Authorization`, a bearer token may come in the query (RFC 6750 §2.3), where logs and histories keep it.
     pub token_in_query: bool,
+    /// The names that it may have there. The application behind Envoy does not get what has such a name.
+    pub token_parameters: Vec<String>,
     /// Whether the application behind Envoy gets the token, too. In the query, it never does. Other proxies have to be told themselves.
     pub forward_token: bool,
     /// Whether proxies may ask over HTTP, at `/check`: those in `http.trusted_proxies`, and nobody else. Where one of them also passes
@@ -29,17 +37,23 @@ pub struct Gateway {
     pub check: bool,
     /// What proxies may ask for by name (`policy`).
     pub policies: BTreeMap<String, Policy>,
+    /// How requests are refused, in the words of the application behind.
+    pub denials: Denials,
 }
 
 impl Default for Gateway {
     fn default() -> Self {
         Self {
+            token_scheme: String::new(),
             token_header: String::new(),
             token_cookie: String::new(),
+            token_cookie_scheme: false,
             token_in_query: false,
+            token_parameters: vec!["access_token".into()],
             forward_token: true,
             check: true,
             policies: BTreeMap::new(),
+            denials: Denials::default(),
         }
     }
 }
@@ -98,6 +112,18 @@ impl Gateway {
         if !self.token_cookie.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
             return wrong("gateway.token_cookie", "this is the name of a cookie: letters, digits, - _ .");
         }
+        let is_scheme = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let known = ["bearer", "dpop", "basic"];
+        if !is_scheme(&self.token_scheme) || known.iter().any(|known| self.token_scheme.eq_ignore_ascii_case(known)) {
+            return wrong("gateway.token_scheme", "this is the name of a scheme other than Bearer, DPoP and Basic");
+        }
+        let is_name = |name: &String| !name.is_empty() && name.bytes().all(|byte| matches!(byte, b'!'..=b'~'));
+        if self.token_parameters.is_empty() || !self.token_parameters.iter().all(is_name) {
+            return wrong("gateway.token_parameters", "these are names of parameters, in printable ASCII characters");
+        }
+        if let Err((name, cause)) = self.denials.check() {
+            return wrong(&format!("gateway.denials.{name}"), &cause.to_string());
+        }
         for (name, policy) in &self.policies {
             if !policy.is_well_formed() {
                 return wrong(
@@ -134,7 +160,10 @@ impl Gateway {
             policies: self.policies.clone(),
             token_header: HeaderName::from_str(&self.token_header).ok(),
             token_cookie: Some(self.token_cookie.clone()).filter(|name| !name.is_empty()),
-            token_in_query: self.token_in_query,
+            token_cookie_scheme: self.token_cookie_scheme,
+            token_parameters: if self.token_in_query { self.token_parameters.clone() } else { Vec::new() },
+            token_scheme: Some(self.token_scheme.clone()).filter(|scheme| !scheme.is_empty()),
+            denials: Some(self.denials.clone()).filter(|denials| *denials != Denials::default()),
             forward_token: self.forward_token,
             check: self.check,
             proxies: proxies.to_vec(),

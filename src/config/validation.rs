@@ -7,7 +7,6 @@ use url::Url;
 
 use super::{CertificateAuthentication, Config, ConfigError};
 use crate::domain::language::Wording;
-use crate::domain::scope::Scope;
 use crate::domain::{resource, signing_key};
 
 impl Config {
@@ -79,9 +78,7 @@ impl Config {
         if tokens.refresh_grace > 60 {
             return wrong("tokens.refresh_grace", "this is a number of seconds from 0 to 60");
         }
-        if let Some(scope) = self.scopes.catalogue.keys().find(|scope| !Scope::is_well_formed(scope)) {
-            return wrong(&format!("scopes.catalogue.{scope:?}"), "this is no scope (RFC 6749 section 3.3)");
-        }
+        self.scopes.validate()?;
         if let Some(resource) = self.resources.catalogue.keys().find(|resource| !resource::is_well_formed(resource)) {
             return wrong(
                 &format!("resources.catalogue.{resource:?}"),

@@ -15,6 +15,11 @@ const CLOCK_SKEW: u32 = 60;
 /// Subjects of machines begin like this (`service::client_credentials`).
 const MACHINES: &str = "client:";
 
+/// Whether a subject is a client that acts for itself.
+pub fn is_machine(subject: &SubjectId) -> bool {
+    subject.as_str().starts_with(MACHINES)
+}
+
 /// A user, and when it signed in to the app, if the app says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppUser {

@@ -169,6 +169,14 @@ impl Allowed {
         self
     }
 
+    /// Without what was allowed with one of these scopes, which restrict the others, where `asked` is without it.
+    #[must_use]
+    pub fn as_restricted(mut self, restrictions: &ScopeSet, asked: &ScopeSet) -> Self {
+        let is_free = |scope: &str| restrictions.contains(scope) && !asked.contains(scope);
+        self.0.retain(|allowance| !allowance.scopes.iter().any(is_free));
+        self
+    }
+
     /// Whether a scope was allowed at these resources.
     pub fn has(&self, scope: &str, resources: &[Box<str>], rules: &Implications) -> bool {
         self.0.iter().any(|allowance| allowance.is_at(resources) && rules.satisfy(&allowance.scopes, scope))

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::challenge::ChallengeError;
 use super::dpop::InvalidProof;
-use super::scope::{Implications, MalformedScope, Scope, ScopeSet};
+use super::scope::{Implications, MalformedScope, Scope};
+use super::scope_rules::HeldScopes;
 use super::step_up::{AuthenticationRequirement, UserAuthentication};
 use super::timestamp::Timestamp;
 
@@ -29,7 +30,7 @@ pub struct Requirement<'a> {
 /// What an active access token stands for, as far as it is decided about.
 #[derive(Clone, Copy, Debug)]
 pub struct Held<'t> {
-    pub scopes: &'t ScopeSet,
+    pub scopes: HeldScopes<'t>,
     pub audiences: &'t [Box<str>],
     /// How its user authenticated, if that is known.
     pub authentication: Option<&'t UserAuthentication>,
@@ -67,7 +68,7 @@ impl<'a> Requirement<'a> {
             return Decision::InvalidAudience;
         }
         let authenticated = self.authentication.is_met_by(held.authentication, now);
-        let satisfied = |scope: &&str| rules.satisfy(held.scopes, scope);
+        let satisfied = |scope: &&str| held.scopes.satisfy(rules, scope);
         let mut scopes = self.scopes.iter().map(String::as_str);
         let enough = match self.matching {
             Match::All => scopes.all(|scope| satisfied(&scope)),
@@ -123,6 +124,7 @@ impl Decision<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::scope::ScopeSet;
 
     #[test]
     fn decisions_as_a_table() {
@@ -146,8 +148,9 @@ mod tests {
             let required: Vec<String> = required.iter().map(|&scope| scope.into()).collect();
             let audiences: Vec<String> = audiences.iter().map(|&name| name.into()).collect();
             let requirement = Requirement::new(&required, matching, &audiences).expect("well-formed scopes");
-            let granted_scopes = granted.parse().expect("scopes");
-            let held = Held { scopes: &granted_scopes, audiences: &["https://r".into()], authentication: None };
+            let granted_scopes: ScopeSet = granted.parse().expect("scopes");
+            let held =
+                Held { scopes: (&granted_scopes).into(), audiences: &["https://r".into()], authentication: None };
             let decision = requirement.decide(&held, &Implications::default(), Timestamp::from_unix(0));
             assert_eq!(decision, expected, "{granted} for {required:?} {matching:?} at {audiences:?}");
         }
@@ -159,7 +162,7 @@ mod tests {
         let authentication = AuthenticationRequirement::new(&[], Some(5)).expect("no classes");
         let granted: ScopeSet = "a b".parse().expect("scopes");
         let known = UserAuthentication { auth_time: Timestamp::from_unix(10), acr: None };
-        let held = Held { scopes: &granted, audiences: &[], authentication: Some(&known) };
+        let held = Held { scopes: (&granted).into(), audiences: &[], authentication: Some(&known) };
         let decide = |scopes, held: &Held<'_>, now| {
             let requirement = Requirement::new(scopes, Match::All, &[]).expect("well-formed scopes");
             let requirement = requirement.with_authentication(authentication);

@@ -15,7 +15,8 @@ pub struct Presented<'r> {
 pub struct Malformed;
 
 /// What the `Authorization` headers of a request present. `None` where there is none, or one of another scheme, which is not ours to judge.
-pub fn in_headers<'r>(authorization: &[&'r [u8]]) -> Result<Option<Presented<'r>>, Malformed> {
+/// A bearer token may also stand behind another scheme that is spelled exactly like `other`.
+pub fn in_headers<'r>(authorization: &[&'r [u8]], other: Option<&str>) -> Result<Option<Presented<'r>>, Malformed> {
     let header = match authorization {
         [] => return Ok(None),
         [header] => str::from_utf8(header).map_err(|_| Malformed)?,
@@ -26,11 +27,12 @@ pub fn in_headers<'r>(authorization: &[&'r [u8]]) -> Result<Option<Presented<'r>
     let scheme = match name.to_ascii_lowercase().as_str() {
         "bearer" => Scheme::Bearer,
         "dpop" => Scheme::DPoP,
+        _ if other == Some(name) => Scheme::Bearer,
         // Two headers that a proxy joined, or something that is no scheme.
         other if other.is_empty() || !other.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') => {
             return Err(Malformed);
         }
-        _ if names_a_token(token) => return Err(Malformed),
+        _ if names_a_token(token, other) => return Err(Malformed),
         _ => return Ok(None),
     };
     let token = token.trim_matches(' ');
@@ -38,10 +40,10 @@ pub fn in_headers<'r>(authorization: &[&'r [u8]]) -> Result<Option<Presented<'r>
 }
 
 /// Whether a header of another scheme was joined with one of ours.
-fn names_a_token(rest: &str) -> bool {
+fn names_a_token(rest: &str, other: Option<&str>) -> bool {
     rest.split(',').any(|part| {
         let name = part.trim_start().split(' ').next().unwrap_or_default();
-        name.eq_ignore_ascii_case("bearer") || name.eq_ignore_ascii_case("dpop")
+        name.eq_ignore_ascii_case("bearer") || name.eq_ignore_ascii_case("dpop") || other == Some(name)
     })
 }
 
@@ -76,8 +78,31 @@ mod tests {
             &[b"Bearer a,"],
             &[b"Bearer =a"],
         ] {
-            assert_eq!(in_headers(bad), Err(Malformed), "{}", bad[0].escape_ascii());
+            assert_eq!(in_headers(bad, None), Err(Malformed), "{}", bad[0].escape_ascii());
+            assert_eq!(in_headers(bad, Some("token")), Err(Malformed), "{}", bad[0].escape_ascii());
         }
+    }
+
+    #[test]
+    fn another_scheme_is_spelled_as_it_is_configured() {
+        let token = Presented { scheme: Scheme::Bearer, token: "a" };
+        let bearer = Ok(Some(token));
+        for (header, expected) in [
+            ("token a", bearer),
+            ("token  a", bearer),
+            ("bearer a", bearer),
+            ("Token a", Ok(None)),
+            ("TOKEN a", Ok(None)),
+            ("tokens a", Ok(None)),
+            ("token", Err(Malformed)),
+            ("token a b", Err(Malformed)),
+            ("token a,Bearer b", Err(Malformed)),
+            ("Basic YTpi, token a", Err(Malformed)),
+        ] {
+            assert_eq!(in_headers(&[header.as_bytes()], Some("token")), expected, "{header}");
+        }
+        assert_eq!(in_headers(&[b"token a"], None), Ok(None));
+        assert_eq!(in_headers(&[b"token a", b"Bearer b"], Some("token")), Err(Malformed));
     }
 
     #[test]
@@ -85,10 +110,10 @@ mod tests {
         for (header, scheme) in
             [("Bearer a", Scheme::Bearer), ("bEaReR  a==", Scheme::Bearer), ("dpop a.b-c", Scheme::DPoP)]
         {
-            let presented = in_headers(&[header.as_bytes()]).expect("well-formed").expect("a token");
+            let presented = in_headers(&[header.as_bytes()], None).expect("well-formed").expect("a token");
             assert_eq!(presented.scheme, scheme);
         }
-        assert_eq!(in_headers(&[b"Basic YTpi"]), Ok(None));
-        assert_eq!(in_headers(&[]), Ok(None));
+        assert_eq!(in_headers(&[b"Basic YTpi"], None), Ok(None));
+        assert_eq!(in_headers(&[], None), Ok(None));
     }
 }

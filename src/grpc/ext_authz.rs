@@ -9,7 +9,9 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::domain::caller::Caller;
 use crate::domain::certificate::ClientCertificate;
+use crate::domain::denial::Body;
 use crate::domain::identity_headers::{self, CLIENT_ID, GRANT_ID, SCOPES, SUBJECT};
+use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
 use crate::proto::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use crate::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
@@ -19,7 +21,7 @@ use crate::proto::envoy::service::auth::v3::check_response::HttpResponse;
 use crate::proto::envoy::r#type::v3::HttpStatus;
 use crate::proto::google::rpc;
 use crate::service::Service;
-use crate::service::gateway::{self, Asked, GatewayFailure, GatewayRequest, Passage, Refusal};
+use crate::service::gateway::{Asked, GatewayFailure, GatewayRequest, Passage, Refusal};
 use crate::service::introspection::ActiveToken;
 use crate::telemetry::correlation::{CHECKS, Correlation};
 
@@ -63,6 +65,7 @@ impl Authorization for EnvoyFront {
                 error: Some(("invalid_request", "the method or the host is not text".into())),
                 www_authenticate: None,
                 dpop_nonce: None,
+                body: None,
             })));
         };
         let gateway = &self.service.settings.gateway;
@@ -110,7 +113,7 @@ impl Authorization for EnvoyFront {
             Err(GatewayFailure::Unavailable(error)) => {
                 let Correlation { trace_id, request_id } = correlation();
                 tracing::error!(trace_id, request_id, error = %error, cause = %error.cause, "a request at Envoy could not be judged");
-                unknown()
+                refused(&self.service.cannot_judge())
             }
         };
         if tracing::enabled!(target: CHECKS, tracing::Level::DEBUG) {
@@ -125,14 +128,15 @@ impl Authorization for EnvoyFront {
 impl EnvoyFront {
     /// The request passes; the application behind is told of whoever sent it, and of nobody else.
     fn allowed(&self, active: Option<&ActiveToken>, headers: &[(&[u8], &[u8])], target: &[u8]) -> api::CheckResponse {
-        // Only where it is there: Envoy writes the whole query anew, which not every signature survives.
-        let in_query = gateway::access_token_of(target).is_some();
         let settings = &self.service.settings.gateway;
+        // Only where they are there: Envoy writes the whole query anew, which not every signature survives.
+        let in_query = settings.token_parameters_of(target);
+        let scopes = active.map(|active| self.service.scopes_of(active)).unwrap_or_default();
         let identity = active.map(|active| {
             [
                 (SUBJECT, active.facts.subject.as_str().to_owned()),
                 (CLIENT_ID, active.facts.client.to_string()),
-                (SCOPES, active.scopes().to_string()),
+                (SCOPES, scopes.to_string()),
                 (GRANT_ID, active.token.grant.to_string()),
             ]
         });
@@ -158,9 +162,9 @@ impl EnvoyFront {
                     .collect(),
                 headers_to_remove: removed,
                 response_headers_to_add: Vec::new(),
-                query_parameters_to_remove: in_query.then(|| "access_token".into()).into_iter().collect(),
+                query_parameters_to_remove: in_query,
             })),
-            dynamic_metadata: Some(metadata(active)),
+            dynamic_metadata: Some(metadata(active, &scopes)),
         }
     }
 }
@@ -186,7 +190,7 @@ fn headers(http: &api::attribute_context::HttpRequest) -> Vec<(&[u8], &[u8])> {
 }
 
 /// What is known of a token, for access logs and the filters behind.
-fn metadata(active: Option<&ActiveToken>) -> Struct {
+fn metadata(active: Option<&ActiveToken>, scopes: &ScopeSet) -> Struct {
     let text = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
     #[expect(clippy::cast_precision_loss, reason = "a time in seconds is far below 2^53")]
     let time = |time: Timestamp| Value { kind: Some(Kind::NumberValue(time.as_unix() as f64)) };
@@ -196,8 +200,8 @@ fn metadata(active: Option<&ActiveToken>) -> Struct {
         fields.extend([
             ("sub", text(active.facts.subject.as_str())),
             ("client_id", text(active.facts.client.as_str())),
-            ("scope", text(&active.scopes().to_string())),
-            ("scopes", list(active.scopes().iter().map(text).collect())),
+            ("scope", text(&scopes.to_string())),
+            ("scopes", list(scopes.iter().map(text).collect())),
             ("grant_id", text(&active.token.grant.to_string())),
             ("jti", text(&active.token.jti())),
             ("iat", time(active.token.issued_at)),
@@ -212,14 +216,18 @@ fn refused(refusal: &Refusal) -> api::CheckResponse {
     let code = match refusal.status {
         401 => Code::Unauthenticated,
         403 => Code::PermissionDenied,
+        500.. => Code::Unavailable,
         _ => Code::InvalidArgument,
     };
     let mut headers: Vec<HeaderValueOption> =
         refusal.www_authenticate.iter().map(|value| header("www-authenticate", value)).collect();
     headers.extend(refusal.dpop_nonce.iter().map(|nonce| header("dpop-nonce", nonce)));
-    let body = refusal.error.as_ref().map(|(error, description)| {
-        headers.push(header("content-type", "application/json"));
-        serde_json::json!({ "error": error, "error_description": description }).to_string()
+    if code == Code::Unavailable {
+        headers.push(header("retry-after", "1"));
+    }
+    let body = refusal.body().map(|Body { content_type, text }| {
+        headers.push(header("content-type", &content_type));
+        text
     });
     denied(code, refusal.status, headers, body.unwrap_or_default())
 }

@@ -9,7 +9,6 @@ use tonic::{Request, Response, Status, Streaming};
 use super::revocations::time;
 use super::{checks, consistency, revocations, status};
 use crate::domain::caller::{Caller, Permission};
-use crate::domain::challenge::Challenge;
 use crate::domain::decision::{Decision, Match, Requirement};
 use crate::domain::grant::Confirmation;
 use crate::domain::step_up::AuthenticationRequirement;
@@ -83,7 +82,8 @@ impl TokenFront {
             .await
             .map_err(status::unavailable)?;
         let challenge = self.service.challenge(&decision, &requirement, standing.active.as_ref(), &shown);
-        let answer = self.answer(request, challenge, &decision, &standing);
+        let words = challenge.map(|challenge| self.service.words(&challenge, &requirement));
+        let answer = self.answer(request, words, &decision, &standing);
         let dpop_nonce = self.service.resource_nonce(standing.active.as_ref(), &shown).unwrap_or_default();
         Ok(api::CheckScopesResponse { dpop_nonce, ..answer })
     }
@@ -91,14 +91,15 @@ impl TokenFront {
     fn answer(
         &self,
         request: &api::CheckScopesRequest,
-        challenge: Option<Challenge<'_>>,
+        words: Option<(u16, String)>,
         decision: &Decision<'_>,
         standing: &Standing,
     ) -> api::CheckScopesResponse {
         let described = standing.active.as_ref().filter(|_| request.include_introspection);
+        let (http_status, www_authenticate) = words.unwrap_or((200, String::new()));
         api::CheckScopesResponse {
-            http_status: challenge.as_ref().map_or(200, Challenge::http_status).into(),
-            www_authenticate: challenge.map(|challenge| challenge.to_string()).unwrap_or_default(),
+            http_status: http_status.into(),
+            www_authenticate,
             decision: match decision {
                 Decision::Allowed => api::Decision::Allowed,
                 Decision::InactiveToken => api::Decision::InactiveToken,
@@ -119,11 +120,16 @@ impl TokenFront {
             cache_ttl: self.cache_ttl(request, decision, standing),
             consistency_token: self.consistency_token(),
             dpop_nonce: String::new(),
+            restrictions: standing
+                .active
+                .as_ref()
+                .map(|active| self.service.restrictions_of(active))
+                .unwrap_or_default(),
         }
     }
 
     fn describe(&self, active: &ActiveToken, source: Source, consistency_token: String) -> api::IntrospectResponse {
-        let (scopes, known) = (active.scopes(), active.facts.authentication.as_ref());
+        let (scopes, known) = (self.service.scopes_of(active), active.facts.authentication.as_ref());
         api::IntrospectResponse {
             active: true,
             scope: scopes.to_string(),

@@ -10,7 +10,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
-use http::header::{AUTHORIZATION, COOKIE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::time::timeout;
@@ -20,8 +20,10 @@ use super::error::no_store;
 use super::extract::ClientAddress;
 use super::original_request::{CHECK_PATH, OriginalRequest};
 use crate::domain::caller::Sight;
+use crate::domain::denial::Body;
 use crate::domain::identity_headers::{self, CLIENT_ID, GRANT_ID, SCOPES, SUBJECT};
 use crate::domain::request_path::RequestPath;
+use crate::domain::scope::ScopeSet;
 use crate::service::Service;
 use crate::service::gateway::{Asked, GatewayFailure, GatewayRequest, Passage, Refusal};
 use crate::service::introspection::ActiveToken;
@@ -90,7 +92,9 @@ async fn judge(service: &Service, parts: &Parts) -> Response {
             .and_then(|certificates| Some(certificates.of(&parts.headers, peer, None)?.thumbprint())),
     };
     match service.admit(&request, &asked, &Sight::All).await {
-        Ok(Passage::Allowed { active, dpop_nonce }) => with_nonce(allowed(&active), dpop_nonce.as_deref()),
+        Ok(Passage::Allowed { active, dpop_nonce }) => {
+            with_nonce(allowed(&active, &service.scopes_of(&active)), dpop_nonce.as_deref())
+        }
         Ok(Passage::Anonymous) => (StatusCode::OK, no_store()).into_response(),
         Ok(Passage::Refused(refusal)) => with_nonce(refused(&refusal), refusal.dpop_nonce.as_deref()),
         Err(GatewayFailure::UnknownPolicy(name)) => {
@@ -101,7 +105,9 @@ async fn judge(service: &Service, parts: &Parts) -> Response {
         Err(GatewayFailure::Unavailable(error)) => {
             let Correlation { trace_id, request_id } = Correlation::of(&parts.headers);
             tracing::error!(trace_id, request_id, error = %error, cause = %error.cause, "a request at a proxy could not be judged");
-            unknown()
+            let mut response = refused(&service.cannot_judge());
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            response
         }
     }
 }
@@ -112,12 +118,12 @@ fn asked(parts: &Parts) -> Result<Asked, &'static str> {
     Asked::said(form_urlencoded::parse(query.as_bytes()).map(|(key, value)| (key.into_owned(), value.into_owned())))
 }
 
-fn allowed(active: &ActiveToken) -> Response {
+fn allowed(active: &ActiveToken, scopes: &ScopeSet) -> Response {
     let mut response = (StatusCode::OK, no_store()).into_response();
     for (name, value) in [
         (SUBJECT, active.facts.subject.as_str()),
         (CLIENT_ID, active.facts.client.as_str()),
-        (SCOPES, &active.scopes().to_string()),
+        (SCOPES, scopes.as_str()),
         (GRANT_ID, &active.token.grant.to_string()),
     ] {
         let value = HeaderValue::from_str(&identity_headers::encode(value)).expect("encoded values are visible ASCII");
@@ -129,10 +135,11 @@ fn allowed(active: &ActiveToken) -> Response {
 fn refused(refusal: &Refusal) -> Response {
     let status = match (refusal.status, &refusal.www_authenticate) {
         (401, _) | (400, Some(_)) => StatusCode::UNAUTHORIZED,
+        (500.., _) => StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
         _ => StatusCode::FORBIDDEN,
     };
-    let mut response = match &refusal.error {
-        Some((error, description)) => denied(status, error, description),
+    let mut response = match refusal.body() {
+        Some(Body { content_type, text }) => (status, no_store(), [(CONTENT_TYPE, content_type)], text).into_response(),
         None => (status, no_store()).into_response(),
     };
     if let Some(challenge) = &refusal.www_authenticate {

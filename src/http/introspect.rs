@@ -12,6 +12,7 @@ use super::answers::unauthorized;
 use super::error::{OAuthFailure, no_store};
 use super::extract::{AuthorizationHeaders, ClientForm, Keys};
 use crate::domain::answers::IntrospectionShape;
+use crate::domain::scope::ScopeSet;
 use crate::service::introspection::ActiveToken;
 
 /// A signed answer (RFC 9701 §4).
@@ -35,9 +36,9 @@ pub(super) async fn introspect(
     };
     let body = match &standing.active {
         Some(active) if answers.introspection == IntrospectionShape::Brief => {
-            describe_briefly(active, &service.settings.issuer)
+            describe_briefly(active, &service.scopes_of(active), &service.settings.issuer)
         }
-        Some(active) => describe(active, &service.settings.issuer),
+        Some(active) => describe(active, &service.scopes_of(active), &service.settings.issuer),
         None => json!({ "active": false }),
     };
     if service.settings.signs_introspection && wants_signed(&headers) {
@@ -67,10 +68,10 @@ fn wants_signed(headers: &HeaderMap) -> bool {
 }
 
 /// Fewer members, with the client as the audience.
-fn describe_briefly(active: &ActiveToken, issuer: &str) -> Value {
+fn describe_briefly(active: &ActiveToken, scopes: &ScopeSet, issuer: &str) -> Value {
     json!({
         "active": true,
-        "scope": active.scopes().as_str(),
+        "scope": scopes.as_str(),
         "username": &*active.facts.username,
         "iss": issuer,
         "sub": active.facts.subject.as_str(),
@@ -79,10 +80,10 @@ fn describe_briefly(active: &ActiveToken, issuer: &str) -> Value {
 }
 
 /// The members of RFC 7662 §2.2 and RFC 9470 §6.2.
-fn describe(active: &ActiveToken, issuer: &str) -> Value {
+fn describe(active: &ActiveToken, scopes: &ScopeSet, issuer: &str) -> Value {
     let mut body = json!({
         "active": true,
-        "scope": active.scopes().as_str(),
+        "scope": scopes.as_str(),
         "client_id": active.facts.client.as_str(),
         "token_type": active.token_type(),
         "iat": active.token.issued_at.as_unix(),

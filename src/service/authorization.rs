@@ -10,7 +10,6 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::app_sign_in::{Again, SessionFailure, Visitor};
-use super::consent::kept;
 use super::sign_in::BrowserSession;
 use super::{Service, Settings};
 use crate::domain::audit::Event;
@@ -296,7 +295,7 @@ impl Service {
             Some("deny") => return Ok(denied(AccessDenied::ByUser)),
             _ => return Err(Fatal::Malformed.into()),
         }
-        let scopes = kept(&client, &request.scopes, form);
+        let scopes = self.kept(&client, &request.scopes, form);
         if scopes.is_empty() {
             return Ok(denied(AccessDenied::NoScopeKept));
         }

@@ -143,6 +143,7 @@ impl Service {
             tracing::warn!(client_id = %id, max_clients = most, "no more clients may come by documents, or this one was deleted");
             return Err(Unavailable { operation: OPERATION, cause: "there are too many clients".into() }.into());
         }
+        self.client_scopes.forget(id);
         tracing::info!(client_id = %id, "the document of a client was read");
         Ok(())
     }

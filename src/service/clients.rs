@@ -132,6 +132,7 @@ impl Service {
             self.check_change(&present, &changes)?;
         }
         if self.store.update_client(id.clone(), changes).await? {
+            self.client_scopes.forget(&id);
             self.audit.record(Event::ClientChanged(&id));
         }
         self.client(id).await

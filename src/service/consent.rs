@@ -1,5 +1,7 @@
 //! Whether a user has to be asked, and what is kept of the answer.
 
+use std::borrow::Cow;
+
 use super::Service;
 use super::authorization::DescribedScope;
 use super::sign_in::BrowserSession;
@@ -35,8 +37,15 @@ impl Service {
         };
         consent.allowed = consent.allowed.since(self.settings.consent.horizon(self.effects.now()));
         let rules = &self.settings.implications;
-        let before = request.scopes.filter(|scope| consent.allowed.has(scope, &request.resources, rules));
-        let is_enough = !request.scopes.is_empty() && before == request.scopes;
+        let meant = self.meant(&request.scopes);
+        // What was allowed with a restriction was not allowed without.
+        let allowed = consent.allowed.clone();
+        let counts = match &self.settings.scope_rules {
+            Some(rules) => allowed.as_restricted(&rules.restrictions, &request.scopes),
+            None => allowed,
+        };
+        let before = meant.filter(|scope| counts.has(scope, &request.resources, rules));
+        let is_enough = !meant.is_empty() && before == *meant;
         Ok(Standing { asking, consent, before, is_enough })
     }
 
@@ -52,8 +61,14 @@ impl Service {
         if standing.asking != Asking::Once {
             return Ok(Basis::Decision);
         }
-        let (asked, resources, at) = (&request.scopes, &request.resources[..], self.effects.now());
-        let decision = Decision { asked, kept, resources, at };
+        let (asked, kept) = (self.meant(&request.scopes), self.meant(kept));
+        // A restriction stays with what was allowed with it before.
+        let asked = match &self.settings.scope_rules {
+            Some(rules) => Cow::Owned(asked.filter(|scope| !rules.restrictions.contains(scope))),
+            None => asked,
+        };
+        let (resources, at) = (&request.resources[..], self.effects.now());
+        let decision = Decision { asked: &asked, kept: &kept, resources, at };
         let allowed = standing.consent.allowed.clone().with(&decision, &self.settings.implications);
         Ok(Basis::Remembered { before: standing.consent, allowed })
     }
@@ -65,12 +80,36 @@ impl Service {
         scopes: impl Iterator<Item = &'a str>,
         before: &ScopeSet,
     ) -> Vec<DescribedScope> {
+        let rules = self.settings.scope_rules.as_ref();
+        let asked: Vec<&str> = scopes.collect();
+        let beside = rules.and_then(|rules| rules.beside(asked.iter().copied(), &self.settings.implications));
+        // What nobody can leave out has no box.
+        let is_set = |scope: &str| {
+            beside.is_some_and(|beside| beside.contains(scope))
+                || rules.is_some_and(|rules| rules.restrictions.contains(scope))
+        };
         let described = |scope: &str| DescribedScope {
-            is_required: client.requires(scope),
+            is_required: client.requires(scope) || is_set(scope),
             was_allowed: before.contains(scope),
             ..self.describe(scope)
         };
-        scopes.map(described).collect()
+        asked.iter().copied().chain(beside.into_iter().flat_map(ScopeSet::iter)).map(described).collect()
+    }
+
+    /// What a user allows who allows these scopes.
+    fn meant<'s>(&self, scopes: &'s ScopeSet) -> Cow<'s, ScopeSet> {
+        let rules = self.settings.scope_rules.as_ref();
+        rules.map_or(Cow::Borrowed(scopes), |rules| rules.meant(scopes, &self.settings.implications))
+    }
+
+    /// What the form of a consent page kept of the scopes that were asked for: nothing, where one is missing that the client requires, or
+    /// where less would be more. The page has those in the form without a box; one that became required since it was shown may be missing.
+    pub(super) fn kept(&self, client: &Client, asked: &ScopeSet, form: &Parameters) -> ScopeSet {
+        let kept = asked.filter(|scope| form.all("scope").any(|kept| kept == scope));
+        let is_whole = asked.iter().all(|scope| kept.contains(scope) || !client.requires(scope));
+        let rules = self.settings.scope_rules.as_ref();
+        let is_more = rules.is_some_and(|rules| rules.exceeds(&kept, asked, &self.settings.implications));
+        if is_whole && !is_more { kept } else { ScopeSet::default() }
     }
 }
 
@@ -87,12 +126,4 @@ impl Standing {
             Asking::Once | Asking::Always => None,
         }
     }
-}
-
-/// What the form of a consent page kept of the scopes that were asked for: nothing, where one is missing that the client requires. The page
-/// has those in the form without a box; one that became required since it was shown may be missing.
-pub(super) fn kept(client: &Client, asked: &ScopeSet, form: &Parameters) -> ScopeSet {
-    let kept = asked.filter(|scope| form.all("scope").any(|kept| kept == scope));
-    let is_whole = asked.iter().all(|scope| kept.contains(scope) || !client.requires(scope));
-    if is_whole { kept } else { ScopeSet::default() }
 }

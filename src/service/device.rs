@@ -8,7 +8,6 @@ use super::Service;
 use super::app_sign_in::{Again, SessionFailure, Visitor};
 use super::authorization::{DecisionFailure, DescribedScope};
 use super::client_authentication::Caller;
-use super::consent::kept;
 use super::possession::{BindingKey, ShownKeys, named_key};
 use super::sign_in::BrowserSession;
 use super::token_endpoint::{FirstVariants, IssuedTokens};
@@ -232,7 +231,7 @@ impl Service {
         let now = self.effects.now();
         let waiting = self.waiting_device(user_code, now).await?.filter(|(request, _)| request.id == id);
         let (request, client) = waiting.ok_or(DecisionFailure::Used)?;
-        let kept = kept(&client, &request.variant.scopes, form);
+        let kept = self.kept(&client, &request.variant.scopes, form);
         let approved = match form.get("decision") {
             Some("approve") => !kept.is_empty(),
             Some("deny") => false,

@@ -1,5 +1,6 @@
 //! Requests at a proxy: whether they may pass, and what the application behind is told of their sender.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use http::HeaderName;
@@ -8,8 +9,9 @@ use super::Service;
 use super::introspection::ActiveToken;
 use super::possession::Shown;
 use crate::domain::caller::Sight;
-use crate::domain::challenge::Scheme;
-use crate::domain::decision::{Decision, Match};
+use crate::domain::challenge::{Challenge, Scheme};
+use crate::domain::decision::{Decision, Match, Requirement};
+use crate::domain::denial::{Body, Denial, Denials, Values};
 use crate::domain::dpop::Thumbprint;
 use crate::domain::error::Unavailable;
 use crate::domain::network::Network;
@@ -24,18 +26,24 @@ pub struct Gateway {
     pub routes: Vec<Route>,
     /// Policies that proxies may ask for by name.
     pub policies: BTreeMap<String, Policy>,
+    /// Beside `Bearer`, the scheme behind which `Authorization` may have a token, exactly as it is written here.
+    pub token_scheme: Option<String>,
     /// Beside `Authorization`, a token may come in this header, as it is.
     pub token_header: Option<HeaderName>,
     /// Beside `Authorization`, a token may come in this cookie.
     pub token_cookie: Option<String>,
-    /// Beside `Authorization`, a token may come in the query, as `access_token` (RFC 6750 §2.3).
-    pub token_in_query: bool,
+    /// There, `Bearer` and a space are before it. Without them it is none.
+    pub token_cookie_scheme: bool,
+    /// Beside `Authorization`, a token may come in the query under one of these names (RFC 6750 §2.3). None: it may not.
+    pub token_parameters: Vec<String>,
     /// Whether the application behind gets the token, too.
     pub forward_token: bool,
     /// Whether proxies may ask over HTTP, at `/check`.
     pub check: bool,
     /// Who may: nobody else is believed.
     pub proxies: Vec<Network>,
+    /// How requests are refused.
+    pub denials: Option<Denials>,
 }
 
 /// A request, as a proxy describes it. What its client wrote is bytes.
@@ -129,18 +137,29 @@ pub enum Passage {
 /// Why a request does not pass.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// 400, 401 or 403.
+    /// 400, 401, 403 or 503, unless the configuration has another one.
     pub status: u16,
     /// As RFC 6750 §3.1 has it; `None` where the request presents nothing.
     pub error: Option<(&'static str, String)>,
     pub www_authenticate: Option<String>,
     /// For the next proofs (RFC 9449 §9).
     pub dpop_nonce: Option<String>,
+    /// In place of the error.
+    pub body: Option<Box<Body>>,
 }
 
 impl Refusal {
     fn of(status: u16, code: &'static str, description: impl Into<String>) -> Self {
-        Self { status, error: Some((code, description.into())), www_authenticate: None, dpop_nonce: None }
+        Self { status, error: Some((code, description.into())), www_authenticate: None, dpop_nonce: None, body: None }
+    }
+
+    /// What is answered, if anything is.
+    pub fn body(&self) -> Option<Body> {
+        self.body.as_deref().cloned().or_else(|| {
+            let (error, description) = self.error.as_ref()?;
+            let text = serde_json::json!({ "error": error, "error_description": description }).to_string();
+            Some(Body { content_type: "application/json".into(), text })
+        })
     }
 
     fn malformed(cause: Malformed) -> Self {
@@ -183,8 +202,8 @@ impl Service {
                 Err(refusal) => return Ok(Passage::Refused(refusal)),
             },
         };
-        let query_token = access_token_of(request.target);
-        match self.token_of(request, query_token.as_deref()) {
+        let query_token = self.settings.gateway.token_in(request.target);
+        match self.token_of(request, query_token.as_ref().map(|(counts, token)| (*counts, token.as_str()))) {
             Ok(Some(presented)) => self.judge_presented(request, presented, policy, sight).await,
             Ok(None) if policy.anonymous => Ok(Passage::Anonymous),
             Ok(None) => Ok(Passage::Refused(self.nothing_presented(policy))),
@@ -206,21 +225,23 @@ impl Service {
     fn token_of<'r>(
         &self,
         request: &GatewayRequest<'r>,
-        in_query: Option<&'r str>,
+        in_query: Option<(bool, &'r str)>,
     ) -> Result<Option<Presented<'r>>, Malformed> {
         let gateway = &self.settings.gateway;
-        let in_header = presented::in_headers(&request.authorization)?;
+        let in_header = presented::in_headers(&request.authorization, gateway.token_scheme.as_deref())?;
         let in_own_header = match request.token_headers.as_slice() {
             [] => None,
             [value] => Some(str::from_utf8(value).map_err(|_| Malformed)?),
             [_, ..] => return Err(Malformed),
         };
         let in_cookie = gateway.token_cookie.as_deref().and_then(|name| cookie(&request.cookies, name));
+        let in_cookie = if gateway.token_cookie_scheme { in_cookie.and_then(behind_scheme) } else { in_cookie };
         // A token in the query counts as a second way even where it does not count as one.
         if in_header.is_some() && in_query.is_some() {
             return Err(Malformed);
         }
-        let elsewhere = [in_own_header, in_cookie, in_query.filter(|_| gateway.token_in_query)];
+        let in_query = in_query.filter(|(counts, _)| *counts).map(|(_, token)| token);
+        let elsewhere = [in_own_header, in_cookie, in_query];
         let mut all = in_header.into_iter().chain(elsewhere.into_iter().flatten().map(as_bearer));
         match (all.next(), all.next()) {
             (_, Some(_)) => Err(Malformed),
@@ -257,11 +278,12 @@ impl Service {
         let challenge = self
             .challenge(&decision, &requirement, standing.active.as_ref(), &shown)
             .expect("what is not allowed has a challenge");
-        Ok(Passage::Refused(Refusal {
+        let refusal = Refusal {
             www_authenticate: Some(challenge.to_string()),
             dpop_nonce,
             ..Refusal::of(challenge.http_status(), challenge.error.code(), challenge.error.to_string())
-        }))
+        };
+        Ok(Passage::Refused(self.worded(refusal, |denials| denials.of(&challenge), requirement.scopes())))
     }
 
     /// RFC 6750 §3.1: no error is named to who presents nothing; what to ask for, and where, is.
@@ -275,7 +297,74 @@ impl Service {
         }
         let challenge =
             if attributes.is_empty() { "Bearer".into() } else { format!("Bearer {}", attributes.join(", ")) };
-        Refusal { status: 401, error: None, www_authenticate: Some(challenge), dpop_nonce: None }
+        let refusal =
+            Refusal { status: 401, error: None, www_authenticate: Some(challenge), dpop_nonce: None, body: None };
+        self.worded(refusal, |denials| Some(&denials.missing_token), &policy.required_scopes)
+    }
+
+    /// Neither yes nor no.
+    pub fn cannot_judge(&self) -> Refusal {
+        let refusal = Refusal::of(503, "temporarily_unavailable", "the access token cannot be checked now");
+        self.worded(refusal, |denials| Some(&denials.unavailable), &[])
+    }
+
+    /// The status and the `WWW-Authenticate` value that go with a challenge. Empty: there is no such header.
+    pub fn words(&self, challenge: &Challenge<'_>, requirement: &Requirement<'_>) -> (u16, String) {
+        let (status, standard) = (challenge.http_status(), challenge.to_string());
+        let Some(denial) = self.settings.gateway.denials.as_ref().and_then(|denials| denials.of(challenge)) else {
+            return (status, standard);
+        };
+        let values = Values { scopes: requirement.scopes(), issuer: &self.settings.issuer, challenge: &standard };
+        (denial.status(status), denial.www_authenticate(&values).unwrap_or_default())
+    }
+
+    /// A refusal in the words of the application behind.
+    fn worded<'d>(
+        &'d self,
+        refusal: Refusal,
+        which: impl FnOnce(&'d Denials) -> Option<&'d Denial>,
+        scopes: &[String],
+    ) -> Refusal {
+        let Some(denial) = self.settings.gateway.denials.as_ref().and_then(which) else { return refusal };
+        let challenge = refusal.www_authenticate.as_deref().unwrap_or_default();
+        let values = Values { scopes, issuer: &self.settings.issuer, challenge };
+        Refusal {
+            status: denial.status(refusal.status),
+            www_authenticate: denial.www_authenticate(&values),
+            body: denial.body(&values).map(Box::new),
+            ..refusal
+        }
+    }
+}
+
+impl Gateway {
+    /// The token in the query of a target, and whether it counts. Two are malformed, which no token can be.
+    fn token_in(&self, target: &[u8]) -> Option<(bool, String)> {
+        let mut tokens = self.in_query(target);
+        let (name, first) = tokens.next()?;
+        let counts = self.takes(&name);
+        Some(match tokens.next() {
+            Some((other, _)) => (counts || self.takes(&other), String::new()),
+            None => (counts, first.into_owned()),
+        })
+    }
+
+    fn takes(&self, parameter: &str) -> bool {
+        self.token_parameters.iter().any(|own| own == parameter)
+    }
+
+    /// The names under which a target has tokens in its query: the application behind does not get them.
+    pub fn token_parameters_of(&self, target: &[u8]) -> Vec<String> {
+        let mut names: Vec<String> = self.in_query(target).map(|(name, _)| name.into_owned()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// `access_token` is one even where none is taken there.
+    fn in_query<'r>(&self, target: &'r [u8]) -> impl Iterator<Item = (Cow<'r, str>, Cow<'r, str>)> {
+        let query = target.splitn(2, |&byte| byte == b'?').nth(1).unwrap_or_default();
+        form_urlencoded::parse(query).filter(|(name, _)| name == "access_token" || self.takes(name))
     }
 }
 
@@ -283,12 +372,13 @@ fn as_bearer(token: &str) -> Presented<'_> {
     Presented { scheme: Scheme::Bearer, token }
 }
 
-/// `access_token` in the query of a target. Twice is malformed, which no token can be.
-pub fn access_token_of(target: &[u8]) -> Option<String> {
-    let query = target.splitn(2, |&byte| byte == b'?').nth(1)?;
-    let mut tokens = form_urlencoded::parse(query).filter(|(name, _)| name == "access_token");
-    let first = tokens.next()?.1.into_owned();
-    Some(if tokens.next().is_some() { String::new() } else { first })
+/// What is behind `Bearer` and a space, which cookies cannot have as it is. Nothing is malformed, and so are two.
+fn behind_scheme(cookie: &str) -> Option<&str> {
+    if cookie.is_empty() {
+        return Some(cookie);
+    }
+    let (scheme, token) = cookie.split_once("%20").or_else(|| cookie.split_once(' '))?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
 }
 
 /// A cookie that is there once: twice is malformed, as above.

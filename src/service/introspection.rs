@@ -1,10 +1,12 @@
 //! What a token is and what it may do. Every front asks here: there is one path of a check.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::Service;
 use super::client_authentication::Caller;
 use super::possession::Shown;
+use crate::domain::app_user::is_machine;
 use crate::domain::caller::Sight;
 use crate::domain::client::{Client, Introspects};
 use crate::domain::decision::{Decision, Held, Requirement};
@@ -13,6 +15,7 @@ use crate::domain::grant::{GrantFacts, GrantState, Variant};
 use crate::domain::openid::Authentication;
 use crate::domain::parameters::Parameters;
 use crate::domain::scope::ScopeSet;
+use crate::domain::scope_rules::{HeldScopes, ScopeRules};
 use crate::domain::timestamp::{Timestamp, shorter};
 use crate::domain::token::{Signed, Token, TokenKind};
 use crate::domain::variant_list::Meaning;
@@ -32,9 +35,12 @@ pub struct Standing {
 pub struct ActiveToken {
     pub token: Token,
     pub facts: Arc<GrantFacts>,
+    /// What its client may ask for now, where that is a limit.
+    pub client_scopes: Option<Arc<ScopeSet>>,
 }
 
 impl ActiveToken {
+    /// What was granted.
     pub fn scopes(&self) -> &ScopeSet {
         &self.variant().scopes
     }
@@ -47,10 +53,17 @@ impl ActiveToken {
     }
 
     /// What is decided about.
-    pub fn held(&self) -> Held<'_> {
+    fn held<'t>(&'t self, rules: Option<&'t ScopeRules>) -> Held<'t> {
         let variant = self.variant();
         let authentication = self.facts.authentication.as_ref();
-        Held { scopes: &variant.scopes, audiences: variant.resources(), authentication }
+        Held { scopes: self.held_scopes(rules), audiences: variant.resources(), authentication }
+    }
+
+    fn held_scopes<'t>(&'t self, rules: Option<&'t ScopeRules>) -> HeldScopes<'t> {
+        let granted = self.scopes();
+        let Some(rules) = rules else { return granted.into() };
+        let whole = self.facts.variants.first().map_or(granted, |first| &first.scopes);
+        rules.held(granted, whole, self.client_scopes.as_deref(), !is_machine(&self.facts.subject))
     }
 
     /// Whether it is an access token that is meant for such a resource.
@@ -99,7 +112,7 @@ impl Service {
             }
             Some(_) | None => Ok(Standing::inactive(Source::Nowhere)),
         };
-        Ok(standing?.seen_by(sight))
+        self.with_client_scopes(standing?.seen_by(sight)).await
     }
 
     /// What a token is to the resource that asks (RFC 7662 §2.2): one that is not meant for it is inactive, and so is one that names no
@@ -132,14 +145,46 @@ impl Service {
         }
         // Before anything else is asked: a proof for what is not seen is not used up.
         .seen_by(sight);
+        let standing = self.with_client_scopes(standing).await?;
         let decision = match &standing.active {
             Some(active) => match self.missing_possession(text, active, shown, now).await? {
-                None => requirement.decide(&active.held(), &self.settings.implications, now),
+                None => requirement.decide(
+                    &active.held(self.settings.scope_rules.as_ref()),
+                    &self.settings.implications,
+                    now,
+                ),
                 Some(cause) => Decision::InvalidProof(cause),
             },
             None => Decision::InactiveToken,
         };
         Ok((decision, standing))
+    }
+
+    /// What a resource is told that a token may do. A refresh token may do nothing there; it says what was granted.
+    pub fn scopes_of<'t>(&'t self, active: &'t ActiveToken) -> Cow<'t, ScopeSet> {
+        match active.token.kind {
+            TokenKind::AccessToken => {
+                active.held_scopes(self.settings.scope_rules.as_ref()).effective(&self.settings.implications)
+            }
+            _ => Cow::Borrowed(active.scopes()),
+        }
+    }
+
+    /// What the scopes of a token ask of the application.
+    pub fn restrictions_of(&self, active: &ActiveToken) -> Vec<String> {
+        active.held_scopes(self.settings.scope_rules.as_ref()).restrictions().map(str::to_owned).collect()
+    }
+
+    /// With what its client may ask for now, where that is a limit.
+    async fn with_client_scopes(&self, mut standing: Standing) -> Result<Standing, Unavailable> {
+        if self.settings.scope_rules.as_ref().is_some_and(|rules| rules.limit_to_client)
+            && let Some(active) = &mut standing.active
+            && active.token.kind == TokenKind::AccessToken
+        {
+            let now = || self.effects.clock.boottime();
+            active.client_scopes = Some(Box::pin(self.client_scopes.of(&active.facts.client, now)).await?);
+        }
+        Ok(standing)
     }
 
     /// RFC 7662 §2: the caller authenticates as a confidential client and sees its own tokens, the access tokens that are meant for it,
@@ -206,7 +251,9 @@ impl Service {
     fn judge(&self, token: Token, facts: Arc<GrantFacts>, source: Source) -> Option<Standing> {
         match self.index.judge(&token, &facts) {
             Verdict::Alive => match facts.meaning(&token) {
-                Meaning::Variant(_) => Some(Standing { active: Some(ActiveToken { token, facts }), source }),
+                Meaning::Variant(_) => {
+                    Some(Standing { active: Some(ActiveToken { token, facts, client_scopes: None }), source })
+                }
                 Meaning::Gone => Some(Standing::inactive(source)),
                 Meaning::Unknown => None,
             },
@@ -235,6 +282,7 @@ impl Service {
                         created_seq: 0,
                         as_of: 0,
                     }),
+                    client_scopes: None,
                 })
             }
             _ => None,

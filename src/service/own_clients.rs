@@ -173,6 +173,7 @@ impl Service {
         };
         let (subject, id) = (session.session.subject, changed.id.clone());
         if self.store.change_own_client(subject.clone(), changed).await? {
+            self.client_scopes.forget(&id);
             tracing::info!(client_id = %id, "a user changed a client");
             self.record_of_user(&subject, Event::ClientChanged(&id)).await;
             Ok(Sent::Done(()))

@@ -156,6 +156,7 @@ impl Service {
             introspects: None,
         };
         self.store.update_client(client.id.clone(), changes).await?;
+        self.client_scopes.forget(&client.id);
         let client = self.store.client(client.id).await?.ok_or(RegistrationError::TokenInvalid)?;
         tracing::info!(client_id = %client.id, "a client changed its registration");
         acting_as(Actor::Client(client.id.clone()), async { self.audit.record(Event::ClientChanged(&client.id)) })

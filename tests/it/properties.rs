@@ -144,7 +144,7 @@ fn a_cached_decision_is_the_uncached_one_and_the_one_that_the_rules_give() {
                 && !case.revoked
                 && (case.lifetime == 0 || case.age < i64::from(case.lifetime));
             let expected = if alive {
-                let held = Held { scopes: &scopes, audiences: &[], authentication: None };
+                let held = Held { scopes: (&scopes).into(), audiences: &[], authentication: None };
                 requirement.decide(&held, &config.scopes.implications, now)
             } else {
                 Decision::InactiveToken
