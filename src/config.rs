@@ -5,6 +5,7 @@
 mod account;
 mod attempts;
 mod audit;
+mod authorization;
 mod callers;
 mod consent;
 mod gateway;
@@ -16,6 +17,7 @@ mod listen;
 mod login;
 mod outgoing;
 mod pages;
+mod pkce;
 mod profile;
 mod registration;
 mod tls;
@@ -32,6 +34,7 @@ use serde::{Deserialize, Serialize};
 pub use self::account::Account;
 pub use self::attempts::Attempts;
 pub use self::audit::Audit;
+pub use self::authorization::Authorization;
 pub use self::callers::{ConfiguredCaller, LocalCallers};
 pub use self::consent::Consent;
 pub use self::gateway::{Gateway, RouteConfig};
@@ -42,6 +45,7 @@ pub use self::listen::{ListenAddress, ListenAddresses};
 pub use self::login::{Login, Method};
 pub use self::outgoing::Outgoing;
 pub use self::pages::Pages;
+pub use self::pkce::Pkce;
 pub use self::registration::{Registration, RegistrationMode};
 pub use self::tls::Tls;
 use crate::domain::client::AuthenticationMethod;
@@ -87,6 +91,8 @@ pub struct Config {
     pub login: Login,
     pub attempts: Attempts,
     pub audit: Audit,
+    pub authorization: Authorization,
+    pub pkce: Pkce,
     pub consent: Consent,
     pub scopes: Scopes,
     pub resources: Resources,
@@ -397,6 +403,8 @@ impl Default for Config {
             login: Login::default(),
             attempts: Attempts::default(),
             audit: Audit::default(),
+            authorization: Authorization::default(),
+            pkce: Pkce::default(),
             consent: Consent::default(),
             scopes: Scopes::default(),
             resources: Resources::default(),
@@ -559,6 +567,9 @@ impl Config {
                 proxies: self.http.trusted_proxies.clone(),
             },
             attempts: self.attempts.limits(),
+            authorization: self
+                .authorization
+                .rules(self.pkce.rules(), self.catalogue().keys().filter_map(|scope| scope.parse().ok()).collect()),
             consent: self.consent.rules(),
             pushed_requests: PushedRequests {
                 offered: self.par.enabled,

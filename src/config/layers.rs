@@ -11,8 +11,13 @@ use super::{Config, profile};
 
 const PREFIX: &str = "SCOPEGATE_";
 /// Tables whose keys are the operator's own.
-const FREE_FORM: [&str; 4] =
-    ["gateway.policies", "resources.catalogue", "scopes.catalogue", "scopes.implications.explicit"];
+const FREE_FORM: [&str; 5] = [
+    "authorization.errors",
+    "gateway.policies",
+    "resources.catalogue",
+    "scopes.catalogue",
+    "scopes.implications.explicit",
+];
 
 /// A configuration that the server cannot work with. The process ends with status 78.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

@@ -9,7 +9,6 @@ use crate::domain::error::{Failure, InvalidGrant, InvalidScope, OAuthError, Unav
 use crate::domain::grant::{Confirmation, Further, Grant, GrantState, RefreshStanding, Restriction, Variant};
 use crate::domain::openid::Authentication;
 use crate::domain::parameters::Parameters;
-use crate::domain::pkce::CodeVerifier;
 use crate::domain::resource::InvalidTarget;
 use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
@@ -84,10 +83,12 @@ impl Service {
     ) -> Result<IssuedTokens, Failure> {
         let now = self.effects.now();
         let code = self.presented(form.require("code")?, TokenKind::AuthorizationCode).ok_or(InvalidGrant::Code)?;
-        let verifier: CodeVerifier = match form.get("code_verifier") {
-            Some(verifier) => verifier.parse().map_err(crate::domain::error::InvalidRequest::from)?,
-            None => return Err(InvalidGrant::Proof.into()),
-        };
+        let rules = &self.settings.authorization;
+        let verifier = form.get("code_verifier").map(|text| rules.pkce.parse_verifier(text)).transpose();
+        let verifier = verifier.map_err(crate::domain::error::InvalidRequest::from)?;
+        if verifier.is_none() && rules.pkce.is_required_of(client) {
+            return Err(InvalidGrant::Proof.into());
+        }
         if code.is_expired(now) {
             return self.refuse_code(client, &code, now).await;
         }
@@ -98,6 +99,9 @@ impl Service {
         if pending.state != GrantState::Pending {
             return self.refuse_code(client, &code, now).await;
         }
+        let Some(redirect_uri) = rules.redirects.presented(form.get("redirect_uri"), client) else {
+            return self.refuse_code(client, &code, now).await;
+        };
         // Before anything is used up.
         let signer = self.id_token_signer(client).await?;
         let jwt = self.access_token_signer(client).await?;
@@ -106,8 +110,9 @@ impl Service {
         let redemption = Redemption {
             grant: code.grant,
             client: client.id.clone(),
-            redirect_uri_parameter: form.get("redirect_uri").map(str::to_owned),
-            challenge: Some(verifier.challenge()),
+            redirect_uri,
+            // RFC 9700 §4.8.2: without a challenge, there is none that a verifier could answer.
+            challenge: verifier.map(|verifier| verifier.challenge()),
             variant,
             variants,
             now,

@@ -51,6 +51,7 @@ mod openid;
 mod outgoing;
 mod pages;
 mod par;
+mod profiles_authorize;
 mod properties;
 mod pruning;
 mod races;
