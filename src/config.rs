@@ -6,6 +6,7 @@ mod account;
 mod answers;
 mod attempts;
 mod audit;
+mod authorization;
 mod callers;
 mod clients;
 mod consent;
@@ -19,6 +20,7 @@ mod listen;
 mod login;
 mod outgoing;
 mod pages;
+mod pkce;
 mod profile;
 mod registration;
 mod scopes;
@@ -38,6 +40,7 @@ pub use self::account::Account;
 pub use self::answers::Answers;
 pub use self::attempts::Attempts;
 pub use self::audit::Audit;
+pub use self::authorization::Authorization;
 pub use self::callers::{ConfiguredCaller, LocalCallers};
 pub use self::clients::{Clients, IdFormat};
 pub use self::consent::Consent;
@@ -50,6 +53,7 @@ pub use self::listen::{ListenAddress, ListenAddresses};
 pub use self::login::{Login, Method};
 pub use self::outgoing::Outgoing;
 pub use self::pages::Pages;
+pub use self::pkce::Pkce;
 pub use self::registration::{Registration, RegistrationMode};
 pub use self::tls::Tls;
 pub use self::token_endpoint::TokenEndpoint;
@@ -100,6 +104,8 @@ pub struct Config {
     pub login: Login,
     pub attempts: Attempts,
     pub audit: Audit,
+    pub authorization: Authorization,
+    pub pkce: Pkce,
     pub consent: Consent,
     pub scopes: Scopes,
     pub resources: Resources,
@@ -435,6 +441,8 @@ impl Default for Config {
             login: Login::default(),
             attempts: Attempts::default(),
             audit: Audit::default(),
+            authorization: Authorization::default(),
+            pkce: Pkce::default(),
             consent: Consent::default(),
             scopes: Scopes::default(),
             resources: Resources::default(),
@@ -602,6 +610,9 @@ impl Config {
                 tell_targets: self.http.forwarded_target,
             },
             attempts: self.attempts.limits(),
+            authorization: self
+                .authorization
+                .rules(self.pkce.rules(), self.catalogue().keys().filter_map(|scope| scope.parse().ok()).collect()),
             consent: self.consent.rules(),
             pushed_requests: PushedRequests {
                 offered: self.par.enabled,

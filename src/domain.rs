@@ -34,6 +34,8 @@ pub mod answers;
 pub mod registration;
 pub mod client_document;
 pub mod bearer;
+pub mod redirect_rules;
+pub mod authorization_rules;
 pub mod authorization;
 pub mod token;
 pub mod user_code;

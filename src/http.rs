@@ -7,6 +7,7 @@ mod account;
 mod answers;
 mod audit;
 mod authorize;
+mod authorize_api;
 mod check;
 mod device;
 mod discovery;
@@ -53,6 +54,7 @@ use self::original_request::CHECK_PATH;
 use self::pages::Problem;
 pub use self::pages::branding::{Branding, Logo, Template};
 pub use self::pages::renderer::{MalformedTemplate, Renderer};
+use crate::domain::authorization_rules::DecisionApi;
 use crate::domain::caller::Callers;
 use crate::domain::client::GrantType;
 use crate::domain::paths::EndpointPaths;
@@ -85,6 +87,7 @@ pub fn router(service: Arc<Service>, renderer: Renderer, callers: Callers) -> Ro
     let forms = Router::new()
         .merge(if signs_in { login_forms(service.settings.login.is_built_in()) } else { Router::new() })
         .route("/consent", post(authorize::decide))
+        .merge(service.settings.authorization.api.as_ref().map_or_else(Router::new, authorize_api::forms))
         .merge(if offers_devices { device_page() } else { Router::new() })
         .merge(if offers_openid && signs_in { logout_form() } else { Router::new() })
         .merge(if signs_in { account::forms(&service.settings.account) } else { Router::new() })
@@ -93,7 +96,8 @@ pub fn router(service: Arc<Service>, renderer: Renderer, callers: Callers) -> Ro
     let paths = &service.settings.paths;
     let issue = post(token::issue).layer(middleware::from_fn_with_state(service.clone(), give_nonce));
     let router = Router::new()
-        .merge(at(&paths.authorize, &get(authorize::from_query).post(authorize::from_form)))
+        .merge(authorization(&paths.authorize, service.settings.authorization.api.as_ref()))
+        .merge(service.settings.authorization.api.as_ref().map_or_else(Router::new, authorize_api::direct))
         .merge(at(&paths.token, &for_clients(&service, issue)))
         .merge(if service.settings.pushed_requests.offered { pushed_requests(&service) } else { Router::new() })
         .merge(at(&paths.revoke, &for_clients(&service, post(revoke::revoke))))
@@ -175,6 +179,15 @@ fn metadata() -> Router<Context> {
 /// The keys of all that is signed.
 fn keys(paths: &EndpointPaths) -> Router<Context> {
     at(paths, &get(jwks::keys)).layer(CorsLayer::new().allow_origin(Any).allow_methods([Method::GET]))
+}
+
+/// The page that asks the user. Where an app posts decisions to the same path, no request comes as a form.
+fn authorization(paths: &EndpointPaths, api: Option<&DecisionApi>) -> Router<Context> {
+    paths.iter().fold(Router::new(), |router, path| {
+        let from_query = get(authorize::from_query);
+        let takes_decisions = api.is_some_and(|api| api.path == path);
+        router.route(path, if takes_decisions { from_query } else { from_query.post(authorize::from_form) })
+    })
 }
 
 /// The built-in login, or the way to that of an app.

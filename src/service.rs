@@ -17,6 +17,7 @@ pub mod clients;
 pub mod connected_apps;
 mod consent;
 pub mod device;
+pub mod direct_authorization;
 pub mod discovery;
 pub mod gateway;
 pub mod interaction;
@@ -68,6 +69,7 @@ use self::remote_keys::RemoteKeys;
 use self::signing_keys::SigningKeys;
 use self::token_endpoint::ClientRequests;
 use crate::domain::answers::Answers;
+use crate::domain::authorization_rules::AuthorizationRules;
 use crate::domain::client::GrantType;
 use crate::domain::consent::ConsentRules;
 use crate::domain::dpop_nonce::NonceKeys;
@@ -116,6 +118,8 @@ pub struct Settings {
     pub client_addresses: ClientAddresses,
     /// How often passwords and client secrets may be guessed.
     pub attempts: AttemptLimits,
+    /// How authorization requests are judged and answered.
+    pub authorization: AuthorizationRules,
     /// When users are asked again.
     pub consent: ConsentRules,
     /// How long a caller may keep a permission.

@@ -11,9 +11,10 @@ use super::{Config, profile};
 
 const PREFIX: &str = "SCOPEGATE_";
 /// Tables whose keys are the operator's own.
-const FREE_FORM: [&str; 6] = [
+const FREE_FORM: [&str; 7] = [
     "answers.errors",
     "answers.extra",
+    "authorization.errors",
     "gateway.policies",
     "resources.catalogue",
     "scopes.catalogue",

@@ -87,6 +87,8 @@ impl Config {
         }
         self.jwt.validate()?;
         self.attempts.validate()?;
+        self.authorization.validate(&self.paths)?;
+        self.pkce.validate()?;
         self.audit.validate()?;
         self.login.validate(&self.http.trusted_proxies)?;
         self.registration.validate(&self.catalogue())?;

@@ -3,12 +3,15 @@
 //! A [`Fatal`] error is shown to the user, because the redirect URI cannot be trusted; a redirectable one goes back to
 //! the client. Which is which is decided here, by the order of the checks.
 
+use super::authorization_rules::{AnswerRules, AuthorizationRules, RedirectStatus, Repeated};
 use super::client::{Client, ClientId, GrantType};
 use super::dpop::Thumbprint;
 use super::error::{InvalidRequest, InvalidScope, OAuthError};
 use super::openid::{OPENID, SignInRequest};
 use super::parameters::Parameters;
 use super::pkce::CodeChallenge;
+use super::redirect_rules::RedirectChoice;
+use super::redirect_uri::is_out_of_band;
 use super::resource::ResourceCatalogue;
 use super::scope::{Implications, ScopeSet};
 
@@ -20,12 +23,13 @@ pub const REQUEST_URI_PREFIX: &str = "urn:ietf:params:oauth:request_uri:";
 pub struct AuthorizationRequest {
     pub client: ClientId,
     pub target: ResponseTarget,
-    /// The `redirect_uri` parameter, which the token request has to repeat (RFC 6749 §4.1.3).
-    pub redirect_uri_parameter: Option<String>,
+    /// What the token request has to say in `redirect_uri`; empty: nothing (RFC 6749 §4.1.3).
+    pub redirect_uri_at_token: String,
     pub scopes: ScopeSet,
     /// Where the tokens are to be good (RFC 8707 §2), in ascending order; none: not restricted.
     pub resources: Vec<Box<str>>,
-    pub challenge: CodeChallenge,
+    /// What the token request has to answer. None: nothing, and it may not try to.
+    pub challenge: Option<CodeChallenge>,
     /// The key that the code is bound to (RFC 9449 §10).
     pub key: Option<Thumbprint>,
     /// What the client wants to know, or to be so, about the sign-in.
@@ -38,6 +42,9 @@ pub struct ResponseTarget {
     redirect_uri: String,
     state: Option<String>,
     mode: ResponseMode,
+    rules: AnswerRules,
+    /// Where the code is shown to the user: the name of the client that it is for.
+    shown_for: Option<String>,
 }
 
 /// How the answer travels (OAuth 2.0 Multiple Response Type Encoding Practices §2.1, Form Post Response Mode §2).
@@ -50,10 +57,16 @@ enum ResponseMode {
 /// An authorization response, for the browser to deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthorizationResponse {
-    /// Go there.
+    /// Go there, with 303.
     Redirect(String),
+    /// Go there, with 302.
+    RedirectFound(String),
     /// Post these fields there.
     FormPost { action: String, fields: Vec<(&'static str, String)> },
+    /// Show the user the code, who carries it to the client of this name.
+    Show { client_name: String, code: String },
+    /// Show the user that there is no code.
+    ShowError { error: String },
 }
 
 /// An error that must not redirect (RFC 6749 §4.1.2.1). A page tells the user, in the user's language.
@@ -69,6 +82,8 @@ pub enum Fatal {
     ClientDocument,
     #[error("The app did not say where to return to.")]
     RedirectUriMissing,
+    #[error("The app asked to return to an address that is none.")]
+    RedirectUriMalformed,
     #[error("The app asked to return to an address that is not registered for it.")]
     RedirectUriUnregistered,
     #[error("What the app asked for has expired, or was used before. Go back to the app and start again.")]
@@ -77,6 +92,40 @@ pub enum Fatal {
     Malformed,
     #[error("What the app asked for is too long for an address.")]
     TooLong,
+    #[error("The app said something twice.")]
+    Repeated(Once),
+}
+
+/// A parameter without which it is not clear who is told what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Once {
+    ClientId,
+    RedirectUri,
+    ResponseType,
+    Scope,
+    State,
+}
+
+impl Fatal {
+    /// What an operator calls it who wants it spelled in another way.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::ClientMissing => "client_missing",
+            Self::ClientUnknown => "client_unknown",
+            Self::ClientDocument => "client_document",
+            Self::RedirectUriMissing => "redirect_uri_missing",
+            Self::RedirectUriMalformed => "redirect_uri_malformed",
+            Self::RedirectUriUnregistered => "redirect_uri_unregistered",
+            Self::RequestUri => "request_uri",
+            Self::Malformed => "malformed",
+            Self::TooLong => "too_long",
+            Self::Repeated(Once::ClientId) => "client_id_repeated",
+            Self::Repeated(Once::RedirectUri) => "redirect_uri_repeated",
+            Self::Repeated(Once::ResponseType) => "response_type_repeated",
+            Self::Repeated(Once::Scope) => "scope_repeated",
+            Self::Repeated(Once::State) => "state_repeated",
+        }
+    }
 }
 
 /// Why an authorization request is refused, and who is told.
@@ -89,7 +138,7 @@ pub enum Rejection {
 /// Which client asks. The first check of all: nothing else can be said before.
 pub fn client_id(parameters: &Parameters) -> Result<ClientId, Fatal> {
     if parameters.is_repeated("client_id") {
-        return Err(Fatal::Malformed);
+        return Err(Fatal::Repeated(Once::ClientId));
     }
     parameters.get("client_id").ok_or(Fatal::ClientMissing)?.parse().map_err(|_| Fatal::ClientUnknown)
 }
@@ -106,17 +155,21 @@ impl AuthorizationRequest {
     pub fn validate(
         parameters: &Parameters,
         client: &Client,
-        rules: &Implications,
+        rules: &AuthorizationRules,
+        implications: &Implications,
         known: &ResourceCatalogue,
     ) -> Result<Self, Rejection> {
-        let redirect_uri = redirect_uri(parameters, client).map_err(Rejection::Page)?;
+        let redirect_uri = redirect_uri(parameters, client, rules).map_err(Rejection::Page)?;
         let target = ResponseTarget {
             redirect_uri: redirect_uri.to_owned(),
             state: parameters.get("state").map(str::to_owned),
             mode: response_mode(parameters).unwrap_or(ResponseMode::Query),
+            rules: rules.answers,
+            shown_for: is_out_of_band(redirect_uri).then(|| client.name.clone()),
         };
         let checked = refuse_unsupported(parameters).and_then(|()| may_ask(client)).and_then(|()| {
-            let (scopes, challenge) = (requested_scopes(parameters, client, rules)?, challenge(parameters)?);
+            let challenge = rules.pkce.challenge(parameters, client)?;
+            let scopes = rules.scopes.requested(parameters, client, implications)?;
             let resources = known.requested(parameters)?;
             let key: Option<Thumbprint> =
                 parameters.get("dpop_jkt").map(str::parse).transpose().map_err(InvalidRequest::from)?;
@@ -126,8 +179,8 @@ impl AuthorizationRequest {
         match checked {
             Ok((scopes, resources, challenge, key, sign_in)) => Ok(Self {
                 client: client.id.clone(),
+                redirect_uri_at_token: rules.redirects.kept(parameters.get("redirect_uri"), target.redirect_uri()),
                 target,
-                redirect_uri_parameter: parameters.get("redirect_uri").map(str::to_owned),
                 scopes,
                 resources,
                 challenge,
@@ -139,17 +192,32 @@ impl AuthorizationRequest {
     }
 }
 
-/// RFC 6749 §3.1.2.3; omitting it is for clients that registered exactly one, and not for OpenID Connect (Core §3.1.2.1).
-fn redirect_uri<'a>(parameters: &'a Parameters, client: &'a Client) -> Result<&'a str, Fatal> {
+/// RFC 6749 §3.1.2.3; omitting it is not for OpenID Connect (Core §3.1.2.1).
+fn redirect_uri<'a>(
+    parameters: &'a Parameters,
+    client: &'a Client,
+    rules: &AuthorizationRules,
+) -> Result<&'a str, Fatal> {
+    if rules.repeated == Repeated::Page {
+        for (name, once) in [
+            ("response_type", Once::ResponseType),
+            ("redirect_uri", Once::RedirectUri),
+            ("scope", Once::Scope),
+            ("state", Once::State),
+        ] {
+            if parameters.is_repeated(name) {
+                return Err(Fatal::Repeated(once));
+            }
+        }
+    }
     if parameters.is_repeated("redirect_uri") {
-        return Err(Fatal::Malformed);
+        return Err(Fatal::Repeated(Once::RedirectUri));
     }
-    match (parameters.get("redirect_uri"), client.redirect_uris.as_slice()) {
-        (Some(presented), registered) if registered.iter().any(|uri| uri.matches(presented)) => Ok(presented),
-        (Some(_), _) => Err(Fatal::RedirectUriUnregistered),
-        (None, [only]) if !asks_openid(parameters) => Ok(only.as_str()),
-        (None, _) => Err(Fatal::RedirectUriMissing),
-    }
+    let chosen = rules.redirects.chosen(parameters, client)?;
+    let is_implied = parameters.get("redirect_uri").is_none() && asks_openid(parameters);
+    chosen
+        .filter(|_| !is_implied || rules.redirects.choice != RedirectChoice::Requested)
+        .ok_or(Fatal::RedirectUriMissing)
 }
 
 fn asks_openid(parameters: &Parameters) -> bool {
@@ -203,15 +271,6 @@ pub fn requested_scopes(
     Ok(requested)
 }
 
-/// RFC 7636 §4.3 and §4.4.1: required, and S256. An omitted method means `plain`, which is refused.
-fn challenge(parameters: &Parameters) -> Result<CodeChallenge, InvalidRequest> {
-    let challenge = parameters.get("code_challenge").ok_or(InvalidRequest::ChallengeMissing)?;
-    if parameters.get("code_challenge_method") != Some("S256") {
-        return Err(InvalidRequest::ChallengeMethod);
-    }
-    Ok(challenge.parse()?)
-}
-
 impl ResponseTarget {
     /// The registered redirect URI that the answer goes to.
     pub fn redirect_uri(&self) -> &str {
@@ -223,9 +282,9 @@ impl ResponseTarget {
         self.respond(vec![("code", code.to_owned())], issuer)
     }
 
-    /// RFC 6749 §4.1.2.1 and RFC 9207 §2.
-    pub fn with_error(&self, error: &OAuthError, issuer: &str) -> AuthorizationResponse {
-        self.respond(vec![("error", error.code().to_owned()), ("error_description", error.to_string())], issuer)
+    /// RFC 6749 §4.1.2.1 and RFC 9207 §2: an `error` and its description.
+    pub fn with_error(&self, (error, description): (String, String), issuer: &str) -> AuthorizationResponse {
+        self.respond(vec![("error", error), ("error_description", description)], issuer)
     }
 
     /// An error in the words of the app that asked the user.
@@ -241,12 +300,41 @@ impl ResponseTarget {
     }
 
     fn respond(&self, mut fields: Vec<(&'static str, String)>, issuer: &str) -> AuthorizationResponse {
-        fields.extend(self.state.clone().map(|state| ("state", state)));
-        fields.push(("iss", issuer.to_owned()));
-        match self.mode {
-            ResponseMode::Query => AuthorizationResponse::Redirect(with_query(&self.redirect_uri, &fields)),
-            ResponseMode::FormPost => AuthorizationResponse::FormPost { action: self.redirect_uri.clone(), fields },
+        if let Some(client_name) = &self.shown_for {
+            let (name, value) = fields.swap_remove(0);
+            return match name {
+                "code" => AuthorizationResponse::Show { client_name: client_name.clone(), code: value },
+                _ => AuthorizationResponse::ShowError { error: value },
+            };
         }
+        self.send(&mut fields, issuer);
+        match (self.mode, self.rules.status) {
+            (ResponseMode::Query, RedirectStatus::SeeOther) => AuthorizationResponse::Redirect(self.location(&fields)),
+            (ResponseMode::Query, RedirectStatus::Found) => {
+                AuthorizationResponse::RedirectFound(self.location(&fields))
+            }
+            (ResponseMode::FormPost, _) => {
+                AuthorizationResponse::FormPost { action: self.redirect_uri.clone(), fields }
+            }
+        }
+    }
+
+    /// A redirect as text, also where none would lead anywhere: for those who asked for it in a script.
+    pub fn location_with_code(&self, code: &str, issuer: &str) -> String {
+        let mut fields = vec![("code", code.to_owned())];
+        self.send(&mut fields, issuer);
+        self.location(&fields)
+    }
+
+    fn send(&self, fields: &mut Vec<(&'static str, String)>, issuer: &str) {
+        fields.extend(self.state.clone().map(|state| ("state", state)));
+        if self.rules.name_issuer {
+            fields.push(("iss", issuer.to_owned()));
+        }
+    }
+
+    fn location(&self, fields: &[(&'static str, String)]) -> String {
+        with_query(&self.redirect_uri, fields)
     }
 }
 
@@ -260,6 +348,7 @@ pub fn with_query(uri: &str, parameters: &[(&str, String)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::authorization_rules::Spellings;
     use crate::domain::client::{ClientMetadata, ClientType, Introspects, Registrar};
     use crate::domain::resource::InvalidTarget;
     use crate::domain::timestamp::Timestamp;
@@ -284,8 +373,9 @@ mod tests {
 
     fn validate(query: &str, redirect_uris: &[&str]) -> Result<AuthorizationRequest, Rejection> {
         let parameters = Parameters::parse(query.as_bytes()).expect("few parameters");
-        let (rules, known) = (Implications::default(), ResourceCatalogue::default());
-        AuthorizationRequest::validate(&parameters, &client(redirect_uris), &rules, &known)
+        let rules = AuthorizationRules::default();
+        let (implications, known) = (Implications::default(), ResourceCatalogue::default());
+        AuthorizationRequest::validate(&parameters, &client(redirect_uris), &rules, &implications, &known)
     }
 
     fn redirected(query: &str) -> OAuthError {
@@ -300,7 +390,7 @@ mod tests {
         for (query, expected) in [
             ("", Fatal::ClientMissing),
             ("client_id=", Fatal::ClientMissing),
-            ("client_id=a&client_id=a", Fatal::Malformed),
+            ("client_id=a&client_id=a", Fatal::Repeated(Once::ClientId)),
             ("client_id=a%20b", Fatal::ClientUnknown),
         ] {
             let parameters = Parameters::parse(query.as_bytes()).expect("few parameters");
@@ -314,7 +404,8 @@ mod tests {
         let two = ["https://c/cb", "https://c/2"].as_slice();
         for (query, registered, expected) in [
             ("redirect_uri=https://evil/cb", one, Fatal::RedirectUriUnregistered),
-            ("redirect_uri=https://c/cb&redirect_uri=https://c/cb", one, Fatal::Malformed),
+            ("redirect_uri=https://c/cb&redirect_uri=https://c/cb", one, Fatal::Repeated(Once::RedirectUri)),
+            ("redirect_uri=https:%5C%5Cc/cb", one, Fatal::RedirectUriMalformed),
             ("", two, Fatal::RedirectUriMissing),
             ("redirect_uri=", two, Fatal::RedirectUriMissing),
             ("", &[], Fatal::RedirectUriMissing),
@@ -324,7 +415,7 @@ mod tests {
         }
         let request = validate(&format!("response_type=code&{CHALLENGE}"), one).expect("the only one is meant");
         assert_eq!(request.target.redirect_uri(), "https://c/cb");
-        assert_eq!(request.redirect_uri_parameter, None);
+        assert_eq!(request.redirect_uri_at_token, "");
     }
 
     #[test]
@@ -381,7 +472,7 @@ mod tests {
             .expect("a good request")
             .target;
         assert_eq!(
-            target.with_error(&OAuthError::UnsupportedResponseType, "https://i"),
+            target.with_error(Spellings::default().spell(&OAuthError::UnsupportedResponseType), "https://i"),
             redirect(
                 "https://c/cb?error=unsupported_response_type&error_description=response_type+is+code&iss=https%3A%2F%2Fi"
             )
@@ -397,7 +488,10 @@ mod tests {
         assert_eq!(target.with_code("xyz", "https://i"), expected);
         match validate("response_type=token&response_mode=form_post", &["https://c/cb"]) {
             Err(Rejection::Redirect { target, error }) => {
-                assert!(matches!(target.with_error(&error, "https://i"), AuthorizationResponse::FormPost { .. }));
+                assert!(matches!(
+                    target.with_error(Spellings::default().spell(&error), "https://i"),
+                    AuthorizationResponse::FormPost { .. }
+                ));
             }
             other => panic!("{other:?}"),
         }

@@ -77,6 +77,17 @@ impl FromStr for ConsentPolicy {
     }
 }
 
+/// What becomes of a request for other scopes than the user allowed before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OtherScopes {
+    /// For fewer, the user need not be asked; for more, the user is asked.
+    #[default]
+    Ask,
+    /// It is refused until the user has taken back what was allowed, also where the user is asked each time.
+    Refuse,
+}
+
 /// When a user is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asking {
@@ -89,11 +100,21 @@ pub enum Asking {
 }
 
 /// What holds for all clients.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConsentRules {
     pub remember: Remember,
     /// For how many seconds; `None`: until it is taken back.
     pub lifetime: Option<u32>,
+    /// Whether users can allow a part of what they are asked for.
+    pub partial: bool,
+    pub other_scopes: OtherScopes,
+}
+
+impl Default for ConsentRules {
+    fn default() -> Self {
+        let (remember, other_scopes) = (Remember::default(), OtherScopes::default());
+        Self { remember, lifetime: None, partial: true, other_scopes }
+    }
 }
 
 impl ConsentRules {
@@ -182,23 +203,41 @@ impl Allowed {
         self.0.iter().any(|allowance| allowance.is_at(resources) && rules.satisfy(&allowance.scopes, scope))
     }
 
-    /// With a decision, which has the last word on what it was about.
+    /// Whether nothing was allowed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether these scopes, no more and no fewer, were allowed at these resources, in one decision.
+    pub fn has_exactly(&self, scopes: &ScopeSet, resources: &[Box<str>]) -> bool {
+        self.0.iter().any(|allowance| allowance.is_at(resources) && allowance.scopes == *scopes)
+    }
+
+    /// With a decision, which has the last word on what it was about. Who was asked for no scope at all has allowed just that.
     #[must_use]
     pub fn with(mut self, decision: &Decision<'_>, rules: &Implications) -> Self {
         let dropped = decision.asked.filter(|scope| !decision.kept.contains(scope));
-        for allowance in self.0.iter_mut().filter(|allowance| allowance.is_at(decision.resources)) {
+        self.0.retain_mut(|allowance| {
+            if !allowance.is_at(decision.resources) {
+                return true;
+            }
             let goes_on = |scope: &str| {
                 let alone = allowance.scopes.filter(|other| other == scope);
                 !decision.asked.contains(scope) && !dropped.iter().any(|dropped| rules.satisfy(&alone, dropped))
             };
-            allowance.scopes = allowance.scopes.filter(goes_on);
+            let kept = allowance.scopes.filter(goes_on);
+            let goes_on = !kept.is_empty() || (allowance.scopes.is_empty() && !decision.asked.is_empty());
+            allowance.scopes = kept;
+            goes_on
+        });
+        if decision.kept.is_empty() && !decision.asked.is_empty() {
+            return self;
         }
         self.0.push(Allowance {
             at: decision.at,
             scopes: decision.kept.clone(),
             resources: decision.resources.to_vec(),
         });
-        self.0.retain(|allowance| !allowance.scopes.is_empty());
         while self.0.len() > MAX_ALLOWANCES || (!self.0.is_empty() && self.to_string().len() > MAX_LENGTH) {
             self.0.remove(0);
         }
@@ -291,7 +330,7 @@ mod tests {
             (Remember::Always, true, Configured, "https://app.localhost./", Always),
             (Remember::Always, true, AlwaysAsk, "https://c/", Always),
         ] {
-            let rules = ConsentRules { remember, lifetime: None };
+            let rules = ConsentRules { remember, ..ConsentRules::default() };
             let asking = rules.asking(&client(public, policy), redirect_uri);
             assert_eq!(asking, expected, "{remember:?} {public} {policy:?} {redirect_uri}");
         }

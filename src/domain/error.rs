@@ -239,6 +239,8 @@ pub enum AccessDenied {
     ByUser,
     #[error("the user kept none of the requested scopes")]
     NoScopeKept,
+    #[error("the user allowed other scopes before: that has to be revoked first")]
+    OtherScopes,
 }
 
 /// We do not know, and asking again may help. Never an answer about a token.

@@ -130,6 +130,12 @@ impl Paths {
             None => Ok(()),
         }
     }
+
+    /// That decisions can be posted to `path`: nothing is there, or the page that asks for them.
+    pub fn check_decisions(&self, path: &str) -> Result<(), MalformedPaths> {
+        let authorize = EndpointPaths::try_from(vec![path.to_owned()])?;
+        Self { authorize, ..self.clone() }.validate()
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,115 @@
-//! Proof Key for Code Exchange (RFC 7636), method S256.
+//! Proof Key for Code Exchange (RFC 7636).
+//!
+//! Whatever the method, what is kept is a challenge of S256: that of a `plain` one is its hash. So what answers it is decided in one way.
 
 use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
+
+use super::client::Client;
+use super::error::InvalidRequest;
+use super::parameters::Parameters;
+
+/// The longest verifier of clients that do not keep to RFC 7636.
+const MAX_VERIFIER_LENGTH: usize = 256;
+
+/// Who has to prove that a code is for the one who asked, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PkceRules {
+    pub required: PkceRequired,
+    pub methods: Vec<ChallengeMethod>,
+    pub verifier: VerifierSyntax,
+}
+
+/// Who has to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PkceRequired {
+    Always,
+    PublicClients,
+    Never,
+}
+
+/// How a challenge is made (`code_challenge_method`, RFC 7636 §4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChallengeMethod {
+    S256,
+    #[serde(rename = "plain")]
+    Plain,
+}
+
+/// What a verifier is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VerifierSyntax {
+    Rfc7636,
+    /// Any characters, 256 at most.
+    Any,
+}
+
+impl Default for PkceRules {
+    fn default() -> Self {
+        Self { required: PkceRequired::Always, methods: vec![ChallengeMethod::S256], verifier: VerifierSyntax::Rfc7636 }
+    }
+}
+
+impl PkceRules {
+    pub fn is_required_of(&self, client: &Client) -> bool {
+        match self.required {
+            PkceRequired::Always => true,
+            PkceRequired::PublicClients => !client.is_confidential(),
+            PkceRequired::Never => false,
+        }
+    }
+
+    /// The challenge of an authorization request (RFC 7636 §4.3 and §4.4.1). An omitted method means `plain`. Who names a method meant to
+    /// send a challenge.
+    pub fn challenge(&self, parameters: &Parameters, client: &Client) -> Result<Option<CodeChallenge>, InvalidRequest> {
+        let (challenge, name) = (parameters.get("code_challenge"), parameters.get("code_challenge_method"));
+        if challenge.is_none() && self.is_required_of(client) {
+            return Err(InvalidRequest::ChallengeMissing);
+        }
+        let method = name.map(|name| match name {
+            "S256" => Some(ChallengeMethod::S256),
+            "plain" => Some(ChallengeMethod::Plain),
+            _ => None,
+        });
+        let method = match (challenge, method) {
+            (None, None) => return Ok(None),
+            (_, method) => method.unwrap_or(Some(ChallengeMethod::Plain)),
+        };
+        let method = method.filter(|method| self.methods.contains(method)).ok_or(InvalidRequest::ChallengeMethod)?;
+        let challenge = challenge.ok_or(InvalidRequest::ChallengeMissing)?;
+        Ok(Some(match method {
+            ChallengeMethod::S256 => challenge.parse()?,
+            ChallengeMethod::Plain => self.parse_verifier(challenge)?.challenge(),
+        }))
+    }
+
+    pub fn parse_verifier(&self, text: &str) -> Result<CodeVerifier, MalformedCodeVerifier> {
+        match self.verifier {
+            VerifierSyntax::Rfc7636 => text.parse(),
+            VerifierSyntax::Any if (1..=MAX_VERIFIER_LENGTH).contains(&text.len()) => {
+                Ok(CodeVerifier(Zeroizing::new(text.to_owned())))
+            }
+            VerifierSyntax::Any => Err(MalformedCodeVerifier),
+        }
+    }
+}
+
+impl ChallengeMethod {
+    /// Its registered name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::S256 => "S256",
+            Self::Plain => "plain",
+        }
+    }
+}
 
 /// The S256 challenge: base64url of a SHA-256, 43 characters (RFC 7636 §4.2).
 #[derive(Clone, Debug, PartialEq, Eq)]

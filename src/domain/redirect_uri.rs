@@ -1,12 +1,16 @@
 //! Redirect URIs: which may be registered, and which presented one equals a registered one.
 //!
 //! They are compared as bytes (RFC 9700 §2.1). The single exception is the port of a loopback literal
-//! (RFC 8252 §7.3). Nothing is ever normalised.
+//! (RFC 8252 §7.3). Nothing is ever normalised. What else an operator can let pass is in `redirect_rules`.
 
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use url::Url;
+
+/// Stand for "show the user the code": there is nowhere to send it.
+const OUT_OF_BAND: [&str; 2] = ["urn:ietf:wg:oauth:2.0:oob", "urn:ietf:wg:oauth:2.0:oob:auto"];
 
 /// The longest redirect URI that is accepted, in bytes.
 pub const MAX_REDIRECT_URI_LENGTH: usize = 2048;
@@ -32,9 +36,31 @@ pub enum InvalidRedirectUri {
     PrivateUseScheme,
 }
 
+/// What kind of scheme a redirect URI has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RedirectScheme {
+    Https,
+    /// To loopback addresses alone.
+    Http,
+    /// A reversed domain name.
+    PrivateUse,
+    /// Without an authority.
+    Urn,
+}
+
 impl RedirectUri {
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    pub fn scheme(&self) -> RedirectScheme {
+        match self.0.split(':').next() {
+            Some(scheme) if scheme.eq_ignore_ascii_case("https") => RedirectScheme::Https,
+            Some(scheme) if scheme.eq_ignore_ascii_case("http") => RedirectScheme::Http,
+            Some(scheme) if scheme.eq_ignore_ascii_case("urn") => RedirectScheme::Urn,
+            _ => RedirectScheme::PrivateUse,
+        }
     }
 
     /// Whether `presented` is this URI: the same bytes, or the same but for the port where this is a
@@ -70,6 +96,8 @@ impl FromStr for RedirectUri {
             "http" if matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost")) => {}
             "http" => return Err(InvalidRedirectUri::InsecureScheme),
             scheme if scheme.contains('.') => {}
+            // An authority would pose as a host. Of those of the IETF, no other leads anywhere.
+            "urn" if !url.has_authority() && (is_out_of_band(text) || !in_ietf_namespace(text)) => {}
             _ => return Err(InvalidRedirectUri::PrivateUseScheme),
         }
         Ok(Self(text.into()))
@@ -82,8 +110,17 @@ impl fmt::Display for RedirectUri {
     }
 }
 
+/// Whether the code is to be shown to the user, who carries it to the app.
+pub fn is_out_of_band(uri: &str) -> bool {
+    OUT_OF_BAND.contains(&uri)
+}
+
+fn in_ietf_namespace(urn: &str) -> bool {
+    urn.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("urn:ietf:"))
+}
+
 /// A loopback URI without its port: the literal and what follows the port.
-fn split_loopback(uri: &str) -> Option<(&'static str, &str)> {
+pub(super) fn split_loopback(uri: &str) -> Option<(&'static str, &str)> {
     let (literal, rest) = ["http://127.0.0.1", "http://[::1]"]
         .into_iter()
         .find_map(|literal| Some((literal, uri.strip_prefix(literal)?)))?;
@@ -169,6 +206,9 @@ mod tests {
             "http://localhost:3000/cb",
             "com.example.app:/cb",
             "com.example.app://cb",
+            "urn:ietf:wg:oauth:2.0:oob",
+            "urn:ietf:wg:oauth:2.0:oob:auto",
+            "urn:/audio.example.app-android/oauth/callback",
         ] {
             assert!(good.parse::<RedirectUri>().is_ok(), "{good}");
         }
@@ -189,6 +229,12 @@ mod tests {
             ("blob:https://c/x", Because::PrivateUseScheme),
             ("file:///etc/passwd", Because::PrivateUseScheme),
             ("myapp:/cb", Because::PrivateUseScheme),
+            ("urn://evil/cb", Because::PrivateUseScheme),
+            ("urn:ietf:wg:oauth:2.0:invalid", Because::PrivateUseScheme),
+            ("URN:IETF:wg:oauth:2.0:oob", Because::PrivateUseScheme),
+            ("urn:ietf:params:oauth:request_uri:x", Because::PrivateUseScheme),
+            ("urn:/cb#f", Because::Fragment),
+            ("urn:/u@evil/cb", Because::Authority),
             ("/cb", Because::Malformed),
             ("", Because::Malformed),
             ("https://", Because::Malformed),

@@ -403,6 +403,7 @@ fn client_failure(error: ClientError) -> Status {
         ClientError::CertificatesOff => invalid_field("client.token_endpoint_auth_method", &message),
         ClientError::BothBindings => invalid_field("client.dpop_bound_access_tokens", &message),
         ClientError::Skip => invalid_field("client.consent", &message),
+        ClientError::RedirectUri(_) => invalid_field("client.redirect_uris", &message),
         ClientError::Url(_) => invalid_field("client.client_uri", &message),
         ClientError::PublicIntrospection => invalid_field("client.public", &message),
         ClientError::Resource(_) => invalid_field("client.resources", &message),

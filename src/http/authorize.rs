@@ -10,9 +10,11 @@ use super::error::unavailable_page;
 use super::extract::{FormText, Origin, PageForm, SessionCookie};
 use super::interaction::BrowserMarks;
 use super::pages::{self, Problem};
-use super::{Context, MAX_QUERY_BYTES, interaction};
+use super::{Context, MAX_QUERY_BYTES, authorize_api, interaction};
 use crate::domain::authorization::Fatal;
-use crate::service::authorization::{AuthorizationFailure, AuthorizationStep, DecisionFailure};
+use crate::domain::parameters::Parameters;
+use crate::service::Service;
+use crate::service::authorization::{AuthorizationFailure, AuthorizationStep, Decision, DecisionFailure, Verdict};
 
 pub(super) async fn from_query(
     State(service): State<Context>,
@@ -41,7 +43,7 @@ pub(super) async fn from_form(
             pages::redirect(&format!("{}?{query}", service.settings.paths.authorize.first()))
         }
         None | Some("") => pages::in_language_of(&form, authorize(&service, &form, &cookie, &marks, address).await),
-        Some(_) => failed(AuthorizationFailure::Page(Fatal::Malformed)),
+        Some(_) => failed(&service, AuthorizationFailure::Page(Fatal::Malformed)),
     }
 }
 
@@ -54,7 +56,7 @@ fn as_query(form: &str) -> Option<String> {
 }
 
 async fn authorize(
-    service: &Context,
+    service: &Service,
     query: &str,
     cookie: &SessionCookie,
     marks: &BrowserMarks,
@@ -63,13 +65,16 @@ async fn authorize(
     match service.authorize(query, cookie.visitor(), address).await {
         Ok(AuthorizationStep::SignIn) => pages::redirect(&pages::with_request("/login", query)),
         Ok(AuthorizationStep::SignInAt(location)) => pages::redirect(&location),
-        Ok(AuthorizationStep::Consent(consent)) => pages::consent(&consent, query),
+        Ok(AuthorizationStep::Consent(consent)) => {
+            let form = authorize_api::page_form(service, &consent.ticket, query);
+            pages::consent(&consent, query, &form)
+        }
         Ok(AuthorizationStep::ConsentAtApp(session)) => match service.consent_at_app(query, session, &marks.0) {
             Ok(to_app) => interaction::go(&service.settings, &to_app),
-            Err(failure) => failed(failure),
+            Err(failure) => failed(service, failure),
         },
         Ok(AuthorizationStep::Answer(answer)) => pages::answer(&answer),
-        Err(failure) => failed(failure),
+        Err(failure) => failed(service, failure),
     }
 }
 
@@ -78,28 +83,51 @@ pub(super) async fn decide(
     cookie: SessionCookie,
     PageForm(form): PageForm,
 ) -> Response {
-    let response = match service.decide(&form, cookie.visitor()).await {
-        Ok(answer) => pages::answer(&answer),
-        Err(failure) => not_decided(failure),
+    let decision = Decision {
+        request: form.get("request"),
+        ticket: form.get("ticket"),
+        verdict: match form.get("decision") {
+            Some("approve") => Some(Verdict::Approve),
+            Some("deny") => Some(Verdict::Deny),
+            _ => None,
+        },
     };
-    pages::in_language_of(form.get("request").unwrap_or_default(), response)
+    take(&service, decision, &form, &cookie).await
+}
+
+/// Takes a decision from whichever form.
+pub(super) async fn take(
+    service: &Service,
+    decision: Decision<'_>,
+    form: &Parameters,
+    cookie: &SessionCookie,
+) -> Response {
+    let request = decision.request.unwrap_or_default().to_owned();
+    let response = match service.decide(decision, form, cookie.visitor()).await {
+        Ok(answer) => pages::answer(&answer),
+        Err(failure) => not_decided(service, failure),
+    };
+    pages::in_language_of(&request, response)
 }
 
 /// What a form gets that does not decide anything.
-pub(super) fn not_decided(failure: DecisionFailure) -> Response {
+pub(super) fn not_decided(service: &Service, failure: DecisionFailure) -> Response {
     match failure {
         DecisionFailure::Forged => pages::error(StatusCode::FORBIDDEN, Problem::Forged),
         DecisionFailure::SignedOut => pages::error(StatusCode::FORBIDDEN, Problem::SignedOut),
         DecisionFailure::Expired => pages::error(StatusCode::GONE, Problem::Expired),
         DecisionFailure::Used => pages::error(StatusCode::CONFLICT, Problem::Used),
-        DecisionFailure::Authorization(failure) => failed(failure),
+        DecisionFailure::Authorization(failure) => failed(service, failure),
     }
 }
 
 /// What an authorization request that cannot go on gets.
-pub(super) fn failed(failure: AuthorizationFailure) -> Response {
+pub(super) fn failed(service: &Service, failure: AuthorizationFailure) -> Response {
     match failure {
-        AuthorizationFailure::Page(fatal) => pages::error(StatusCode::BAD_REQUEST, fatal),
+        AuthorizationFailure::Page(fatal) => {
+            let detail = service.settings.authorization.spellings.of_page(fatal);
+            pages::error_with(StatusCode::BAD_REQUEST, fatal, detail.as_deref())
+        }
         AuthorizationFailure::Answer(answer) => pages::answer(&answer),
         AuthorizationFailure::Return { client_name, location } => pages::return_to(&client_name, &location),
         AuthorizationFailure::NotAdmitted => pages::error(StatusCode::FORBIDDEN, Problem::NotAdmitted),

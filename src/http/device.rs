@@ -41,7 +41,7 @@ pub(super) async fn show(State(service): State<Context>, cookie: SessionCookie, 
         Ok(DeviceStep::UnknownCode) => pages::device(StatusCode::NOT_FOUND, Some(DeviceAlert::Unknown)),
         Ok(DeviceStep::TooManyCodes) => pages::device(StatusCode::TOO_MANY_REQUESTS, Some(DeviceAlert::TooMany)),
         Ok(DeviceStep::Confirm(consent)) => pages::device_consent(&consent),
-        Err(failure) => authorize::failed(failure.into()),
+        Err(failure) => authorize::failed(&service, failure.into()),
     }
 }
 
@@ -53,7 +53,7 @@ pub(super) async fn decide(
     match service.decide_device(&form, cookie.visitor()).await {
         Ok(DeviceDecision::Connected) => pages::notice(Notice::DeviceConnected),
         Ok(DeviceDecision::Denied) => pages::notice(Notice::DeviceDenied),
-        Err(failure) => authorize::not_decided(failure),
+        Err(failure) => authorize::not_decided(&service, failure),
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) async fn login(service: &Context, request: &str, marks: &BrowserMarks
     }
     match service.login_at_app(request, &marks.0).await {
         Ok(to_app) => go(&service.settings, &to_app),
-        Err(failure) => pages::in_language_of(request, authorize::failed(failure)),
+        Err(failure) => pages::in_language_of(request, authorize::failed(service, failure)),
     }
 }
 
@@ -92,6 +92,6 @@ pub(super) async fn complete(
             pages::in_language_of(request, pages::start_again(restart.as_deref()))
         }
         Err(CompletionFailure::Rejected) => pages::error(StatusCode::FORBIDDEN, Problem::NotAdmitted),
-        Err(CompletionFailure::Authorization(failure)) => authorize::failed(failure),
+        Err(CompletionFailure::Authorization(failure)) => authorize::failed(&service, failure),
     }
 }

@@ -88,6 +88,6 @@ async fn login_page(service: &Service, request: Option<&str>, last: LastSignIn<'
     }
     match service.login_prompt(request).await {
         Ok(prompt) => pages::login_to_app(&prompt, request, last),
-        Err(failure) => pages::in_language_of(request, authorize::failed(failure)),
+        Err(failure) => pages::in_language_of(request, authorize::failed(service, failure)),
     }
 }

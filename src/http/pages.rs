@@ -75,6 +75,35 @@ struct Asked<'a> {
     lasts: u32,
 }
 
+/// Where the form of a consent page goes, and what is in it beside the scopes.
+pub(super) struct ConsentForm {
+    pub(super) action: String,
+    pub(super) hidden: Vec<(&'static str, String)>,
+    /// Names and values of the two buttons.
+    pub(super) approve: (&'static str, &'static str),
+    pub(super) deny: (&'static str, &'static str),
+}
+
+impl ConsentForm {
+    /// The usual one.
+    pub(super) fn ours(ticket: &str, request: &str) -> Self {
+        Self {
+            action: "/consent".into(),
+            hidden: vec![("request", request.to_owned()), ("ticket", ticket.to_owned())],
+            approve: ("decision", "approve"),
+            deny: ("decision", "deny"),
+        }
+    }
+
+    fn value(&self) -> Value {
+        let hidden = self.hidden.iter().map(|(name, value)| context! { name => *name, value }).collect::<Vec<_>>();
+        let button = |(name, value): (&str, &str)| context! { name, value };
+        // A path of ours or of the configuration: nothing in it means anything in HTML.
+        let action = Value::from_safe_string(self.action.clone());
+        context! { action, hidden, approve => button(self.approve), deny => button(self.deny) }
+    }
+}
+
 /// What an app says of itself, to be read and followed. Its picture is not shown: nothing comes from elsewhere.
 #[derive(Default)]
 struct About {
@@ -163,7 +192,15 @@ fn login(
 pub(super) fn answer(answer: &AuthorizationResponse) -> Response {
     match answer {
         AuthorizationResponse::Redirect(location) => redirect(location),
+        AuthorizationResponse::RedirectFound(location) => redirect_with(StatusCode::FOUND, location),
         AuthorizationResponse::FormPost { action, fields } => form_post(action, fields),
+        AuthorizationResponse::Show { client_name, code } => code_to_copy(client_name, code),
+        AuthorizationResponse::ShowError { error: code } if code == "access_denied" => {
+            error(StatusCode::FORBIDDEN, Problem::Denied)
+        }
+        AuthorizationResponse::ShowError { error: code } => {
+            error_with(StatusCode::BAD_REQUEST, Problem::Malformed, Some(code))
+        }
     }
 }
 
@@ -201,7 +238,7 @@ fn log_out_page(username: &str, client_name: Option<&str>, leads_to: Option<&str
 }
 
 /// The consent page: who asks whom for what, and where the answer goes.
-pub(super) fn consent(consent: &Consent, request: &str) -> Response {
+pub(super) fn consent(consent: &Consent, request: &str, form: &ConsentForm) -> Response {
     let asked = Asked {
         client_name: &consent.client.name,
         about: About::of(&consent.client),
@@ -218,15 +255,22 @@ pub(super) fn consent(consent: &Consent, request: &str) -> Response {
         None if consent.client.owner().is_some() => Trust::User,
         None => Trust::Itself,
     };
-    in_language(consent.ui_locales.as_deref(), consent_page(&asked, &consent.redirect_uri, &trust, request))
+    in_language(consent.ui_locales.as_deref(), consent_page(&asked, &consent.redirect_uri, &trust, request, form))
 }
 
-fn consent_page(asked: &Asked<'_>, redirect_uri: &str, trust: &Trust, request: &str) -> Response {
+fn consent_page(asked: &Asked<'_>, redirect_uri: &str, trust: &Trust, request: &str, form: &ConsentForm) -> Response {
     let document = if let Trust::Document(host) = trust { Some(host) } else { None };
     let unverified = *trust != Trust::Verified;
     let of_user = *trust == Trust::User;
-    let values =
-        context! { destination => destination(redirect_uri), unverified, of_user, document, request, ..asked.values() };
+    let values = context! {
+        destination => destination(redirect_uri),
+        unverified,
+        of_user,
+        document,
+        request,
+        form => form.value(),
+        ..asked.values()
+    };
     page(StatusCode::OK, "consent.html", values, Some(redirect_uri))
 }
 
@@ -365,7 +409,12 @@ pub(super) fn notice(notice: Notice) -> Response {
 
 /// A page that says what went wrong and what the user can do.
 pub(super) fn error(status: StatusCode, problem: impl Into<Problem>) -> Response {
-    page(status, "error.html", context! { problem => problem.into().key() }, None)
+    error_with(status, problem, None)
+}
+
+/// The same, and what is said below it, for those who know what to make of that.
+pub(super) fn error_with(status: StatusCode, problem: impl Into<Problem>, detail: Option<&str>) -> Response {
+    page(status, "error.html", context! { problem => problem.into().key(), detail }, None)
 }
 
 /// A page that leaves it to the user whether to go back to an app that nobody here knows.
@@ -386,10 +435,13 @@ pub(super) fn code_to_copy(client_name: &str, code: &str) -> Response {
 
 /// 303, so that the browser never repeats a POST with credentials elsewhere (RFC 9700 §4.12).
 pub(super) fn redirect(location: &str) -> Response {
+    redirect_with(StatusCode::SEE_OTHER, location)
+}
+
+fn redirect_with(status: StatusCode, location: &str) -> Response {
     match HeaderValue::from_str(location) {
         Ok(location) => {
-            (StatusCode::SEE_OTHER, [(LOCATION, location), (CACHE_CONTROL, HeaderValue::from_static("no-store"))])
-                .into_response()
+            (status, [(LOCATION, location), (CACHE_CONTROL, HeaderValue::from_static("no-store"))]).into_response()
         }
         Err(_) => error(StatusCode::BAD_REQUEST, Problem::Malformed),
     }

@@ -16,6 +16,7 @@ use crate::domain::audit::Event;
 use crate::domain::authorization::{
     AuthorizationRequest, AuthorizationResponse, Fatal, Rejection, ResponseTarget, client_id,
 };
+use crate::domain::authorization_rules::{AuthorizationRules, ErrorsOf};
 use crate::domain::client::{Client, GrantType};
 use crate::domain::error::{AccessDenied, Failure, InvalidRequest, OAuthError, Unavailable};
 use crate::domain::grant::{Confirmation, Restriction, SessionId, SubjectId, Variant};
@@ -38,6 +39,22 @@ const TICKET_LABEL: &[u8; 16] = b"scopegate/ticket";
 pub(super) struct Allowance {
     pub(super) scopes: ScopeSet,
     pub(super) basis: Basis,
+}
+
+/// What a user decided on a consent page.
+pub struct Decision<'a> {
+    /// The request that it is about.
+    pub request: Option<&'a str>,
+    /// What the page was sealed with.
+    pub ticket: Option<&'a str>,
+    /// `None`: it is not clear.
+    pub verdict: Option<Verdict>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Approve,
+    Deny,
 }
 
 /// What to show for a valid authorization request.
@@ -193,6 +210,9 @@ impl Service {
             Ok(standing) => standing,
             Err(error) => return Err(self.temporarily_unavailable(&request, &error)),
         };
+        if standing.is_other() {
+            return refused(AccessDenied::OtherScopes.into());
+        }
         let before = standing.before().clone();
         if !request.sign_in.prompt.asks_for_consent()
             && let Some(basis) = standing.basis()
@@ -271,35 +291,44 @@ impl Service {
         let (target, scopes, prompt) = (request.target.clone(), request.scopes.clone(), request.sign_in.prompt);
         let answer = self.grant(self.effects.grant_id(), session, request, Allowance { scopes, basis }).await?;
         Ok(answer.unwrap_or_else(|| match prompt {
-            Prompt::None => target.with_error(&OAuthError::ConsentRequired, &self.settings.issuer),
+            Prompt::None => self.refusal(&target, &OAuthError::ConsentRequired),
             _ => target.with_temporarily_unavailable(&self.settings.issuer),
         }))
     }
 
-    /// Takes the user's decision from the consent form; what to tell the client.
-    pub async fn decide(&self, form: &Parameters, visitor: &Visitor) -> Result<AuthorizationResponse, DecisionFailure> {
+    /// Takes the user's decision from the form of a consent page; what to tell the client.
+    pub async fn decide(
+        &self,
+        decision: Decision<'_>,
+        form: &Parameters,
+        visitor: &Visitor,
+    ) -> Result<AuthorizationResponse, DecisionFailure> {
         let session = self.browser_session(visitor).await?.ok_or(DecisionFailure::SignedOut)?;
-        let query = form.get("request").ok_or(DecisionFailure::Forged)?;
-        let grant = self.open_ticket(form.get("ticket").ok_or(DecisionFailure::Forged)?, &session, query)?;
+        let Decision { request: query, ticket, verdict } = decision;
+        let query = query.ok_or(DecisionFailure::Forged)?;
+        let grant = self.open_ticket(ticket.ok_or(DecisionFailure::Forged)?, &session, query)?;
         let (client, request) = self.validate(query, TICKET_LIFETIME + self.settings.login.patience()).await?;
         let denied = |cause: AccessDenied| {
             let (subject, client) = (&session.session.subject, &request.client);
             self.audit.record(Event::ConsentDenied { subject, client });
-            request.target.with_error(&cause.into(), &self.settings.issuer)
+            self.refusal(&request.target, &cause.into())
         };
         if !self.use_up(query, self.effects.now()).await? {
             return Err(DecisionFailure::Used);
         }
-        match form.get("decision") {
-            Some("approve") => {}
-            Some("deny") => return Ok(denied(AccessDenied::ByUser)),
-            _ => return Err(Fatal::Malformed.into()),
+        match verdict {
+            Some(Verdict::Approve) => {}
+            Some(Verdict::Deny) => return Ok(denied(AccessDenied::ByUser)),
+            None => return Err(Fatal::Malformed.into()),
         }
-        let scopes = self.kept(&client, &request.scopes, form);
-        if scopes.is_empty() {
+        let Some(scopes) = self.kept(&client, &request.scopes, form) else {
             return Ok(denied(AccessDenied::NoScopeKept));
+        };
+        let standing = self.standing(&client, &request, &session).await?;
+        if standing.is_other() {
+            return Ok(self.refusal(&request.target, &AccessDenied::OtherScopes.into()));
         }
-        let basis = self.decided(&client, &request, &session, &scopes).await?;
+        let basis = self.decided(standing, &request, &scopes);
         let subject = session.session.subject.clone();
         let answer = self.grant(grant, session, request, Allowance { scopes, basis }).await?;
         let answer = answer.ok_or(DecisionFailure::Used)?;
@@ -314,9 +343,27 @@ impl Service {
         id: GrantId,
         session: BrowserSession,
         request: AuthorizationRequest,
-        Allowance { scopes, basis }: Allowance,
+        allowance: Allowance,
     ) -> Result<Option<AuthorizationResponse>, Unavailable> {
         self.can_sign()?;
+        let target = request.target.clone();
+        match self.new_code(id, session, request, allowance).await {
+            Ok(code) => Ok(code.map(|code| target.with_code(code.expose(), &self.settings.issuer))),
+            Err(error) => {
+                tracing::error!(error = %error, cause = %error.cause, "a grant could not be stored");
+                Ok(Some(target.with_temporarily_unavailable(&self.settings.issuer)))
+            }
+        }
+    }
+
+    /// As [`Self::grant`], and the code alone.
+    pub(super) async fn new_code(
+        &self,
+        id: GrantId,
+        session: BrowserSession,
+        request: AuthorizationRequest,
+        Allowance { scopes, basis }: Allowance,
+    ) -> Result<Option<TokenText>, Unavailable> {
         let now = self.effects.now();
         let authentication = session.authentication(&request.sign_in);
         let named = self.named_user(&session);
@@ -331,29 +378,22 @@ impl Service {
                 named,
                 session: session.session.id,
                 variant: Variant::new(scopes, Restriction { resources: request.resources, confirmation }),
-                redirect_uri_parameter: request.redirect_uri_parameter,
+                redirect_uri: request.redirect_uri_at_token,
                 challenge: request.challenge,
                 now,
                 expires_at: now.plus(self.settings.lifetimes.code),
                 authentication: Some(authentication),
                 basis,
             })
-            .await;
-        match inserted {
-            Ok(true) => {
-                self.audit.record(Event::GrantMade { subject: &subject, client: &client, grant: id });
-                Ok(Some(request.target.with_code(self.code(id, now).expose(), &self.settings.issuer)))
-            }
-            Ok(false) => Ok(None),
-            Err(error) => {
-                tracing::error!(error = %error, cause = %error.cause, "a grant could not be stored");
-                Ok(Some(request.target.with_temporarily_unavailable(&self.settings.issuer)))
-            }
+            .await?;
+        if inserted {
+            self.audit.record(Event::GrantMade { subject: &subject, client: &client, grant: id });
         }
+        Ok(inserted.then(|| self.code(id, now)))
     }
 
     /// Whom the client thinks is there, if its hint is an ID token that we gave to it.
-    async fn hinted_subject(
+    pub(super) async fn hinted_subject(
         &self,
         client: &Client,
         request: &AuthorizationRequest,
@@ -369,7 +409,12 @@ impl Service {
 
     /// Whether a session is new enough for the request. One that was opened for this very request is. `max_age=0` says the same as
     /// `prompt=login` (OpenID Connect Core §3.1.2.1).
-    fn signed_in_lately_enough(&self, session: &BrowserSession, request: &AuthorizationRequest, query: &str) -> bool {
+    pub(super) fn signed_in_lately_enough(
+        &self,
+        session: &BrowserSession,
+        request: &AuthorizationRequest,
+        query: &str,
+    ) -> bool {
         let Some(signed_in_at) = session.signed_in_at() else {
             return !request.sign_in.prompt.asks_to_sign_in() && request.sign_in.max_age.is_none();
         };
@@ -396,40 +441,53 @@ impl Service {
         let client = client.filter(|client| client.disabled_at.is_none()).ok_or(Fatal::ClientUnknown)?;
         let after = Timestamp::from_unix(self.effects.now().as_unix() - i64::from(patience));
         let pushed = self.pushed(&parameters, &client.id, after).await?;
-        let Settings { implications, resources, pushed_requests, .. } = &self.settings;
-        let may_come_by_browser = !pushed_requests.required && !client.metadata.require_pushed_authorization_requests;
         let asked = pushed.as_ref().unwrap_or(&parameters);
-        let validated = match AuthorizationRequest::validate(asked, &client, implications, resources) {
-            // RFC 9126 §5 and §6.
-            Ok(request) if pushed.is_none() && !may_come_by_browser => {
-                Err(Rejection::Redirect { target: request.target, error: InvalidRequest::NotPushed.into() })
-            }
-            validated => validated,
-        };
-        match validated {
-            Ok(request) => Ok((
-                client,
-                AuthorizationRequest { key: request.key.filter(|_| self.settings.binds_by_dpop), ..request },
-            )),
+        match self.valid_request(asked, &client, &self.settings.authorization, pushed.is_some()) {
+            Ok(request) => Ok((client, request)),
             Err(Rejection::Page(fatal)) => Err(fatal.into()),
             Err(Rejection::Redirect { target, error }) => {
                 tracing::info!(client_id = %client.id, error = error.code(), cause = %error, "an authorization request was refused");
-                match (client.is_verified(), self.answer(&target, &error)) {
-                    (false, AuthorizationFailure::Answer(answer)) => Err(match answer {
-                        AuthorizationResponse::Redirect(location) => {
-                            AuthorizationFailure::Return { client_name: client.name, location }
-                        }
-                        // A form would send itself.
-                        AuthorizationResponse::FormPost { .. } => Fatal::Malformed.into(),
-                    }),
-                    (_, failure) => Err(failure),
-                }
+                let goes_back =
+                    client.is_verified() || self.settings.authorization.answers.errors_of == ErrorsOf::AllClients;
+                Err(match self.refusal(&target, &error) {
+                    answer if goes_back => AuthorizationFailure::Answer(answer),
+                    AuthorizationResponse::Redirect(location) | AuthorizationResponse::RedirectFound(location) => {
+                        AuthorizationFailure::Return { client_name: client.name, location }
+                    }
+                    // A form would send itself.
+                    AuthorizationResponse::FormPost { .. } => Fatal::Malformed.into(),
+                    answer @ (AuthorizationResponse::Show { .. } | AuthorizationResponse::ShowError { .. }) => {
+                        AuthorizationFailure::Answer(answer)
+                    }
+                })
             }
         }
     }
 
+    /// Whether a request of a client is valid by these rules.
+    pub(super) fn valid_request(
+        &self,
+        asked: &Parameters,
+        client: &Client,
+        rules: &AuthorizationRules,
+        is_pushed: bool,
+    ) -> Result<AuthorizationRequest, Rejection> {
+        let Settings { implications, resources, pushed_requests, .. } = &self.settings;
+        let request = AuthorizationRequest::validate(asked, client, rules, implications, resources)?;
+        // RFC 9126 §5 and §6.
+        if !is_pushed && (pushed_requests.required || client.metadata.require_pushed_authorization_requests) {
+            return Err(Rejection::Redirect { target: request.target, error: InvalidRequest::NotPushed.into() });
+        }
+        Ok(AuthorizationRequest { key: request.key.filter(|_| self.settings.binds_by_dpop), ..request })
+    }
+
     fn answer(&self, target: &ResponseTarget, error: &OAuthError) -> AuthorizationFailure {
-        AuthorizationFailure::Answer(target.with_error(error, &self.settings.issuer))
+        AuthorizationFailure::Answer(self.refusal(target, error))
+    }
+
+    /// What a client gets that gets no code.
+    pub(super) fn refusal(&self, target: &ResponseTarget, error: &OAuthError) -> AuthorizationResponse {
+        target.with_error(self.settings.authorization.spellings.spell(error), &self.settings.issuer)
     }
 
     fn temporarily_unavailable(&self, request: &AuthorizationRequest, error: &Unavailable) -> AuthorizationFailure {

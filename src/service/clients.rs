@@ -9,7 +9,7 @@ use crate::domain::client::{
 use crate::domain::consent::ConsentPolicy;
 use crate::domain::error::Unavailable;
 use crate::domain::jwt_access_token::AccessTokenFormat;
-use crate::domain::redirect_uri::RedirectUri;
+use crate::domain::redirect_uri::{InvalidRedirectUri, RedirectUri};
 use crate::domain::registration::is_public_url;
 use crate::domain::resource;
 use crate::domain::scope::ScopeSet;
@@ -79,6 +79,8 @@ pub enum ClientError {
     #[error("{0} is an https URL without a user name")]
     Url(&'static str),
     #[error(transparent)]
+    RedirectUri(#[from] InvalidRedirectUri),
+    #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
 
@@ -89,6 +91,7 @@ impl Service {
     /// Registers a client. The secret is shown this once.
     pub async fn create_client(&self, new: NewClient) -> Result<(Client, Option<RandomSecret>), ClientError> {
         check_name(&new.name)?;
+        self.settings.authorization.redirects.check(&new.redirect_uris)?;
         self.check_scopes_known(&new.scopes)?;
         self.check_resources(&new.metadata)?;
         self.check_scopes_known(&new.metadata.required_scopes.iter().cloned().collect())?;
@@ -123,6 +126,9 @@ impl Service {
     pub async fn update_client(&self, id: ClientId, changes: ClientChanges) -> Result<Client, ClientError> {
         if let Some(name) = &changes.name {
             check_name(name)?;
+        }
+        if let Some(uris) = &changes.redirect_uris {
+            self.settings.authorization.redirects.check(uris)?;
         }
         if let Some(scopes) = &changes.scopes {
             self.check_scopes_known(scopes)?;

@@ -18,6 +18,7 @@ use crate::domain::error::{AccessDenied, Failure, InvalidGrant, OAuthError, Unav
 use crate::domain::grant::{Confirmation, GrantState, Restriction, Variant};
 use crate::domain::openid::SignInRequest;
 use crate::domain::parameters::Parameters;
+use crate::domain::redirect_rules::RedirectProof;
 use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::{GrantId, Token, TokenKind, TokenText};
@@ -168,7 +169,7 @@ impl Service {
                 let redemption = Redemption {
                     grant: code.grant,
                     client: client.id.clone(),
-                    redirect_uri_parameter: None,
+                    redirect_uri: RedirectProof::Exactly(String::new()),
                     challenge: None,
                     variant,
                     variants,
@@ -231,7 +232,7 @@ impl Service {
         let now = self.effects.now();
         let waiting = self.waiting_device(user_code, now).await?.filter(|(request, _)| request.id == id);
         let (request, client) = waiting.ok_or(DecisionFailure::Used)?;
-        let kept = self.kept(&client, &request.variant.scopes, form);
+        let kept = self.kept(&client, &request.variant.scopes, form).unwrap_or_default();
         let approved = match form.get("decision") {
             Some("approve") => !kept.is_empty(),
             Some("deny") => false,

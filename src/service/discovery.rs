@@ -39,7 +39,8 @@ pub struct Metadata<'a> {
     revocation_endpoint_auth_signing_alg_values_supported: [&'static str; SigningAlgorithm::NAMES.len()],
     introspection_endpoint_auth_methods_supported: Vec<&'static str>,
     introspection_endpoint_auth_signing_alg_values_supported: [&'static str; SigningAlgorithm::NAMES.len()],
-    code_challenge_methods_supported: [&'static str; 1],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    code_challenge_methods_supported: Vec<&'static str>,
     ui_locales_supported: Vec<&'static str>,
     /// RFC 9207 §3.
     authorization_response_iss_parameter_supported: bool,
@@ -87,7 +88,7 @@ struct OpenIdMetadata {
 
 impl Service {
     pub fn metadata(&self) -> Metadata<'_> {
-        let (issuer, paths) = (&self.settings.issuer, &self.settings.paths);
+        let (issuer, paths, rules) = (&self.settings.issuer, &self.settings.paths, &self.settings.authorization);
         let at = |endpoint: &EndpointPaths| format!("{issuer}{}", endpoint.first());
         let confidential = self.authentication_methods();
         let public = self.offers(AuthenticationMethod::None).then_some(AuthenticationMethod::None.as_str());
@@ -120,9 +121,9 @@ impl Service {
             revocation_endpoint_auth_signing_alg_values_supported: SigningAlgorithm::NAMES,
             introspection_endpoint_auth_methods_supported: confidential,
             introspection_endpoint_auth_signing_alg_values_supported: SigningAlgorithm::NAMES,
-            code_challenge_methods_supported: ["S256"],
+            code_challenge_methods_supported: rules.pkce.methods.iter().map(|method| method.as_str()).collect(),
             ui_locales_supported: self.settings.languages.iter().map(Language::tag).collect(),
-            authorization_response_iss_parameter_supported: true,
+            authorization_response_iss_parameter_supported: rules.answers.name_issuer,
             client_id_metadata_document_supported: self.settings.registration.documents.as_ref().map(|_| true),
             dpop_signing_alg_values_supported: self.settings.binds_by_dpop.then_some(ALGORITHMS),
             tls_client_certificate_bound_access_tokens: self.settings.client_certificates.is_some(),

@@ -237,7 +237,7 @@ impl Service {
     }
 
     fn request_url(&self, interaction: &Interaction) -> String {
-        format!("{}{}", self.settings.issuer, path_of(&interaction.request))
+        format!("{}{}", self.settings.issuer, self.start_of(&interaction.request))
     }
 
     /// What is asked.
@@ -376,7 +376,7 @@ impl Service {
             return Err(CompletionFailure::Forged);
         }
         if decided.used_at.is_some() || self.effects.now() >= decided.expires_at {
-            return Err(CompletionFailure::Over(Some(path_of(&interaction.request))));
+            return Err(CompletionFailure::Over(Some(self.start_of(&interaction.request))));
         }
         match decided.decision.clone() {
             Decision::SignedIn { subject, claims, sign_in, remember_for } => {
@@ -426,7 +426,7 @@ impl Service {
         let named = NamedUser { user, realm: self.settings.login.realm.clone() };
         let expires_at = match self.store.complete_sign_in(interaction.id, verifier, named, session).await? {
             SignInCompletion::Done(expires_at) => expires_at,
-            SignInCompletion::Used => return Err(CompletionFailure::Over(Some(path_of(&interaction.request)))),
+            SignInCompletion::Used => return Err(CompletionFailure::Over(Some(self.start_of(&interaction.request)))),
             SignInCompletion::NotAdmitted => {
                 tracing::warn!(sub = subject.as_str(), "a user is not let in");
                 self.audit.record(Event::SignInRefused(Some(&subject)));
@@ -437,7 +437,7 @@ impl Service {
         let next = if is_path(&interaction.request) {
             interaction.request.clone()
         } else {
-            format!("/authorize?{}", self.proven(&cookie.hash(), &interaction.request))
+            format!("{}?{}", self.settings.paths.authorize.first(), self.proven(&cookie.hash(), &interaction.request))
         };
         let signed_in = SignedIn { cookie, max_age: expires_at.seconds_since(now), known_browser: None };
         Ok(Completed::SignedIn { signed_in, next })
@@ -454,17 +454,22 @@ impl Service {
         let session = self.own_session(present).await?;
         let session = session.filter(|session| Some(session.session.id) == interaction.session());
         let session: BrowserSession =
-            session.ok_or_else(|| CompletionFailure::Over(Some(path_of(&interaction.request))))?;
+            session.ok_or_else(|| CompletionFailure::Over(Some(self.start_of(&interaction.request))))?;
         let (client, mut request) = self.validate(&interaction.request, self.patience_with(interaction)).await?;
         self.use_once(interaction, verifier).await?;
-        let kept = request.scopes.filter(|scope| scopes.iter().any(|kept| kept == scope));
-        let (subject, issuer) = (session.session.subject.clone(), &self.settings.issuer);
-        if kept.is_empty() {
+        let subject = session.session.subject.clone();
+        let denied = |cause: AccessDenied| {
             self.audit.record(Event::ConsentDenied { subject: &subject, client: &client.id });
-            let denied = AccessDenied::NoScopeKept;
-            return Ok(Completed::Answer(request.target.with_error(&denied.into(), issuer)));
+            Ok(Completed::Answer(self.refusal(&request.target, &cause.into())))
+        };
+        let Some(kept) = self.kept_by(&client, &request.scopes, |scope| scopes.iter().any(|kept| kept == scope)) else {
+            return denied(AccessDenied::NoScopeKept);
+        };
+        let standing = self.standing(&client, &request, &session).await?;
+        if standing.is_other() {
+            return denied(AccessDenied::OtherScopes);
         }
-        let basis = if remember { self.decided(&client, &request, &session, &kept).await? } else { Basis::Decision };
+        let basis = if remember { self.decided(standing, &request, &kept) } else { Basis::Decision };
         request.resources.retain(|resource| resources.iter().any(|kept| **kept == **resource));
         if claims != UserClaims::default() {
             let user = AppUser { subject: subject.clone(), claims, auth_time: None };
@@ -473,7 +478,7 @@ impl Service {
         }
         let grant = GrantId::from_bytes(interaction.id);
         let answer = self.grant(grant, session, request, Allowance { scopes: kept, basis }).await?;
-        let answer = answer.ok_or_else(|| CompletionFailure::Over(Some(path_of(&interaction.request))))?;
+        let answer = answer.ok_or_else(|| CompletionFailure::Over(Some(self.start_of(&interaction.request))))?;
         self.audit.record(Event::ConsentGiven { subject: &subject, client: &client.id, grant });
         Ok(Completed::Answer(answer))
     }
@@ -508,7 +513,7 @@ impl Service {
         if self.store.use_interaction(interaction.id, verifier, self.effects.now()).await? {
             Ok(())
         } else {
-            Err(CompletionFailure::Over(Some(path_of(&interaction.request))))
+            Err(CompletionFailure::Over(Some(self.start_of(&interaction.request))))
         }
     }
 }
@@ -538,8 +543,14 @@ fn is_path(request: &str) -> bool {
     request.starts_with('/')
 }
 
-/// Where an interaction begins again.
-fn path_of(request: &str) -> String {
-    let request = without_proof(request);
-    if is_path(request) { request.to_owned() } else { format!("/authorize?{request}") }
+impl Service {
+    /// Where an interaction begins again.
+    fn start_of(&self, request: &str) -> String {
+        let request = without_proof(request);
+        if is_path(request) {
+            request.to_owned()
+        } else {
+            format!("{}?{request}", self.settings.paths.authorize.first())
+        }
+    }
 }

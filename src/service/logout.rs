@@ -88,6 +88,7 @@ impl Service {
         client: ClientId,
         uris: Vec<RedirectUri>,
     ) -> Result<(), ClientError> {
+        self.settings.authorization.redirects.check(&uris)?;
         if self.store.set_post_logout_redirect_uris(client.clone(), uris).await? {
             Ok(())
         } else {

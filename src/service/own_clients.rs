@@ -105,7 +105,7 @@ impl Service {
         let name = self.open_managing_ticket(form, &session, CREATE)?;
         let OwnClientsPolicy { scopes, per_user } = self.own_clients_policy()?;
         let said = Said::in_form(form, form.get("type") == Some("public"));
-        let registration = match said.validate(scopes) {
+        let registration = match said.validate(scopes).and_then(|said| self.check_redirect_uris(said)) {
             Ok(registration) => registration,
             Err(mistake) => return Ok(self.again(session, None, said, form, mistake)),
         };
@@ -141,6 +141,11 @@ impl Service {
         Ok(Sent::Done(Made { username: session.session.username, client, secret }))
     }
 
+    fn check_redirect_uris(&self, registration: Registration) -> Result<Registration, Mistake> {
+        let checked = self.settings.authorization.redirects.check(&registration.redirect_uris);
+        checked.map(|()| registration).map_err(|_| Mistake::RedirectUris)
+    }
+
     /// The form for one that is there.
     pub async fn own_client(&self, id: &str, cookie: Option<&str>) -> Result<OwnClientForm, ManagingFailure> {
         let session = self.signed_in_lately(cookie).await?;
@@ -160,10 +165,11 @@ impl Service {
         let client = self.owned(id, &session).await?;
         self.open_managing_ticket(form, &session, &change(&client))?;
         let said = Said::in_form(form, !client.is_confidential());
-        let registration = match said.validate(&self.allowed_to(&client)?) {
-            Ok(registration) => registration,
-            Err(mistake) => return Ok(self.again(session, Some(client), said, form, mistake)),
-        };
+        let registration =
+            match said.validate(&self.allowed_to(&client)?).and_then(|said| self.check_redirect_uris(said)) {
+                Ok(registration) => registration,
+                Err(mistake) => return Ok(self.again(session, Some(client), said, form, mistake)),
+            };
         let changed = Client {
             name: registration.name.clone().unwrap_or_default(),
             metadata: ClientMetadata { client_uri: registration.site().map(str::to_owned), ..client.metadata },

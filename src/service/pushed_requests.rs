@@ -2,10 +2,10 @@
 //!
 //! A request is validated when it is pushed and again whenever it is used, and it is used up by the user's decision.
 
-use super::Service;
 use super::authorization::AuthorizationFailure;
 use super::client_authentication::Caller;
 use super::possession::{ShownKeys, named_key};
+use super::{Service, Settings};
 use crate::domain::authorization::{AuthorizationRequest, Fatal, REQUEST_URI_PREFIX, Rejection, request_uri};
 use crate::domain::client::{Client, ClientId};
 use crate::domain::dpop::Proof;
@@ -69,8 +69,8 @@ impl Service {
 
     fn validate_pushed(&self, text: &str, client: &Client) -> Result<(), OAuthError> {
         let parameters = Parameters::parse(text.as_bytes())?;
-        let (rules, known) = (&self.settings.implications, &self.settings.resources);
-        match AuthorizationRequest::validate(&parameters, client, rules, known) {
+        let Settings { authorization, implications, resources, .. } = &self.settings;
+        match AuthorizationRequest::validate(&parameters, client, authorization, implications, resources) {
             Ok(_) => Ok(()),
             Err(Rejection::Redirect { error, .. }) => Err(error),
             Err(Rejection::Page(_)) => Err(InvalidRequest::RedirectUri.into()),

@@ -71,6 +71,7 @@ impl Service {
         if !self.offers(registration.method) {
             return Err(InvalidClientMetadata::AuthenticationMethod.into());
         }
+        self.settings.authorization.redirects.check(&registration.redirect_uris).map_err(RegistrationError::from)?;
         self.can_read_keys(&registration)?;
         self.check_signed(&registration, &ClientMetadata::default())?;
         let secret = match registration.method {
@@ -142,6 +143,7 @@ impl Service {
             return Err(InvalidClientMetadata::Identity.into());
         }
         let registration = change.registration;
+        self.settings.authorization.redirects.check(&registration.redirect_uris).map_err(RegistrationError::from)?;
         self.can_read_keys(&registration)?;
         // One that was confidential does not become public by what whoever has this token says.
         if kind(registration.method) != kind(client.authentication_method()) {

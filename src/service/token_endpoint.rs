@@ -13,7 +13,7 @@ use crate::domain::error::{Failure, InvalidGrant, InvalidScope, OAuthError, Unav
 use crate::domain::grant::{Confirmation, Further, Grant, GrantState, RefreshStanding, Restriction, Variant};
 use crate::domain::openid::Authentication;
 use crate::domain::parameters::Parameters;
-use crate::domain::pkce::{CodeChallenge, CodeVerifier};
+use crate::domain::pkce::CodeChallenge;
 use crate::domain::resource::InvalidTarget;
 use crate::domain::scope::ScopeSet;
 use crate::domain::timestamp::{Timestamp, shorter};
@@ -125,10 +125,13 @@ impl Service {
     ) -> Result<IssuedTokens, Failure> {
         let now = self.effects.now();
         let code = self.presented(form.require("code")?, TokenKind::AuthorizationCode).ok_or(InvalidGrant::Code)?;
-        let verifier: CodeVerifier = match form.get("code_verifier") {
-            Some(verifier) => verifier.parse().map_err(crate::domain::error::InvalidRequest::from)?,
-            None => return Err(InvalidGrant::NoVerifier.into()),
-        };
+        let rules = &self.settings.authorization;
+        let verifier = form.get("code_verifier").map(|text| rules.pkce.parse_verifier(text)).transpose();
+        let verifier = verifier.map_err(crate::domain::error::InvalidRequest::from)?;
+        if verifier.is_none() && rules.pkce.is_required_of(client) {
+            return Err(InvalidGrant::NoVerifier.into());
+        }
+        let challenge = verifier.map(|verifier| verifier.challenge());
         if code.is_expired(now) {
             return self.refuse_code(client, &code, None, now).await;
         }
@@ -140,17 +143,20 @@ impl Service {
         if pending.state != GrantState::Pending {
             return self.refuse_code(client, &code, None, now).await;
         }
+        let Some(redirect_uri) = rules.redirects.presented(form.get("redirect_uri"), client) else {
+            return self.refuse_code(client, &code, challenge, now).await;
+        };
         // Before anything is used up.
         let signer = self.id_token_signer(client).await?;
         let jwt = self.access_token_signer(client).await?;
         let key = self.claim_key(key).await?;
         let FirstVariants { variant, variants } = self.first_variants(client, &pending, key, form)?;
-        let challenge = verifier.challenge();
         let redemption = Redemption {
             grant: code.grant,
             client: client.id.clone(),
-            redirect_uri_parameter: form.get("redirect_uri").map(str::to_owned),
-            challenge: Some(challenge.clone()),
+            redirect_uri,
+            // RFC 9700 §4.8.2: without a challenge, there is none that a verifier could answer.
+            challenge: challenge.clone(),
             variant,
             variants,
             now,
@@ -162,12 +168,12 @@ impl Service {
                 let tokens = self.in_format(tokens, &grant, jwt.as_ref()).await?;
                 self.with_id_token(tokens, &grant, signer, grant.authentication.clone(), now).await
             }
-            None => self.refuse_code(client, &code, Some(challenge), now).await,
+            None => self.refuse_code(client, &code, challenge, now).await,
         }
     }
 
-    /// Why a code was not redeemed, which came with the proof of this challenge. A code that was redeemed before is in the wrong hands now or was then, so its
-    /// grant ends (RFC 6749 §4.1.2). To another client, nothing happens and nothing is said.
+    /// Why a code was not redeemed, which came with the proof of this challenge. A code that was redeemed before is in the wrong hands now
+    /// or was then, so its grant ends (RFC 6749 §4.1.2). To another client, nothing happens and nothing is said.
     async fn refuse_code(
         &self,
         client: &Client,
@@ -187,8 +193,14 @@ impl Service {
                 Err(InvalidGrant::CodeReplayed.into())
             }
             GrantState::Pending if !code.is_expired(now) => {
+                let has_proof = proven.is_some();
                 let is_proven = self.store.count_failed_redemption(grant.id, proven, now).await?;
-                Err(if is_proven { InvalidGrant::RedirectUri } else { InvalidGrant::Verifier }.into())
+                Err(match (is_proven, has_proof) {
+                    (true, _) => InvalidGrant::RedirectUri,
+                    (false, true) => InvalidGrant::Verifier,
+                    (false, false) => InvalidGrant::NoVerifier,
+                }
+                .into())
             }
             GrantState::Pending | GrantState::Revoked => Err(InvalidGrant::Code.into()),
         }

@@ -12,6 +12,7 @@ use crate::domain::error::Unavailable;
 use crate::domain::grant::{Grant, GrantFacts, SessionId, SubjectId, Variant};
 use crate::domain::openid::Authentication;
 use crate::domain::pkce::CodeChallenge;
+use crate::domain::redirect_rules::RedirectProof;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::token::GrantId;
 use crate::domain::variant_list::VariantList;
@@ -90,8 +91,9 @@ pub struct NewGrant {
     /// The browser session in which the user approved.
     pub session: SessionId,
     pub variant: Variant,
-    pub redirect_uri_parameter: Option<String>,
-    pub challenge: CodeChallenge,
+    /// What the redemption of the code has to say; empty: nothing.
+    pub redirect_uri: String,
+    pub challenge: Option<CodeChallenge>,
     pub now: Timestamp,
     /// When its code will end, and with it the grant.
     pub expires_at: Timestamp,
@@ -104,8 +106,8 @@ pub struct NewGrant {
 pub struct Redemption {
     pub grant: GrantId,
     pub client: ClientId,
-    pub redirect_uri_parameter: Option<String>,
-    /// None for a device, whose code proves enough.
+    pub redirect_uri: RedirectProof,
+    /// None where there is nothing to prove: for a device, whose code is enough, or for a code that was issued without a challenge.
     pub challenge: Option<CodeChallenge>,
     /// What the first access token stands for, and the list that it is an index into.
     pub variant: u8,
@@ -168,8 +170,8 @@ impl Store {
                 .bind(grant.subject.as_str().to_owned())
                 .bind(grant.variant.to_string())
                 .bind(grant.now.as_unix())
-                .bind(grant.redirect_uri_parameter.unwrap_or_default())
-                .bind(grant.challenge.as_str().to_owned())
+                .bind(grant.redirect_uri)
+                .bind(grant.challenge.map(|challenge| challenge.as_str().to_owned()).unwrap_or_default())
                 .bind(grant.session.to_string())
                 .bind(grant.expires_at.as_unix())
                 .bind(grant.authentication.map_or_else(String::new, |authentication| json!(authentication).to_string()))
@@ -190,17 +192,23 @@ impl Store {
     /// Makes a pending grant active, if this is its client and its proof. `None` otherwise: nothing has changed.
     pub async fn redeem(&self, redemption: Redemption) -> Result<Option<Grant>, Unavailable> {
         let writer = self.writer.clone();
+        let (redirect_uri, others_pass) = match redemption.redirect_uri {
+            RedirectProof::Exactly(uri) => (uri, 0_i64),
+            RedirectProof::ExactlyOrNone(uri) => (uri, 1),
+            RedirectProof::Anything => (String::new(), 2),
+        };
         self.run("redeem a code", async move {
             let row: Option<GrantRow> = on_engine!(&writer, on => sqlx::query_as(concat!(
                 "UPDATE grants AS g SET state = 'active', rotated_at = $5, last_used_at = $5, expires_at = $6, access_lifetime = $7, idle_until = $8, \
                  refresh_variant = $9, variants = $10 \
-                 WHERE id = $1 AND state = 'pending' AND client_id = $2 AND redirect_uri = $3 AND code_challenge = $4 AND ",
+                 WHERE id = $1 AND state = 'pending' AND client_id = $2 AND code_challenge = $4 \
+                 AND (redirect_uri = $3 OR (redirect_uri = '' AND $11 = 1) OR $11 = 2) AND ",
                 parties_alive!(),
                 returning_grant!(),
             ))
             .bind(redemption.grant.as_bytes().to_vec())
             .bind(redemption.client.to_string())
-            .bind(redemption.redirect_uri_parameter.unwrap_or_default())
+            .bind(redirect_uri)
             .bind(redemption.challenge.map(|challenge| challenge.as_str().to_owned()).unwrap_or_default())
             .bind(redemption.now.as_unix())
             .bind(redemption.times.expires_at.as_unix())
@@ -208,6 +216,7 @@ impl Store {
             .bind(redemption.times.idle_until.as_unix())
             .bind(i64::from(redemption.variant))
             .bind(join_lines(redemption.variants.iter().map(ToString::to_string)))
+            .bind(others_pass)
             .fetch_all(on).await?).pop();
             row.map(Grant::try_from).transpose()
         })

@@ -56,6 +56,7 @@ mod openid;
 mod outgoing;
 mod pages;
 mod par;
+mod profiles_authorize;
 mod profiles_token;
 mod profiles_gateway;
 mod profiles_scopes;

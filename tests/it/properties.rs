@@ -10,6 +10,7 @@ use scopegate::domain::client::{ClientMetadata, Introspects};
 use scopegate::domain::decision::{Decision, Held, Match, Requirement};
 use scopegate::domain::grant::{GrantFacts, SessionId, SubjectId};
 use scopegate::domain::pkce::CodeVerifier;
+use scopegate::domain::redirect_rules::RedirectProof;
 use scopegate::domain::revocation::Target;
 use scopegate::domain::scope::ScopeSet;
 use scopegate::domain::timestamp::Timestamp;
@@ -98,8 +99,8 @@ fn a_cached_decision_is_the_uncached_one_and_the_one_that_the_rules_give() {
                 named: None,
                 session: SessionId::from_bytes([1; 16]),
                 variant: scopes.clone().into(),
-                redirect_uri_parameter: None,
-                challenge: challenge.clone(),
+                redirect_uri: String::new(),
+                challenge: Some(challenge.clone()),
                 now,
                 expires_at: now.plus(60),
                 authentication: None,
@@ -109,7 +110,7 @@ fn a_cached_decision_is_the_uncached_one_and_the_one_that_the_rules_give() {
             let redemption = Redemption {
                 grant: id,
                 client: client.clone(),
-                redirect_uri_parameter: None,
+                redirect_uri: RedirectProof::Exactly(String::new()),
                 challenge: Some(challenge),
                 variant: 0,
                 variants: vec![scopes.clone().into()],

@@ -26,11 +26,12 @@ pub(in crate::http) enum Problem {
     MethodNotAllowed,
     AddressTooLong,
     NotAdmitted,
+    Denied,
 }
 
 impl Problem {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::ForeignForm,
         Self::Unavailable,
         Self::Unreadable,
@@ -52,6 +53,7 @@ impl Problem {
         Self::MethodNotAllowed,
         Self::AddressTooLong,
         Self::NotAdmitted,
+        Self::Denied,
     ];
 
     /// The middle of its keys: `problem_KEY_title`, `problem_KEY_text`.
@@ -78,6 +80,7 @@ impl Problem {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::AddressTooLong => "address_too_long",
             Self::NotAdmitted => "not_admitted",
+            Self::Denied => "denied",
         }
     }
 }
@@ -89,9 +92,9 @@ impl From<Fatal> for Problem {
             Fatal::ClientUnknown => Self::ClientUnknown,
             Fatal::ClientDocument => Self::ClientDocument,
             Fatal::RedirectUriMissing => Self::RedirectUriMissing,
-            Fatal::RedirectUriUnregistered => Self::RedirectUriUnregistered,
+            Fatal::RedirectUriMalformed | Fatal::RedirectUriUnregistered => Self::RedirectUriUnregistered,
             Fatal::RequestUri => Self::RequestExpired,
-            Fatal::Malformed => Self::Malformed,
+            Fatal::Malformed | Fatal::Repeated(_) => Self::Malformed,
             Fatal::TooLong => Self::AddressTooLong,
         }
     }

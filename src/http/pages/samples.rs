@@ -44,27 +44,36 @@ pub(super) fn pages() -> Vec<Page> {
     let link = || Link::to(Some("https://shop.example/about"));
     let about = || About { site: link(), policy: link(), terms: link() };
     let (here, fields) = ("https://shop.example/callback", [("code", "code".to_owned())]);
+    let form = super::ConsentForm::ours("ticket", "request");
     let responses: Vec<Response> = vec![
         super::login(Some("Shop"), Some(here), None, "request", LastSignIn::None),
         super::login(None, None, None, "/account/apps", LastSignIn::None),
         super::login(None, None, Some("ann"), "request", LastSignIn::Refused { username: "bob" }),
         super::login(None, None, None, "request", LastSignIn::TooMany { username: "bob", seconds: 60 }),
         super::login(None, None, None, "request", LastSignIn::TooMany { username: "bob", seconds: 61 }),
-        super::consent_page(&asked(&scopes), here, &Trust::Itself, "request"),
-        super::consent_page(&asked(&scopes), here, &Trust::User, "request"),
-        super::consent_page(&asked(&scopes[..1]), "com.example.shop:/callback", &Trust::Verified, "request"),
+        super::consent_page(&asked(&scopes), here, &Trust::Itself, "request", &form),
+        super::consent_page(&asked(&scopes), here, &Trust::User, "request", &form),
+        super::consent_page(&asked(&scopes[..1]), "com.example.shop:/callback", &Trust::Verified, "request", &form),
         super::consent_page(
             &Asked { lasts: 0, ..asked(&scopes[1..]) },
             here,
             &Trust::Document("shop.example".into()),
             "request",
+            &form,
         ),
-        super::consent_page(&Asked { about: about(), lasts: 600, ..asked(&more) }, here, &Trust::Verified, "request"),
+        super::consent_page(
+            &Asked { about: about(), lasts: 600, ..asked(&more) },
+            here,
+            &Trust::Verified,
+            "request",
+            &form,
+        ),
         super::consent_page(
             &Asked { about: about(), lasts: 7_201, ..asked(&more[..1]) },
             here,
             &Trust::Itself,
             "request",
+            &form,
         ),
         super::device(StatusCode::OK, None),
         super::device(StatusCode::NOT_FOUND, Some(DeviceAlert::Unknown)),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use scopegate::domain::authorization::{AuthorizationRequest, AuthorizationResponse, Rejection, client_id};
+use scopegate::domain::authorization_rules::AuthorizationRules;
 use scopegate::domain::client::{Client, ClientMetadata, ClientType, Introspects, Registrar};
 use scopegate::domain::credentials::{ClientCredentials, Proof, RepeatedCredentials};
 use scopegate::domain::error::OAuthError;
@@ -248,17 +249,19 @@ pub fn authorization_request(data: &[u8]) {
     };
     let Ok(parameters) = Parameters::parse(data) else { return };
     let _ = client_id(&parameters);
-    let (rules, known) = (Implications::default(), ResourceCatalogue::default());
-    let (target, location) = match AuthorizationRequest::validate(&parameters, &client, &rules, &known) {
+    let rules = AuthorizationRules::default();
+    let (implications, known) = (Implications::default(), ResourceCatalogue::default());
+    let (target, location) = match AuthorizationRequest::validate(&parameters, &client, &rules, &implications, &known) {
         Ok(request) => {
             assert!(request.scopes.iter().all(|scope| client.scopes.contains(scope)) && !request.scopes.is_empty());
-            assert_eq!(BASE64_URL_SAFE_NO_PAD.decode(request.challenge.as_str()).map(|digest| digest.len()), Ok(32));
+            let challenge = request.challenge.expect("it is required");
+            assert_eq!(BASE64_URL_SAFE_NO_PAD.decode(challenge.as_str()).map(|digest| digest.len()), Ok(32));
             let location = request.target.with_code("code", "https://i");
             (request.target, location)
         }
         Err(Rejection::Redirect { target, error }) => {
             assert_ne!(error, OAuthError::UnsupportedGrantType);
-            let location = target.with_error(&error, "https://i");
+            let location = target.with_error(rules.spellings.spell(&error), "https://i");
             (target, location)
         }
         Err(Rejection::Page(_)) => return,
@@ -271,6 +274,7 @@ pub fn authorization_request(data: &[u8]) {
             let state = fields.iter().find(|(name, _)| *name == "state").map(|(_, value)| value.as_str());
             return assert_eq!(state, parameters.get("state"));
         }
+        other => panic!("{other:?}"),
     };
     assert!(location.starts_with(target.redirect_uri()) && location.bytes().all(|byte| byte.is_ascii_graphic()));
     let query = Url::parse(&location).expect("a redirect URI and a query");

@@ -46,10 +46,11 @@ impl Browser {
         if let Some(location) = page.header("location") {
             return location.to_owned();
         }
-        let fields =
-            [hidden_fields(&page.body), ticked_scopes(&page.body), vec![("decision".into(), "approve".into())]]
-                .concat();
-        let reply = self.post("/consent", &encode(&fields)).await;
+        let button = page.body.split("<button ").find(|tag| tag.contains("class=\"primary\"")).unwrap_or_default();
+        let button = (attribute(button, "name"), attribute(button, "value"));
+        let fields = [hidden_fields(&page.body), ticked_scopes(&page.body), vec![button]].concat();
+        let action = page.body.split("<form ").nth(1).map(|form| attribute(form, "action")).unwrap_or_default();
+        let reply = self.post(&action, &encode(&fields)).await;
         reply.header("location").unwrap_or_else(|| panic!("not allowed: {reply:?}")).to_owned()
     }
 
