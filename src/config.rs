@@ -3,6 +3,7 @@
 //! The documentation of each field is the reference; `scopegate config show` prints the effective values.
 
 mod account;
+mod apps;
 mod attempts;
 mod audit;
 mod callers;
@@ -30,6 +31,7 @@ use http::header::FORWARDED;
 use serde::{Deserialize, Serialize};
 
 pub use self::account::Account;
+pub use self::apps::Apps;
 pub use self::attempts::Attempts;
 pub use self::audit::Audit;
 pub use self::callers::{ConfiguredCaller, LocalCallers};
@@ -93,6 +95,7 @@ pub struct Config {
     pub par: Par,
     pub registration: Registration,
     pub account: Account,
+    pub apps: Apps,
     pub grants: Grants,
     pub gateway: Gateway,
     /// Rules about requests at proxies, in their order.
@@ -403,6 +406,7 @@ impl Default for Config {
             par: Par::default(),
             registration: Registration::default(),
             account: Account::default(),
+            apps: Apps::default(),
             grants: Grants::default(),
             gateway: Gateway::default(),
             routes: Vec::new(),
@@ -574,6 +578,7 @@ impl Config {
             answer_ttl: std::time::Duration::from_millis(self.cache.answer_ttl),
             registration: self.registration.policy(&self.catalogue()),
             account: self.account.pages(&self.scopes),
+            apps: self.apps.policy(&self.catalogue(), self.account.max_clients_per_user),
             gateway: self.gateway.rules(&self.routes, &self.http.trusted_proxies),
             grant_types: self.grants.types(),
             binds_by_dpop: self.tokens.dpop,

@@ -41,6 +41,7 @@ pub mod audit;
 pub mod dpop;
 pub mod dpop_nonce;
 pub mod certificate;
+pub mod multipart;
 pub mod network;
 pub mod step_up;
 pub mod backchannel_logout;

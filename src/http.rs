@@ -4,6 +4,7 @@
 //! handlers; what it is, never here.
 
 mod account;
+mod apps;
 mod audit;
 mod authorize;
 mod check;
@@ -100,6 +101,7 @@ pub fn router(service: Arc<Service>, renderer: Renderer) -> Router {
         .merge(if offers_openid && signs_in { logout() } else { Router::new() })
         .merge(if service.settings.signs() { keys(&paths.jwks) } else { Router::new() })
         .merge(if service.settings.gateway.check { checks() } else { Router::new() })
+        .merge(apps::router(&service.settings))
         .merge(metadata())
         .route("/assets/scopegate.css", get(async move || style.style_sheet()))
         .route("/assets/logo", get(async move || logo.logo()))

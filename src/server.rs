@@ -34,6 +34,7 @@ use crate::proto::scopegate::v1::admin_service_server::{AdminServiceServer, SERV
 use crate::proto::scopegate::v1::token_service_server::{SERVICE_NAME, TokenServiceServer};
 use crate::revocation::{Follower, Hints, RevocationIndex, Revoker};
 use crate::service::audit::Audit;
+use crate::service::built_in_clients::BuiltInFailure;
 use crate::service::signing_keys::SigningKeys;
 use crate::service::{Parts, Service};
 use crate::store::{SchemaError, Store};
@@ -54,6 +55,8 @@ pub enum StartError {
     Schema(#[from] SchemaError),
     #[error("{0}: {cause}", cause = .0.cause)]
     Unavailable(#[from] Unavailable),
+    #[error(transparent)]
+    BuiltIn(#[from] BuiltInFailure),
     #[error("a thread could not be started: {0}")]
     Thread(#[from] io::Error),
 }
@@ -177,6 +180,7 @@ impl Server {
             .only_tcp()
             .ok_or_else(|| ConfigError::new("http.listen", "this takes one address, ip:port"))?;
         let backend = Backend::open(config, http_address, effects).await?;
+        backend.service.keep_built_in_clients().await?;
 
         let (health, health_server) = tonic_health::server::health_reporter();
         health.set_serving::<TokenServiceServer<()>>().await;

@@ -176,6 +176,7 @@ impl Service {
         {
             return Err(ClientError::AccessTokenFormat.into());
         }
+        self.changeable_client(id.clone()).await?;
         let key = self.page_key.clone();
         let disabled = edit.disabled;
         let changes_more = edit.changes_more();

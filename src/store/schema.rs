@@ -93,6 +93,12 @@ const VERSIONS: &[Version] = &[
         sqlite: include_str!("migrations/sqlite/0017_consents.sql"),
         postgres: include_str!("migrations/postgres/0017_consents.sql"),
     },
+    Version {
+        number: 25,
+        name: "apps",
+        sqlite: include_str!("migrations/sqlite/0025_apps.sql"),
+        postgres: include_str!("migrations/postgres/0025_apps.sql"),
+    },
 ];
 
 /// A database whose schema this program does not fit.
