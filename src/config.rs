@@ -4,6 +4,7 @@
 
 mod account;
 mod answers;
+mod apps;
 mod attempts;
 mod audit;
 mod authorization;
@@ -38,6 +39,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::account::Account;
 pub use self::answers::Answers;
+pub use self::apps::Apps;
 pub use self::attempts::Attempts;
 pub use self::audit::Audit;
 pub use self::authorization::Authorization;
@@ -112,6 +114,7 @@ pub struct Config {
     pub par: Par,
     pub registration: Registration,
     pub account: Account,
+    pub apps: Apps,
     pub grants: Grants,
     pub gateway: Gateway,
     /// Rules about requests at proxies, in their order.
@@ -449,6 +452,7 @@ impl Default for Config {
             par: Par::default(),
             registration: Registration::default(),
             account: Account::default(),
+            apps: Apps::default(),
             grants: Grants::default(),
             gateway: Gateway::default(),
             routes: Vec::new(),
@@ -628,6 +632,7 @@ impl Config {
             answer_ttl: std::time::Duration::from_millis(self.cache.answer_ttl),
             registration: self.registration.policy(&self.catalogue()),
             account: self.account.pages(&self.scopes),
+            apps: self.apps.policy(&self.catalogue(), self.account.max_clients_per_user),
             gateway: self.gateway.rules(&self.routes, &self.http.trusted_proxies),
             client_requests: self.token_endpoint.rules(),
             answers: self.answers.rules(),

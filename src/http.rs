@@ -5,6 +5,7 @@
 
 mod account;
 mod answers;
+mod apps;
 mod audit;
 mod authorize;
 mod authorize_api;
@@ -115,6 +116,7 @@ pub fn router(service: Arc<Service>, renderer: Renderer, callers: Callers) -> Ro
             Some(pages) => interactions(pages.rest.then(|| Arc::new(callers))),
             None => Router::new(),
         })
+        .merge(apps::router(&service.settings))
         .merge(metadata())
         .route("/assets/scopegate.css", get(async move || style.style_sheet()))
         .route("/assets/copy.js", get(async || Renderer::copy_script()))

@@ -92,7 +92,8 @@
 //! # Managing apps
 //!
 //! `http::account` shows users which apps may use their account (`service::connected_apps`) and lets them make apps (`service::own_clients`).
-//! What such a form takes, `service::managing` says: a sign-in, lately, and a ticket that this browser session was shown.
+//! What such a form takes, `service::managing` says: a sign-in, lately, and a ticket that this browser session was shown. The APIs of other
+//! systems for that (`http::apps`) come to `service::apps`, which does the same for who comes with a session or with the app's own token.
 //!
 //! # A revocation
 //!

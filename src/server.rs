@@ -40,6 +40,7 @@ use crate::proto::scopegate::v1::interaction_service_server::{
 use crate::proto::scopegate::v1::token_service_server::{SERVICE_NAME, TokenServiceServer};
 use crate::revocation::{Follower, Hints, RevocationIndex, Revoker};
 use crate::service::audit::Audit;
+use crate::service::built_in_clients::BuiltInFailure;
 use crate::service::signing_keys::SigningKeys;
 use crate::service::{Parts, Service};
 use crate::store::{SchemaError, Store};
@@ -60,6 +61,8 @@ pub enum StartError {
     Schema(#[from] SchemaError),
     #[error("{0}: {cause}", cause = .0.cause)]
     Unavailable(#[from] Unavailable),
+    #[error(transparent)]
+    BuiltIn(#[from] BuiltInFailure),
     #[error("a thread could not be started: {0}")]
     Thread(#[from] io::Error),
 }
@@ -195,6 +198,7 @@ impl Server {
                 .only_tcp()
                 .ok_or_else(|| ConfigError::new("http.listen", "this takes one address, ip:port"))?;
             let backend = Backend::open(config, http_address, effects.clone()).await?;
+            backend.service.keep_built_in_clients().await?;
             let (reporter, health_server) = tonic_health::server::health_reporter();
             reporter.set_serving::<TokenServiceServer<()>>().await;
             reporter.set_serving::<AdminServiceServer<()>>().await;

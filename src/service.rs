@@ -5,10 +5,12 @@
 pub mod accounts;
 pub mod administration;
 pub mod app_sign_in;
+pub mod apps;
 pub mod attempts;
 pub mod audit;
 pub mod authorization;
 pub mod backchannel_logout;
+pub mod built_in_clients;
 pub mod client_address;
 pub mod client_authentication;
 mod client_documents;
@@ -52,6 +54,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use self::app_sign_in::Login;
+use self::apps::{AppRates, AppsPolicy};
 use self::attempts::{AttemptLimits, Attempts, RefusedAttempts};
 use self::audit::Audit;
 use self::backchannel_logout::LogoutMetrics;
@@ -127,6 +130,8 @@ pub struct Settings {
     pub registration: RegistrationPolicy,
     /// Which pages users have to manage their apps.
     pub account: AccountPages,
+    /// How they manage them over an API.
+    pub apps: AppsPolicy,
     /// How requests at proxies are judged.
     pub gateway: Gateway,
     /// Which requests the endpoints for clients take, and how they answer.
@@ -227,6 +232,7 @@ pub struct Service {
     pruning: PruningMetrics,
     logouts: LogoutMetrics,
     registrations: RegistrationRate,
+    app_rates: AppRates,
     remote_keys: RemoteKeys,
     client_documents: ClientDocuments,
     effects: Effects,
@@ -301,6 +307,7 @@ impl Service {
             pruning,
             logouts,
             registrations: RegistrationRate::new(),
+            app_rates: AppRates::new(),
             effects,
             stopping: watch::Sender::new(false),
         }

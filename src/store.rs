@@ -11,6 +11,7 @@
 mod engine;
 mod accounts;
 mod app_users;
+mod apps;
 mod assertions;
 mod clients;
 mod own_clients;
@@ -47,6 +48,7 @@ use tokio::runtime::Handle;
 
 pub use self::accounts::{Account, NewSession, Session};
 pub use self::app_users::{NamedUser, SubjectStanding};
+pub use self::apps::{App, AppDetails};
 pub use self::clients::ClientChanges;
 pub use self::connected_apps::ConnectedApp;
 pub use self::consents::{Basis, Consent};
@@ -60,7 +62,7 @@ pub use self::listing::{ClientFilter, ClientKind, ClientRewrite, Fingerprint, Gr
 use self::logout_notices::Announcer;
 pub use self::logout_notices::{ClaimedNotices, LogoutNotice};
 pub use self::machines::NewMachineGrant;
-pub use self::own_clients::SecretRotation;
+pub use self::own_clients::{ClientSecretChange, NewOwnClient, OwnClientChange, SecretRotation};
 pub use self::pruning::Prunable;
 pub use self::pushed_requests::PushedRequest;
 pub use self::revocations::{Ending, PasswordHash};

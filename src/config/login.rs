@@ -43,6 +43,9 @@ pub struct Login {
     pub probe_url: String,
     /// The names of the cookies that it gets. Empty: all but those of this server.
     pub probe_cookies: Vec<String>,
+    /// The schemes of `Authorization` headers that it gets beside the cookies, such as `Bearer`, for users who show their own token of
+    /// the app. Tokens of this server are never passed on. Empty: it gets none.
+    pub probe_authorization: Vec<String>,
     /// How long it may take, in milliseconds. 100 to 10000.
     pub probe_timeout: u32,
     /// The header in which the proxies of `http.trusted_proxies` name the user. They have to remove what browsers send under this name.
@@ -75,6 +78,7 @@ impl Default for Login {
             rest: true,
             probe_url: String::new(),
             probe_cookies: Vec::new(),
+            probe_authorization: Vec::new(),
             probe_timeout: 1_500,
             subject_header: String::new(),
             name_header: String::new(),
@@ -128,6 +132,10 @@ impl Login {
         if !self.probe_cookies.iter().all(is_cookie) {
             return wrong("login.probe_cookies", "these are names of cookies");
         }
+        // The name of a scheme is made of the same characters (RFC 9110 §11.1).
+        if !self.probe_authorization.iter().all(is_cookie) {
+            return wrong("login.probe_authorization", "these are names of schemes, such as Bearer");
+        }
         for (key, header, required) in [
             ("login.subject_header", &self.subject_header, self.method == Method::TrustedHeader),
             ("login.name_header", &self.name_header, false),
@@ -148,6 +156,7 @@ impl Login {
             Method::SessionProbe => LoginMethod::SessionProbe(SessionProbe {
                 url: probe.expect("it was checked"),
                 cookies: self.probe_cookies.clone(),
+                authorization: self.probe_authorization.iter().map(|scheme| scheme.to_ascii_lowercase()).collect(),
             }),
             Method::TrustedHeader => LoginMethod::TrustedHeader(TrustedHeaders {
                 subject: header(&self.subject_header).expect("it was checked"),

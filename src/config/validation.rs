@@ -93,6 +93,7 @@ impl Config {
         self.login.validate(&self.http.trusted_proxies)?;
         self.registration.validate(&self.catalogue())?;
         self.account.validate(&self.scopes)?;
+        self.apps.validate(&self.catalogue())?;
         self.gateway.validate(&self.routes)?;
         self.outgoing.validate()?;
         if self.registration.client_id_metadata_documents && !self.outgoing.enabled {

@@ -268,6 +268,9 @@ impl FromStr for RefreshTokenRotation {
 #[expect(clippy::struct_excessive_bools, reason = "its members are those of the standards")]
 pub struct ClientMetadata {
     pub grant_types: Vec<GrantType>,
+    /// The configuration names it, so nobody changes it elsewhere.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub built_in: bool,
     /// The resources that it is (RFC 8707): it may introspect the access tokens that are meant for them. For operators to say, never
     /// for the client itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -345,6 +348,7 @@ impl Default for ClientMetadata {
     fn default() -> Self {
         Self {
             grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
+            built_in: false,
             resources: Vec::new(),
             consent: ConsentPolicy::Configured,
             required_scopes: Vec::new(),

@@ -12,15 +12,19 @@ const MAX_BOUNDARY: usize = 70;
 
 /// The parameters of a body with this content type.
 pub fn parse(content_type: &str, body: &[u8]) -> Result<Parameters, InvalidRequest> {
+    Parameters::from_pairs(fields(content_type, body)?.into_iter())
+}
+
+/// Its names and values, in their order, up to one more than may be.
+pub fn fields(content_type: &str, body: &[u8]) -> Result<Vec<(String, Zeroizing<String>)>, InvalidRequest> {
     let boundary = parameter(content_type, "boundary").ok_or(InvalidRequest::ContentType)?;
     if boundary.is_empty() || boundary.len() > MAX_BOUNDARY {
         return Err(InvalidRequest::ContentType);
     }
-    let fields = fields(body, &boundary).ok_or(InvalidRequest::Unreadable)?;
-    Parameters::from_pairs(fields.into_iter())
+    parts(body, &boundary).ok_or(InvalidRequest::Unreadable)
 }
 
-fn fields(body: &[u8], boundary: &str) -> Option<Vec<(String, Zeroizing<String>)>> {
+fn parts(body: &[u8], boundary: &str) -> Option<Vec<(String, Zeroizing<String>)>> {
     let delimiter = format!("\r\n--{boundary}");
     // The first one need not have a line before it.
     let mut rest = match body.strip_prefix(&delimiter.as_bytes()[2..]) {

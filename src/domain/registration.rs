@@ -23,6 +23,8 @@ const MAX_REDIRECT_URIS: usize = 20;
 const MAX_CONTACTS: usize = 10;
 /// The longest name, contact or software id, in characters.
 const MAX_TEXT_LENGTH: usize = 200;
+/// The longest description, in characters.
+const MAX_DESCRIPTION_LENGTH: usize = 1_000;
 
 /// Who may register a client, and how much there may be.
 #[derive(Clone, Debug)]
@@ -97,6 +99,8 @@ pub enum InvalidClientMetadata {
     Text(&'static str),
     #[error("{0} is an https URL")]
     Url(&'static str),
+    #[error("the description has at most {MAX_DESCRIPTION_LENGTH} characters that can be seen")]
+    Description,
     #[error("there are more than {MAX_CONTACTS} contacts")]
     Contacts,
     #[error("token_endpoint_auth_method is one of token_endpoint_auth_methods_supported of the metadata")]
@@ -153,6 +157,18 @@ pub struct UserApp<'a> {
     pub public: bool,
 }
 
+/// What somebody says about an app over an API that is laxer than RFC 7591.
+#[derive(Clone, Debug, Default)]
+pub struct AppDraft {
+    pub name: String,
+    pub website: Option<String>,
+    pub description: Option<String>,
+    pub redirect_uris: Vec<String>,
+    pub scopes: Vec<String>,
+    /// It cannot keep a secret.
+    pub public: bool,
+}
+
 /// A change of a registration, with what it says to know of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistrationChange {
@@ -194,6 +210,9 @@ struct Document {
     tls_client_auth_san_email: Option<String>,
     access_token_format: Option<String>,
     introspection_signed_response_alg: Option<String>,
+    /// It may have no redirect URI yet. Nobody says so in JSON.
+    #[serde(skip)]
+    waits_for_redirect_uris: bool,
 }
 
 impl Document {
@@ -290,6 +309,34 @@ impl Registration {
         )
     }
 
+    /// Reads what is said about an app over an API. Scopes that apps may not have are left out, and it may say later where its answers go:
+    /// until then, it gets none. Whoever redirects to a private-use scheme is a native app. The website is text to show, so http is good
+    /// enough; what pages lead to is [`Self::site`].
+    pub fn of_app(app: &AppDraft, allowed: &ScopeSet) -> Result<Self, RegistrationError> {
+        if !app.website.as_deref().is_none_or(is_web_address) {
+            return Err(InvalidClientMetadata::Url("client_uri").into());
+        }
+        if app.description.as_deref().is_some_and(|text| !is_prose(text)) {
+            return Err(InvalidClientMetadata::Description.into());
+        }
+        let scopes: Vec<&str> = app.scopes.iter().map(String::as_str).filter(|scope| allowed.contains(scope)).collect();
+        let is_web = |uri: &String| ["https:", "http:"].iter().any(|scheme| has_scheme(uri, scheme));
+        let method = if app.public { AuthenticationMethod::None } else { AuthenticationMethod::ClientSecretBasic };
+        Self::validate(
+            Document {
+                client_name: Some(app.name.clone()),
+                client_uri: app.website.clone().filter(|website| is_public_url(website)),
+                redirect_uris: Some(app.redirect_uris.clone()),
+                application_type: (!app.redirect_uris.iter().all(is_web)).then_some(ApplicationType::Native),
+                scope: Some(scopes.join(" ")),
+                token_endpoint_auth_method: Some(method.as_str().to_owned()),
+                waits_for_redirect_uris: true,
+                ..Document::default()
+            },
+            allowed,
+        )
+    }
+
     /// The site of the app.
     pub fn site(&self) -> Option<&str> {
         self.metadata.client_uri.as_deref()
@@ -304,7 +351,10 @@ impl Registration {
                 .map_err(|_| InvalidClientMetadata::AuthenticationMethod)?,
         };
         let certificate_subject = document.certificate_subject(method)?;
-        let redirect_uris = redirect_uris(document.redirect_uris, method, document.application_type)?;
+        let redirect_uris = match document.redirect_uris {
+            Some(uris) if uris.is_empty() && document.waits_for_redirect_uris => Vec::new(),
+            uris => redirect_uris(uris, method, document.application_type)?,
+        };
         let grant_types = grant_types(document.grant_types)?;
         if document.response_types.is_some_and(|types| types != ["code"]) {
             return Err(InvalidClientMetadata::ResponseTypes.into());
@@ -445,12 +495,28 @@ fn grant_types(names: Option<Vec<String>>) -> Result<Vec<GrantType>, InvalidClie
     if types.contains(&GrantType::AuthorizationCode) { Ok(types) } else { Err(InvalidClientMetadata::GrantTypes) }
 }
 
+/// What makes text look like another.
+fn hides(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Lines of text, or none.
+fn is_prose(text: &str) -> bool {
+    text.chars().count() <= MAX_DESCRIPTION_LENGTH && !text.chars().any(|char| hides(char) && !"\r\n\t".contains(char))
+}
+
+/// An address that is shown, and never fetched.
+fn is_web_address(text: &str) -> bool {
+    let is_plain = text.len() <= MAX_REDIRECT_URI_LENGTH && text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_plain
+        && Url::parse(text).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none()
+        })
+}
+
 /// People will read it: no control characters, and none that make text look like another.
 fn text(member: &'static str, text: Option<String>) -> Result<Option<String>, InvalidClientMetadata> {
-    let hides = |char: char| {
-        char.is_control()
-            || matches!(char, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
-    };
     match text {
         Some(text)
             if !(1..=MAX_TEXT_LENGTH).contains(&text.chars().count())

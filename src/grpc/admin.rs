@@ -396,6 +396,7 @@ fn client_failure(error: ClientError) -> Status {
         ClientError::Unavailable(error) => status::unavailable(error),
         ClientError::Unknown(_) => status::not_found("CLIENT_UNKNOWN", &message),
         ClientError::NotOfUser => status::failed_precondition("CLIENT_OF_NO_USER", &message),
+        ClientError::BuiltIn => status::failed_precondition("CLIENT_BUILT_IN", &message),
         ClientError::NoSecret => status::failed_precondition("CLIENT_HAS_NO_SECRET", &message),
         ClientError::UnknownScope(_) => invalid_field("client.scopes", &message),
         ClientError::Name => invalid_field("client.client_name", &message),

@@ -64,12 +64,12 @@ impl FromRequest<Context> for JsonText {
     }
 }
 
-fn has_type(request: &Request, expected: &str) -> bool {
+pub(super) fn has_type(request: &Request, expected: &str) -> bool {
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(expected)
 }
 
-async fn body(request: Request) -> Result<Bytes, InvalidRequest> {
+pub(super) async fn body(request: Request) -> Result<Bytes, InvalidRequest> {
     let body = Limited::new(request.into_body(), MAX_FORM_BYTES).collect();
     match tokio::time::timeout(FORM_PATIENCE, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
@@ -206,6 +206,10 @@ impl SessionCookie {
 
     pub(super) fn visitor(&self) -> &Visitor {
         &self.0
+    }
+
+    pub(super) fn into_visitor(self) -> Visitor {
+        self.0
     }
 
     /// Its name. The `__Host-` prefix makes browsers refuse a cookie that another host or path planted.

@@ -191,6 +191,7 @@ impl Service {
         if let Some(scopes) = &edit.scopes {
             self.check_scopes_known(scopes)?;
         }
+        self.changeable_client(id.clone()).await?;
         let service = self.clone();
         let disabled = edit.disabled;
         let changes_more = edit.changes_more();
@@ -234,6 +235,7 @@ impl Service {
         if etag.is_empty() {
             return Ok(self.delete_client(id).await?);
         }
+        self.changeable_client(id.clone()).await?;
         let present = self.administered_client(id.clone()).await?;
         if etag != self.etag(&present) {
             return Err(EditError::Etag);

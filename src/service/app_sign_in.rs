@@ -7,9 +7,10 @@
 use std::net::IpAddr;
 
 use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use http::header::{ACCEPT, COOKIE};
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use http::header::{ACCEPT, AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use zeroize::Zeroizing;
 
 use super::Service;
 use super::authorization::TICKET_LIFETIME;
@@ -63,6 +64,8 @@ pub struct SessionProbe {
     pub url: OutgoingUrl,
     /// Those that it gets; none: all but ours.
     pub cookies: Vec<String>,
+    /// The schemes of `Authorization` headers that it gets, in small letters.
+    pub authorization: Vec<String>,
 }
 
 /// A proxy in front says who it is.
@@ -85,12 +88,26 @@ pub struct Visitor {
 pub enum Evidence {
     /// Nothing: our own cookie is all that counts.
     None,
-    /// The app's cookies, as the browser sent them.
-    Cookies(Vec<u8>),
+    /// The app's credentials, as they were sent.
+    Credentials(Credentials),
     /// What the proxy says.
     Headers { subject: String, claims: UserClaims },
     /// It comes past the proxy, or says two things at once.
     Contradictory,
+}
+
+/// What an app knows its user by.
+#[derive(Default)]
+pub struct Credentials {
+    cookies: Vec<u8>,
+    /// One `Authorization` header.
+    authorization: Option<Vec<u8>>,
+}
+
+impl Credentials {
+    fn are_none(&self) -> bool {
+        self.cookies.is_empty() && self.authorization.is_none()
+    }
 }
 
 /// Why it is not known who is there.
@@ -145,10 +162,11 @@ impl Login {
     pub fn evidence(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Evidence {
         match &self.method {
             LoginMethod::Accounts | LoginMethod::Challenge(_) => Evidence::None,
-            LoginMethod::SessionProbe(probe) => match probe.cookies_of(headers) {
-                cookies if cookies.is_empty() => Evidence::None,
-                cookies => Evidence::Cookies(cookies),
-            },
+            LoginMethod::SessionProbe(probe) => {
+                let credentials =
+                    Credentials { cookies: probe.cookies_of(headers), authorization: probe.authorization_of(headers) };
+                if credentials.are_none() { Evidence::None } else { Evidence::Credentials(credentials) }
+            }
             LoginMethod::TrustedHeader(trusted) => trusted.evidence(headers, peer).unwrap_or(Evidence::Contradictory),
         }
     }
@@ -165,6 +183,14 @@ impl SessionProbe {
         };
         let pairs = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
         pairs.map(<[u8]>::trim_ascii).filter(is_for_app).collect::<Vec<_>>().join(&b"; "[..])
+    }
+
+    /// The one that there is, if the app takes its scheme.
+    fn authorization_of(&self, headers: &HeaderMap) -> Option<Vec<u8>> {
+        let mut values = headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+        let (value, None) = (values.next()?, values.next()) else { return None };
+        let (scheme, _) = authorization_parts(value)?;
+        self.authorization.iter().any(|taken| scheme.eq_ignore_ascii_case(taken)).then(|| value.to_vec())
     }
 }
 
@@ -191,18 +217,22 @@ impl Service {
     /// Who this is, as far as the app or the proxy says.
     pub(super) async fn app_session(&self, visitor: &Visitor) -> Result<Option<BrowserSession>, SessionFailure> {
         let now = self.effects.now();
-        let (user, cookies): (AppUser, &[u8]) = match &visitor.evidence {
+        let (user, shown): (AppUser, Vec<u8>) = match &visitor.evidence {
             Evidence::None => return Ok(None),
             Evidence::Contradictory => {
                 tracing::warn!("a request came past the proxies of http.trusted_proxies, or with a header twice");
                 return Err(SessionFailure::Refused);
             }
-            Evidence::Cookies(cookies) => match self.probe(cookies, now).await? {
-                Some(user) => (user, cookies),
+            Evidence::Credentials(credentials) => match self.probe(credentials, now).await? {
+                Some(user) => {
+                    // No cookie has a line feed.
+                    let authorization = credentials.authorization.iter().flat_map(|value| [b"\n", value.as_slice()]);
+                    (user, [&credentials.cookies[..]].into_iter().chain(authorization).flatten().copied().collect())
+                }
                 None => return Ok(None),
             },
             Evidence::Headers { subject, claims } => match AppUser::new(subject.clone(), claims.clone(), None, now) {
-                Ok(user) => (user, &[]),
+                Ok(user) => (user, Vec::new()),
                 Err(error) => {
                     tracing::warn!(cause = %error, "the proxy named a user that cannot be one");
                     return Err(SessionFailure::Refused);
@@ -217,7 +247,7 @@ impl Service {
         let subject = user.subject.as_str().as_bytes();
         // One length is enough to divide the parts in one way.
         let length = u64::try_from(subject.len()).unwrap_or(u64::MAX).to_be_bytes();
-        let id = SecretHash::from_bytes(self.form_key.tag(&[SESSION_LABEL, &length, subject, cookies]));
+        let id = SecretHash::from_bytes(self.form_key.tag(&[SESSION_LABEL, &length, subject, &shown]));
         let session = Session {
             id: SessionId::of(&id),
             subject: user.subject.clone(),
@@ -229,18 +259,44 @@ impl Service {
     }
 
     /// Asks the app. What is neither a user nor a clear no is an error: nobody is signed out because the app has one.
-    async fn probe(&self, cookies: &[u8], now: Timestamp) -> Result<Option<AppUser>, Unavailable> {
+    async fn probe(&self, credentials: &Credentials, now: Timestamp) -> Result<Option<AppUser>, Unavailable> {
         let LoginMethod::SessionProbe(probe) = &self.settings.login.method else { return Ok(None) };
         let unknown = |cause| Unavailable { operation: "ask the app who is signed in (login.probe_url)", cause };
-        let cookies = HeaderValue::from_bytes(cookies).map_err(|error| unknown(error.into()))?;
-        let headers = [(ACCEPT, HeaderValue::from_static("application/json")), (COOKIE, cookies)];
-        let answer = self.app.get_with(&probe.url, headers.into_iter().collect(), MAX_ANSWER).await;
+        let mut headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
+        if !credentials.cookies.is_empty() {
+            let cookies = HeaderValue::from_bytes(&credentials.cookies).map_err(|error| unknown(error.into()))?;
+            headers.insert(COOKIE, cookies);
+        }
+        // The app might take a token of ours for the user: it is that of a third party.
+        let authorization = credentials.authorization.as_deref().filter(|value| self.own_token_in(value).is_none());
+        if let Some(authorization) = authorization {
+            let mut value = HeaderValue::from_bytes(authorization).map_err(|error| unknown(error.into()))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        } else if credentials.cookies.is_empty() {
+            return Ok(None);
+        }
+        let answer = self.app.get_with(&probe.url, headers, MAX_ANSWER).await;
         let answer = answer.map_err(|error| unknown(error.into()))?;
         match answer.status {
             StatusCode::OK => AppUser::from_json(&answer.body, now).map(Some).map_err(|error| unknown(error.into())),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ok(None),
             status => Err(unknown(UnexpectedStatus(status).into())),
         }
+    }
+
+    /// The token of ours in an `Authorization` header, whether it is good or not: as a bearer token of whichever scheme, or in place of a
+    /// name or a password.
+    pub(super) fn own_token_in(&self, authorization: &[u8]) -> Option<String> {
+        let (scheme, rest) = authorization_parts(authorization)?;
+        let rest = str::from_utf8(rest).ok()?;
+        let is_ours = |text: &str| self.token_keys.open(text).is_some() || self.is_own_jwt(text);
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return is_ours(rest).then(|| rest.to_owned());
+        }
+        let decoded = Zeroizing::new(BASE64_STANDARD.decode(rest).ok()?);
+        let (name, password) = str::from_utf8(&decoded).ok()?.split_once(':')?;
+        [password, name].into_iter().find(|text| is_ours(text)).map(str::to_owned)
     }
 
     /// Writes down whom the app names, for what the user does now. `false` when the subject is somebody else's.
@@ -287,6 +343,12 @@ impl Service {
         let sent_at = Timestamp::from_unix(i64::from_be_bytes(time));
         (self.effects.now().seconds_since(sent_at) < TICKET_LIFETIME).then_some(sent_at)
     }
+}
+
+/// A scheme, and what follows it without the blanks around (RFC 9110 §11.4).
+fn authorization_parts(value: &[u8]) -> Option<(&str, &[u8])> {
+    let end = value.iter().position(u8::is_ascii_whitespace)?;
+    Some((str::from_utf8(&value[..end]).ok()?, value[end..].trim_ascii()))
 }
 
 /// Whether a user has to sign in though signed in.

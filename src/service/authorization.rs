@@ -206,6 +206,7 @@ impl Service {
         if hinted.is_some_and(|subject| subject != session.session.subject) {
             return refused(OAuthError::LoginRequired);
         }
+        self.is_for(&client, &session)?;
         let standing = match self.standing(&client, &request, &session).await {
             Ok(standing) => standing,
             Err(error) => return Err(self.temporarily_unavailable(&request, &error)),
@@ -277,6 +278,12 @@ impl Service {
         Ok(LoginPrompt { client, redirect_uri, login_hint, ui_locales })
     }
 
+    /// With `apps.owner_only`, an app that another user made does not exist.
+    pub(super) fn is_for(&self, client: &Client, session: &BrowserSession) -> Result<(), Fatal> {
+        let is_of_another = client.owner().is_some_and(|owner| *owner != session.session.subject);
+        if self.settings.apps.owner_only && is_of_another { Err(Fatal::ClientUnknown) } else { Ok(()) }
+    }
+
     /// Without asking. What this rests on may have ended meanwhile: then the user is asked next time.
     async fn authorize_unasked(
         &self,
@@ -308,6 +315,7 @@ impl Service {
         let query = query.ok_or(DecisionFailure::Forged)?;
         let grant = self.open_ticket(ticket.ok_or(DecisionFailure::Forged)?, &session, query)?;
         let (client, request) = self.validate(query, TICKET_LIFETIME + self.settings.login.patience()).await?;
+        self.is_for(&client, &session)?;
         let denied = |cause: AccessDenied| {
             let (subject, client) = (&session.session.subject, &request.client);
             self.audit.record(Event::ConsentDenied { subject, client });

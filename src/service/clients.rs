@@ -52,6 +52,8 @@ pub enum ClientError {
     NotOfUser,
     #[error("this client has no secret")]
     NoSecret,
+    #[error("apps.built_in of the configuration says what this client is, and whether it is there")]
+    BuiltIn,
     #[error(
         "a client that signs has keys or a URL of keys, and one that is public neither signs nor has a secret; that does not change"
     )]
@@ -123,6 +125,12 @@ impl Service {
         self.store.client(id.clone()).await?.ok_or(ClientError::Unknown(id))
     }
 
+    /// One that the configuration does not rule over.
+    pub(super) async fn changeable_client(&self, id: ClientId) -> Result<Client, ClientError> {
+        let client = self.client(id).await?;
+        if client.metadata.built_in { Err(ClientError::BuiltIn) } else { Ok(client) }
+    }
+
     pub async fn update_client(&self, id: ClientId, changes: ClientChanges) -> Result<Client, ClientError> {
         if let Some(name) = &changes.name {
             check_name(name)?;
@@ -133,6 +141,7 @@ impl Service {
         if let Some(scopes) = &changes.scopes {
             self.check_scopes_known(scopes)?;
         }
+        self.changeable_client(id.clone()).await?;
         if changes.metadata.is_some() || changes.introspects.is_some() {
             let present = self.client(id.clone()).await?;
             self.check_change(&present, &changes)?;
@@ -200,7 +209,7 @@ impl Service {
 
     /// Refuses the client everything and revokes its grants.
     pub async fn disable_client(&self, id: ClientId) -> Result<(), ClientError> {
-        self.client(id.clone()).await?;
+        self.changeable_client(id.clone()).await?;
         if self.revoker.revoke(Ending::DisableClient(id.clone())).await?.is_some() {
             self.audit.record(Event::ClientDisabled(&id));
         }
@@ -209,7 +218,7 @@ impl Service {
 
     /// Lets a disabled client work again. Its users have to grant again.
     pub async fn enable_client(&self, id: ClientId) -> Result<(), ClientError> {
-        self.client(id.clone()).await?;
+        self.changeable_client(id.clone()).await?;
         if self.store.enable_client(id.clone()).await? {
             self.audit.record(Event::ClientEnabled(&id));
         }
@@ -218,6 +227,7 @@ impl Service {
 
     /// Removes the client and revokes its grants.
     pub async fn delete_client(&self, id: ClientId) -> Result<(), ClientError> {
+        self.changeable_client(id.clone()).await?;
         if self.revoker.revoke(Ending::DeleteClient(id.clone(), None)).await?.is_none() {
             return Err(ClientError::Unknown(id));
         }

@@ -205,7 +205,8 @@ impl Service {
             tracing::warn!(sub = subject.as_str(), "a user entered too many codes that are none");
             return Ok(DeviceStep::TooManyCodes);
         }
-        let Some((request, client)) = self.waiting_device(user_code, now).await? else {
+        let waiting = self.waiting_device(user_code, now).await?;
+        let Some((request, client)) = waiting.filter(|(_, client)| self.is_for(client, &session).is_ok()) else {
             return Ok(DeviceStep::UnknownCode);
         };
         self.store.forgive_user_code(subject.clone()).await?;

@@ -64,6 +64,11 @@ impl Service {
         self.settings.jwt_access_tokens.is_some() && jwt_access_token::may_be(text)
     }
 
+    /// Whether a key of ours sealed what a JSON Web Token points to, expired or not. Its signature says nothing more about that.
+    pub(super) fn is_own_jwt(&self, text: &str) -> bool {
+        self.may_be_jwt(text) && Presented::parse(text, &self.token_keys, &self.settings.issuer).is_some()
+    }
+
     /// The access token that a JSON Web Token stands for, if it has not expired. What no key of ours sealed ends after one MAC, without a
     /// lookup.
     pub(super) async fn open_jwt(&self, text: &str, now: Timestamp) -> Result<Option<Signed>, Unavailable> {

@@ -1,4 +1,4 @@
-//! Clients that users make on our pages. They are validated as those that register themselves, and belong to who made them: to
+//! Clients that users make, on our pages or over an API (`apps`). They are validated as those that register themselves, and belong to who made them: to
 //! everybody else they do not exist.
 
 use super::audit::acting_as;
@@ -8,14 +8,17 @@ use super::managing::ManagingFailure;
 use super::sign_in::BrowserSession;
 use super::{OwnClientsPolicy, Service};
 use crate::domain::audit::{Actor, Event};
-use crate::domain::client::{Client, ClientId, ClientMetadata, ClientType, Introspects, Registrar};
+use crate::domain::client::{
+    AuthenticationMethod, Client, ClientId, ClientMetadata, ClientType, Introspects, Registrar,
+};
+use crate::domain::error::Unavailable;
 use crate::domain::grant::SubjectId;
 use crate::domain::parameters::Parameters;
 use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::registration::{InvalidClientMetadata, Registration, RegistrationError, UserApp};
 use crate::domain::scope::ScopeSet;
 use crate::domain::secret::{RandomSecret, SecretHash};
-use crate::store::SecretRotation;
+use crate::store::{ClientSecretChange, NewOwnClient, OwnClientChange, SecretRotation};
 
 /// How long a secret stays good that was replaced and that nobody else knows, in seconds.
 const OVERLAP: u32 = 86_400;
@@ -74,6 +77,15 @@ pub struct Made {
     pub secret: Option<RandomSecret>,
 }
 
+/// What a user makes, valid.
+pub(super) struct NewApp {
+    pub(super) id: ClientId,
+    pub(super) registration: Registration,
+    pub(super) description: Option<String>,
+    /// Where it is at home, where that is not its site.
+    pub(super) website: Option<String>,
+}
+
 /// A client that the user is asked about.
 pub struct Question {
     pub username: String,
@@ -109,10 +121,26 @@ impl Service {
             Ok(registration) => registration,
             Err(mistake) => return Ok(self.again(session, None, said, form, mistake)),
         };
-        let secret = (!said.public).then(|| self.new_client_secret());
-        let owner = session.session.subject.clone();
+        let id = self.client_id_of(*name.as_bytes());
+        let new = NewApp { id: id.clone(), registration, description: None, website: None };
+        match self.make_own_client(session.session.subject.clone(), new, *per_user).await? {
+            Some((client, secret)) => Ok(Sent::Done(Made { username: session.session.username, client, secret })),
+            None if self.store.client(id).await?.is_some() => Err(ManagingFailure::Stale),
+            None => Ok(self.again(session, None, said, form, Mistake::TooMany)),
+        }
+    }
+
+    /// A client of this user, and its secret if it has one. `None` when the id is taken, or the user has `most` already.
+    pub(super) async fn make_own_client(
+        &self,
+        owner: SubjectId,
+        new: NewApp,
+        most: u32,
+    ) -> Result<Option<(Client, Option<RandomSecret>)>, Unavailable> {
+        let NewApp { id, registration, description, website } = new;
+        let secret = (registration.method != AuthenticationMethod::None).then(|| self.new_client_secret());
         let client = Client {
-            id: self.client_id_of(*name.as_bytes()),
+            id,
             name: registration.name.clone().unwrap_or_default(),
             client_type: match &secret {
                 Some(secret) => ClientType::Confidential { secret: secret.hash(), previous: None },
@@ -130,15 +158,13 @@ impl Service {
             registrar: Registrar::User { owner: owner.clone(), verified_at: None },
             last_used_at: None,
         };
-        if !self.store.insert_own_client(client.clone(), owner.clone(), *per_user).await? {
-            if self.store.client(client.id).await?.is_some() {
-                return Err(ManagingFailure::Stale);
-            }
-            return Ok(self.again(session, None, said, form, Mistake::TooMany));
+        let new = NewOwnClient { client: client.clone(), owner: owner.clone(), most, description, website };
+        if !self.store.insert_own_client(new).await? {
+            return Ok(None);
         }
         tracing::info!(client_id = %client.id, sub = owner.as_str(), "a user made a client");
         self.record_of_user(&owner, Event::ClientCreated(&client.id)).await;
-        Ok(Sent::Done(Made { username: session.session.username, client, secret }))
+        Ok(Some((client, secret)))
     }
 
     fn check_redirect_uris(&self, registration: Registration) -> Result<Registration, Mistake> {
@@ -177,15 +203,27 @@ impl Service {
             scopes: registration.scopes,
             ..client
         };
-        let (subject, id) = (session.session.subject, changed.id.clone());
-        if self.store.change_own_client(subject.clone(), changed).await? {
+        let subject = session.session.subject;
+        let change = OwnClientChange {
+            client: changed,
+            owner: subject,
+            website: None,
+            secret: ClientSecretChange::Keep,
+            now: self.effects.now(),
+        };
+        if self.alter_own_client(change).await? { Ok(Sent::Done(())) } else { Err(ManagingFailure::Unknown) }
+    }
+
+    /// `false` when it is gone.
+    pub(super) async fn alter_own_client(&self, change: OwnClientChange) -> Result<bool, Unavailable> {
+        let (owner, id) = (change.owner.clone(), change.client.id.clone());
+        let changed = self.store.change_own_client(change).await?;
+        if changed {
             self.client_scopes.forget(&id);
             tracing::info!(client_id = %id, "a user changed a client");
-            self.record_of_user(&subject, Event::ClientChanged(&id)).await;
-            Ok(Sent::Done(()))
-        } else {
-            Err(ManagingFailure::Unknown)
+            self.record_of_user(&owner, Event::ClientChanged(&id)).await;
         }
+        Ok(changed)
     }
 
     /// Asks whether to replace the secret.
@@ -245,14 +283,22 @@ impl Service {
         let session = self.signed_in(cookie).await?;
         let client = self.owned(id, &session).await?;
         self.open_managing_ticket(form, &session, &delete(&client))?;
-        match acting_as(Actor::User(session.session.subject), self.delete_client(client.id.clone())).await {
+        if self.remove_own_client(session.session.subject, client.id).await? {
+            Ok(())
+        } else {
+            Err(ManagingFailure::Unknown)
+        }
+    }
+
+    /// `false` when it was deleted just now.
+    pub(super) async fn remove_own_client(&self, owner: SubjectId, id: ClientId) -> Result<bool, Unavailable> {
+        match acting_as(Actor::User(owner), self.delete_client(id.clone())).await {
             Ok(()) => {
-                tracing::info!(client_id = %client.id, "a user deleted a client");
-                Ok(())
+                tracing::info!(client_id = %id, "a user deleted a client");
+                Ok(true)
             }
-            Err(ClientError::Unavailable(error)) => Err(error.into()),
-            // It was deleted just now.
-            Err(_) => Err(ManagingFailure::Unknown),
+            Err(ClientError::Unavailable(error)) => Err(error),
+            Err(_) => Ok(false),
         }
     }
 

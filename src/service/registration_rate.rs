@@ -1,7 +1,7 @@
-//! How often an address may register a client. In this process alone, and in bounded memory: addresses share a bucket where they fall
+//! How often an address, or a user, may register a client. In this process alone, and in bounded memory: addresses share a bucket where they fall
 //! into the same one, so however many there are, none is forgotten and nothing grows.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::IpAddr;
 use std::sync::Mutex;
 
@@ -10,9 +10,17 @@ use crate::domain::timestamp::Timestamp;
 
 const BUCKETS: usize = 4_096;
 /// What a full bucket lasts for, in seconds.
-const HOUR: i64 = 3_600;
+const HOUR: u32 = 3_600;
 
-/// The generic cell rate algorithm: of each bucket, when it will be full again.
+/// So many in so many seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    pub number: u32,
+    pub seconds: u32,
+}
+
+/// The generic cell rate algorithm: of each bucket, when it will be full again, in seconds times the number that the limit allows. Each
+/// rate has one limit.
 pub(super) struct RegistrationRate {
     /// Nobody outside can tell which addresses share a bucket.
     hasher: RandomState,
@@ -26,19 +34,25 @@ impl RegistrationRate {
 
     /// Whether one more may be registered from an address, `per_hour` being allowed.
     pub(super) fn admits(&self, address: Option<IpAddr>, per_hour: u32, now: Timestamp) -> bool {
-        let hash = self.hasher.hash_one(address.map(network));
-        let bucket = usize::try_from(hash % BUCKETS as u64).unwrap_or_default();
-        let now = now.as_unix();
+        self.take(address.map(network), RateLimit { number: per_hour, seconds: HOUR }, now).is_ok()
+    }
+
+    /// Takes one for whoever this is; in how many seconds there will be another one, where there is none now.
+    pub(super) fn take(&self, who: impl Hash, limit: RateLimit, now: Timestamp) -> Result<(), u32> {
+        let bucket = usize::try_from(self.hasher.hash_one(who) % BUCKETS as u64).unwrap_or_default();
+        let number = i64::from(limit.number.max(1));
+        let (now, whole) = (now.as_unix().saturating_mul(number), i64::from(limit.seconds) * number);
         // A panic elsewhere does not open the gate.
-        let Ok(mut full_at) = self.full_at.lock() else { return false };
-        // A clock that was set back must not close it for longer than an hour.
-        full_at[bucket] = full_at[bucket].clamp(now, now + HOUR);
-        let next = full_at[bucket] + HOUR / i64::from(per_hour.max(1));
-        if next > now + HOUR {
-            return false;
+        let Ok(mut full_at) = self.full_at.lock() else { return Err(limit.seconds) };
+        // A clock that was set back must not close it for longer than the whole time.
+        full_at[bucket] = full_at[bucket].clamp(now, now + whole);
+        let next = full_at[bucket] + i64::from(limit.seconds);
+        if next > now + whole {
+            let missing = next - now - whole;
+            return Err(u32::try_from((missing + number - 1) / number).unwrap_or(limit.seconds));
         }
         full_at[bucket] = next;
-        true
+        Ok(())
     }
 }
 
@@ -56,7 +70,7 @@ mod tests {
         assert!(!rate.admits(Some(same_network), 4, now));
         assert!(!rate.admits(Some(one), 4, now.plus(899)));
         assert!(rate.admits(Some(one), 4, now.plus(900)) && !rate.admits(Some(one), 4, now.plus(900)));
-        assert!(rate.admits(Some(one), 4, Timestamp::from_unix(1_000_000 + 2 * HOUR)));
+        assert!(rate.admits(Some(one), 4, Timestamp::from_unix(1_000_000 + 2 * i64::from(HOUR))));
         let others = (0..100_u32).filter(|number| rate.admits(Some(IpAddr::V4((*number).into())), 1, now)).count();
         assert!(others > 80, "{others}");
     }
@@ -66,6 +80,6 @@ mod tests {
         let rate = RegistrationRate::new();
         assert!(rate.admits(None, 1, Timestamp::from_unix(1_000_000)));
         assert!(!rate.admits(None, 1, Timestamp::from_unix(1_000)));
-        assert!(rate.admits(None, 1, Timestamp::from_unix(1_000 + HOUR)));
+        assert!(rate.admits(None, 1, Timestamp::from_unix(1_000 + i64::from(HOUR))));
     }
 }

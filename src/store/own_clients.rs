@@ -1,4 +1,4 @@
-//! The clients that users made on our pages. Whose one is, every statement says itself.
+//! The clients that users made. Whose one is, every statement says itself.
 
 use super::Store;
 use super::clients::{client_columns, json};
@@ -11,6 +11,33 @@ use crate::domain::redirect_uri::RedirectUri;
 use crate::domain::secret::SecretHash;
 use crate::domain::timestamp::Timestamp;
 
+/// A client that a user makes.
+pub struct NewOwnClient {
+    pub client: Client,
+    pub owner: SubjectId,
+    /// How many the user may have.
+    pub most: u32,
+    pub description: Option<String>,
+    /// Where it says that it is at home, where that is not its `client_uri`.
+    pub website: Option<String>,
+}
+
+/// What a user makes of a client.
+pub struct OwnClientChange {
+    pub client: Client,
+    pub owner: SubjectId,
+    pub website: Option<String>,
+    pub secret: ClientSecretChange,
+    pub now: Timestamp,
+}
+
+/// What becomes of the secret of a client.
+pub enum ClientSecretChange {
+    Keep,
+    /// The ones that it had end at once. `None`: it has none any more.
+    To(Option<SecretHash>),
+}
+
 /// Another secret for a client of a user.
 pub struct SecretRotation {
     pub owner: SubjectId,
@@ -22,12 +49,14 @@ pub struct SecretRotation {
 }
 
 impl Store {
-    /// Inserts a client of a user. `false` when the id is taken, or when the user has `most` already, those counted that are deleted and
-    /// not gone yet. Several that come at the same moment may each be the last.
-    pub async fn insert_own_client(&self, client: Client, owner: SubjectId, most: u32) -> Result<bool, Unavailable> {
+    /// Inserts a client of a user, and gives it a number. `false` when the id is taken, or when the user has `most` already, those counted
+    /// that are deleted and not gone yet. Several that come at the same moment may each be the last.
+    pub async fn insert_own_client(&self, new: NewOwnClient) -> Result<bool, Unavailable> {
+        let NewOwnClient { client, owner, most, description, website } = new;
         let writer = self.writer.clone();
         self.run("insert a client of a user", async move {
-            let inserted = on_engine!(&writer, on => sqlx::query(
+            let mut transaction = writer.begin().await?;
+            let inserted = on_engine!(&mut transaction, on => sqlx::query(
                 "INSERT INTO clients (id, name, secret_hash, redirect_uris, scopes, introspects, metadata, created_at, revoked_seq, \
                  owner_subject) \
                  SELECT $1, $2, $3, $4, $5, 'own', $6, $7, 0, s.id FROM subjects s \
@@ -46,8 +75,20 @@ impl Store {
             .bind(client.created_at.as_unix())
             .bind(owner.as_str().to_owned())
             .bind(i64::from(most))
-            .execute(on).await?.rows_affected());
-            Ok(inserted == 1)
+            .execute(&mut **on).await?.rows_affected());
+            if inserted != 1 {
+                return Ok(false);
+            }
+            on_engine!(&mut transaction, on => sqlx::query(
+                "INSERT INTO apps (client_id, description, website, updated_at) VALUES ($1, $2, $3, $4)",
+            )
+            .bind(client.id.to_string())
+            .bind(description)
+            .bind(website)
+            .bind(client.created_at.as_unix())
+            .execute(&mut **on).await?.rows_affected());
+            transaction.commit().await?;
+            Ok(true)
         })
         .await
     }
@@ -68,13 +109,22 @@ impl Store {
         .await
     }
 
-    /// Changes name, site, redirect URIs and scopes of a client of this user. Nobody vouches for what it says now. `false` when there is
-    /// no such client.
-    pub async fn change_own_client(&self, owner: SubjectId, client: Client) -> Result<bool, Unavailable> {
+    /// Changes name, site, redirect URIs and scopes of a client of this user, and its secret if that is said. Nobody vouches for what it
+    /// says now. `false` when there is no such client.
+    pub async fn change_own_client(&self, change: OwnClientChange) -> Result<bool, Unavailable> {
+        let OwnClientChange { client, owner, website, secret, now } = change;
         let writer = self.writer.clone();
         self.run("change a client of a user", async move {
-            let changed = on_engine!(&writer, on => sqlx::query(
-                "UPDATE clients SET name = $3, redirect_uris = $4, scopes = $5, metadata = $6, verified_at = NULL \
+            let (sets_secret, secret) = match secret {
+                ClientSecretChange::Keep => (0_i64, None),
+                ClientSecretChange::To(secret) => (1, secret.map(|secret| secret.as_bytes().to_vec())),
+            };
+            let mut transaction = writer.begin().await?;
+            let changed = on_engine!(&mut transaction, on => sqlx::query(
+                "UPDATE clients SET name = $3, redirect_uris = $4, scopes = $5, metadata = $6, verified_at = NULL, \
+                 secret_hash = CASE WHEN $7 = 1 THEN $8 ELSE secret_hash END, \
+                 previous_secret_hash = CASE WHEN $7 = 1 THEN NULL ELSE previous_secret_hash END, \
+                 previous_secret_until = CASE WHEN $7 = 1 THEN NULL ELSE previous_secret_until END \
                  WHERE id = $1 AND owner_subject = $2 AND deleted_at IS NULL",
             )
             .bind(client.id.to_string())
@@ -83,8 +133,21 @@ impl Store {
             .bind(join_lines(client.redirect_uris.iter().map(RedirectUri::as_str)))
             .bind(client.scopes.to_string())
             .bind(json(&client.metadata)?)
-            .execute(on).await?.rows_affected());
-            Ok(changed == 1)
+            .bind(sets_secret)
+            .bind(secret)
+            .execute(&mut **on).await?.rows_affected());
+            if changed != 1 {
+                return Ok(false);
+            }
+            on_engine!(&mut transaction, on => sqlx::query(
+                "UPDATE apps SET website = $2, updated_at = $3 WHERE client_id = $1",
+            )
+            .bind(client.id.to_string())
+            .bind(website)
+            .bind(now.as_unix())
+            .execute(&mut **on).await?.rows_affected());
+            transaction.commit().await?;
+            Ok(true)
         })
         .await
     }

@@ -105,6 +105,12 @@ const VERSIONS: &[Version] = &[
         sqlite: include_str!("migrations/sqlite/0020_listing.sql"),
         postgres: include_str!("migrations/postgres/0020_listing.sql"),
     },
+    Version {
+        number: 25,
+        name: "apps",
+        sqlite: include_str!("migrations/sqlite/0025_apps.sql"),
+        postgres: include_str!("migrations/postgres/0025_apps.sql"),
+    },
 ];
 
 /// A database whose schema this program does not fit.

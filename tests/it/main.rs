@@ -5,6 +5,7 @@ mod harness;
 
 mod account;
 mod app_sign_in;
+mod apps;
 mod authorize;
 mod backchannel_logout;
 mod batch_revoke;

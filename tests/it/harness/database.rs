@@ -129,7 +129,8 @@ impl Database {
     pub async fn tables(&mut self) -> Vec<String> {
         match self {
             Self::Sqlite(connection) => {
-                let names = sqlx::query("SELECT name FROM sqlite_master WHERE type = 'table'");
+                let names =
+                    sqlx::query("SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'sqlite_sequence'");
                 names.fetch_all(connection).await.unwrap().iter().map(|row| row.get(0)).collect()
             }
             Self::Postgres(connection) => {
