@@ -226,9 +226,9 @@ export async function usesTheKeyboard(stage) {
     ok(seen, `the focus on ${what} can be seen`);
     order.push(what);
     if (what === "b") await page.keyboard.press("Space");
-    if (what === "approve") break;
+    if (what === "authorize-app") break;
   }
-  same(order, ["submit", "a", "b", "deny", "approve"]);
+  same(order, ["submit", "a", "b", "deny", "authorize-app"]);
   await page.keyboard.press("Enter");
   ok((await arrive(stage, page)).get("code"));
   unblemished(ann);

@@ -4,8 +4,17 @@ use clap::Args;
 
 use super::Mask;
 use crate::domain::consent::ConsentPolicy;
+use crate::domain::outgoing::{MalformedUrl, OutgoingUrl};
 use crate::domain::scope::Scope;
 use crate::proto::scopegate::v1 as api;
+
+/// A URL, or nothing.
+fn url(text: &str) -> Result<String, MalformedUrl> {
+    if !text.is_empty() {
+        text.parse::<OutgoingUrl>()?;
+    }
+    Ok(text.to_owned())
+}
 
 #[derive(Args)]
 pub(super) struct Asking {
@@ -23,7 +32,7 @@ pub(super) struct Asking {
     #[arg(long)]
     no_required_scopes: bool,
     /// The page where its users sign in, with `login.method = "challenge"`, in place of `login.url`. Empty: there
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = url)]
     login_url: Option<String>,
     /// Its site, https; users see the host. Empty: none
     #[arg(long, value_name = "URL")]
