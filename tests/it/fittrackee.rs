@@ -1,4 +1,4 @@
-//! Standing in for FitTrackee with its profile as it is: its document "OAuth 2.0" from top to bottom, in its order; then what its own tests
+//! Standing in for `FitTrackee` with its profile as it is: its document "OAuth 2.0" from top to bottom, in its order; then what its own tests
 //! ask for and is not in `profiles_*.rs` and `apps/fittrackee.rs`; then programs that were written for it.
 //!
 //! The document ends with `X-Forwarded-Proto`, which is in `forwarded.rs`. That the owner alone revokes the tokens of an app, other than
@@ -428,6 +428,9 @@ async fn nobody_but_its_owner_allows_an_app_anything_over_the_api_either() {
     let unknown = message("The client does not exist on this server.");
     assert_json(&bob.decide(&asked).await, 400, &unknown);
     assert_eq!(ann.decide(&asked).await.status, StatusCode::OK);
+    let for_all = sidecar.beside_with(&format!("{LIKE}[apps]\nowner_only = false\n")).await;
+    let bob = User { http: for_all.http(), ..bob };
+    assert_eq!(bob.decide(&asked).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

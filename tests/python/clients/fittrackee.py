@@ -54,7 +54,8 @@ def at_its_page(url):
 
 def garmin_to_fittrackee():
     """The program as it is: `setup fittrackee`, then what `sync` does with FitTrackee, which refreshes by itself."""
-    home = Path(tempfile.mkdtemp())
+    directory = tempfile.TemporaryDirectory()
+    home = Path(directory.name)
     os.environ.update(HOME=str(home), CONFIG_PATH=str(home), COLUMNS="100000", PYTHONUNBUFFERED="1")
     command = [str(Path(sys.executable).with_name("garmin2fittrackee")), "setup", "fittrackee"]
     command += ["--client-id", CLIENT.client_id, "--client-secret", CLIENT.client_secret]
