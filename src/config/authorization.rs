@@ -56,7 +56,7 @@ pub struct Authorization {
     pub empty_scope: EmptyScope,
     pub api: Api,
     /// How errors of this endpoint are spelled that are not to be spelled as usual: by reason, `error` and `description`, which pages show
-    /// below their text. The reasons: `client_missing`, `client_unknown`, `client_document`, `redirect_uri_missing`,
+    /// below their text; `{redirect_uri}` in it stands for that of the request, in JSON. The reasons: `client_missing`, `client_unknown`, `client_document`, `redirect_uri_missing`,
     /// `redirect_uri_malformed`, `redirect_uri_unregistered`, `request_uri`, `malformed`, `too_long`, `client_id_repeated`, `redirect_uri_repeated`,
     /// `response_type_repeated`, `scope_repeated`, `state_repeated`, `response_type_missing`, `response_type_unsupported`,
     /// `client_not_allowed`, `challenge_missing`, `challenge_method`, `challenge`, `scope`, `denied`, `other_scopes`.

@@ -2,6 +2,7 @@
 //! those of RFC 9700 and OAuth 2.1.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,11 @@ use super::parameters::Parameters;
 use super::pkce::PkceRules;
 use super::redirect_rules::{RedirectChoice, RedirectRules};
 use super::scope::{Implications, Scope, ScopeSet};
+
+/// In a description: the redirect URI of the request.
+const REDIRECT_URI: &str = "{redirect_uri}";
+/// The longest part of it that is repeated, in bytes.
+const MAX_REPEATED_URI: usize = 255;
 
 /// All of them.
 #[derive(Clone, Debug, Default)]
@@ -149,7 +155,8 @@ pub struct Spellings(BTreeMap<String, Spelling>);
 pub struct Spelling {
     /// The `error`. Empty: as usual.
     pub error: String,
-    /// The `error_description`; on a page, what stands below its text. Empty: as usual.
+    /// The `error_description`; on a page, what stands below its text. In the answer to a script, `{redirect_uri}` stands for that of the
+    /// request. Empty: as usual.
     pub description: String,
 }
 
@@ -269,14 +276,34 @@ impl Spellings {
         (usual(code, &|| error.code().to_owned()), usual(description, &|| error.to_string()))
     }
 
-    /// What a page adds.
+    /// What a page adds. It does not repeat what it was asked.
     pub fn of_page(&self, fatal: Fatal) -> Option<String> {
-        Some(self.of(fatal.reason()).description).filter(|description| !description.is_empty())
+        self.of_request(fatal, "")
+    }
+
+    /// What a script is told whose request had this redirect URI.
+    pub fn of_request(&self, fatal: Fatal, redirect_uri: &str) -> Option<String> {
+        let description = self.of(fatal.reason()).description;
+        (!description.is_empty()).then(|| description.replace(REDIRECT_URI, &repeated(redirect_uri)))
     }
 
     fn of(&self, reason: &str) -> Spelling {
         self.0.get(reason).cloned().unwrap_or_default()
     }
+}
+
+/// The beginning of what is to be a URI; what no URI has (RFC 3986 §2) is percent-encoded.
+fn repeated(uri: &str) -> String {
+    let is_of_uri = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte);
+    let mut text = String::new();
+    for byte in uri.bytes().take(MAX_REPEATED_URI) {
+        if is_of_uri(byte) {
+            text.push(char::from(byte));
+        } else {
+            write!(text, "%{byte:02X}").expect("a string takes everything");
+        }
+    }
+    text
 }
 
 fn reason(error: &OAuthError) -> Option<&'static str> {

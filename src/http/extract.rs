@@ -98,6 +98,28 @@ impl FromRequest<Context> for PageForm {
     }
 }
 
+/// The parameters that a script of a page sends: `FormData` as it is (`multipart/form-data`), or as a form. What cannot be read is the
+/// handler's to word, as all it answers.
+pub(super) struct ScriptForm(pub(super) Result<Parameters, InvalidRequest>);
+
+impl FromRequest<Context> for ScriptForm {
+    type Rejection = Infallible;
+
+    async fn from_request(request: Request, _: &Context) -> Result<Self, Infallible> {
+        Ok(Self(if has_type(&request, ContentType::Multipart.media_type()) {
+            multipart_parameters(request).await
+        } else {
+            FormText::read(request).await.and_then(|form| Parameters::parse(form.0.as_bytes()))
+        }))
+    }
+}
+
+async fn multipart_parameters(request: Request) -> Result<Parameters, InvalidRequest> {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = content_type.unwrap_or_default().to_owned();
+    multipart::parse(&content_type, &body(request).await?)
+}
+
 /// The parameters of a form that a client sends.
 pub(super) struct Form(pub(super) Parameters);
 
@@ -125,11 +147,7 @@ impl FromRequest<Context> for ClientForm {
         Ok(Self(match taken {
             Some(ContentType::Form) => Form::from_request(request, service).await?.0,
             Some(ContentType::Json) => Parameters::from_json(&body(request).await?)?,
-            Some(ContentType::Multipart) => {
-                let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-                let content_type = content_type.unwrap_or_default().to_owned();
-                multipart::parse(&content_type, &body(request).await?)?
-            }
+            Some(ContentType::Multipart) => multipart_parameters(request).await?,
             None if content_types == &[ContentType::Form] => return Err(InvalidRequest::NotAForm.into()),
             None => return Err(InvalidRequest::ContentType.into()),
         }))

@@ -50,6 +50,7 @@ impl Service {
     ) -> Result<DirectCode, DirectFailure> {
         let client = self.store.client(client_id(asked)?).await?;
         let client = client.filter(|client| client.disabled_at.is_none()).ok_or(Fatal::ClientUnknown)?;
+        self.is_for(&client, &session)?;
         let rules = self.settings.authorization.by_request();
         let request = self.valid_request(asked, &client, &rules, false).map_err(|rejection| match rejection {
             Rejection::Page(fatal) => fatal.into(),

@@ -29,7 +29,7 @@ fn root() -> &'static Path {
 }
 
 /// Runs a program against what it is given; what it says, if it ends well.
-async fn run(
+pub async fn run(
     mut command: tokio::process::Command,
     program: PathBuf,
     flow: Option<&str>,
@@ -52,7 +52,7 @@ async fn run(
     said.into_owned()
 }
 
-fn python_interpreter() -> tokio::process::Command {
+pub fn python_interpreter() -> tokio::process::Command {
     let interpreter = root().join(".tools/bin/python");
     assert!(interpreter.exists(), "the Python clients are missing: run tests/run.sh, which installs them");
     tokio::process::Command::new(interpreter)

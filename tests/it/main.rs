@@ -39,6 +39,7 @@ mod envoy;
 mod examples;
 mod false_servers;
 mod faults;
+mod fittrackee;
 mod floods;
 mod foreign_clients;
 mod forward_auth;

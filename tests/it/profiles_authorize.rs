@@ -186,7 +186,7 @@ async fn fittrackees_page_posts_the_decision_and_gets_json() {
         ("response_type", "token", "invalid payload"),
         ("client_id", "", "invalid payload"),
         ("client_id", "unknown", "The client does not exist on this server."),
-        ("redirect_uri", "https://evil.example/", "Redirect URI is not supported by client."),
+        ("redirect_uri", "https://evil.example/", "Redirect URI https://evil.example/ is not supported by client."),
         ("code_challenge", "", "Missing 'code_challenge'"),
         ("code_challenge_method", "S512", "Unsupported 'code_challenge_method'"),
         ("code_challenge", "short", "Invalid 'code_challenge'"),

@@ -1,5 +1,6 @@
 //! The stub applications of `tests/python/stubs`, for the tests with the clients of each system: they refuse as it does.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::profiles_scopes::resource_part;
 /// A running stub application.
 pub struct Stub {
     pub http: Http,
+    pub address: SocketAddr,
     _process: Child,
 }
 
@@ -32,7 +34,7 @@ impl Stub {
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).await.unwrap();
         let address = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{system} says: {line}"));
-        Self { http: Http::new(&format!("http://{address}")), _process: process }
+        Self { http: Http::new(&format!("http://{address}")), address: address.parse().unwrap(), _process: process }
     }
 
     /// What it answers when it knows.

@@ -1,4 +1,4 @@
-//! `POST /api/oauth/authorize` of `FitTrackee`: the request and `confirm=true`; the answer is JSON for a script.
+//! `POST /api/oauth/authorize` of `FitTrackee`: the request and `confirm=true`, as its page sends `FormData`; the answer is JSON for a script.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::super::Context;
 use super::super::error::{no_store, unavailable_page};
-use super::super::extract::{PageForm, SessionCookie};
+use super::super::extract::{ScriptForm, SessionCookie};
 use super::is_from_own_page;
-use crate::domain::authorization::Fatal;
+use crate::domain::parameters::Parameters;
 use crate::service::app_sign_in::SessionFailure;
 use crate::service::authorization::Verdict;
 use crate::service::direct_authorization::DirectFailure;
@@ -19,7 +19,7 @@ pub(super) async fn authorize(
     State(service): State<Context>,
     headers: HeaderMap,
     cookie: SessionCookie,
-    PageForm(form): PageForm,
+    ScriptForm(form): ScriptForm,
 ) -> Response {
     if !is_from_own_page(&headers, &service.settings) {
         return error(StatusCode::FORBIDDEN, "this request does not come from the app");
@@ -32,22 +32,23 @@ pub(super) async fn authorize(
         }
         Err(SessionFailure::Unavailable(error)) => return unavailable_page(&error),
     };
-    if form.get("client_id").is_none() || form.get("response_type") != Some("code") {
+    let is_asked = |form: &Parameters| form.get("client_id").is_some() && form.get("response_type") == Some("code");
+    let Some(form) = form.ok().filter(is_asked) else {
         return error(StatusCode::BAD_REQUEST, "invalid payload");
-    }
+    };
     let confirmed = form.get("confirm").is_some_and(|confirm| confirm.eq_ignore_ascii_case("true"));
     let verdict = if confirmed { Verdict::Approve } else { Verdict::Deny };
     let spellings = &service.settings.authorization.spellings;
     match service.authorize_directly(&form, verdict, session).await {
         Ok(code) => answer(StatusCode::OK, json!({ "redirect_url": code.location })),
-        Err(DirectFailure::Page(fatal)) => error(StatusCode::BAD_REQUEST, &page_text(fatal, spellings.of_page(fatal))),
+        Err(DirectFailure::Page(fatal)) => {
+            let redirect_uri = form.get("redirect_uri").unwrap_or_default();
+            let spelled = spellings.of_request(fatal, redirect_uri);
+            error(StatusCode::BAD_REQUEST, &spelled.unwrap_or_else(|| fatal.to_string()))
+        }
         Err(DirectFailure::Refused { error: cause, .. }) => error(StatusCode::BAD_REQUEST, &spellings.spell(&cause).1),
         Err(DirectFailure::Unavailable(error)) => unavailable_page(&error),
     }
-}
-
-fn page_text(fatal: Fatal, spelled: Option<String>) -> String {
-    spelled.unwrap_or_else(|| fatal.to_string())
 }
 
 fn error(status: StatusCode, message: &str) -> Response {

@@ -1,5 +1,5 @@
-//! The nginx in front of a sidecar itself, with the configuration that we ship: TLS at one port, and for those who leave it out, none at
-//! another one.
+//! The nginx in front of a sidecar itself, and maybe of its app, with the configurations that we ship: TLS at one port, and for those who
+//! leave it out, none at another one.
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
@@ -32,19 +32,32 @@ impl Front {
         sidecar: impl AsyncFn(String) -> S,
         address: impl AsyncFn(&S) -> SocketAddr,
     ) -> (Self, S) {
+        let upstream = async |sidecar: &S| vec![("127.0.0.1:8080;", address(sidecar).await)];
+        Self::with(include_str!("../../../deploy/nginx/issuer.conf"), authority, sidecar, upstream).await
+    }
+
+    /// With another configuration, and what is where its upstreams are.
+    pub async fn with<S>(
+        configuration: &str,
+        authority: &Authority,
+        sidecar: impl AsyncFn(String) -> S,
+        upstreams: impl AsyncFn(&S) -> Vec<(&'static str, SocketAddr)>,
+    ) -> (Self, S) {
         for _ in 0..ATTEMPTS {
             let directory = tempfile::tempdir().unwrap();
             let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
             let [public, in_clear] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
             let sidecar = sidecar(format!("https://{public}")).await;
-            let upstream = address(&sidecar).await.to_string();
+            let upstreams = upstreams(&sidecar).await;
             drop(listeners);
             authority.install("server", directory.path());
-            let file = directory.path().join("issuer.conf");
+            let file = directory.path().join("nginx.conf");
             let listen = format!("listen {public} ssl;\n        listen {in_clear};");
-            let changes =
-                [("listen 0.0.0.0:443 ssl;", &*listen), ("server 127.0.0.1:8080;", &*format!("server {upstream};"))];
-            std::fs::write(&file, replace(include_str!("../../../deploy/nginx/issuer.conf"), &changes)).unwrap();
+            let mut text = replace(configuration, &[("listen 0.0.0.0:443 ssl;", &listen)]);
+            for (shipped, address) in upstreams {
+                text = replace(&text, &[(shipped, &format!("{address};"))]);
+            }
+            std::fs::write(&file, text).unwrap();
             let log = std::fs::File::create(directory.path().join("log")).unwrap();
             let mut command = nginx(directory.path(), &file);
             command.current_dir(directory.path()).stdin(Stdio::null());

@@ -15,6 +15,8 @@ LACKING = "The request requires higher privileges than provided by the access to
 
 class FitTrackee(Application):
     def handle_request(self, method, path):
+        if (method, path) == ("GET", "/api/config"):  # everybody may know
+            return self.reply(200, {"status": "success", "data": {"version": "0.7.31"}})
         route = ROUTES.get((method, path))
         if not route:
             return self.reply(404, {"status": "not found", "message": "resource not found"})
