@@ -98,6 +98,29 @@ impl FromRequest<Context> for PageForm {
     }
 }
 
+/// The parameters of a form that a page of the app sends itself, or a script of it, which may write `FormData` as it is. Whoever reads it says
+/// in the words of that app what is wrong with it.
+pub(super) struct AppForm(pub(super) Result<Parameters, InvalidRequest>);
+
+impl AppForm {
+    async fn read(request: Request) -> Result<Parameters, InvalidRequest> {
+        if !has_type(&request, "multipart/form-data") {
+            return Parameters::parse(FormText::read(request).await?.0.as_bytes());
+        }
+        let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let content_type = content_type.unwrap_or_default().to_owned();
+        multipart::parse(&content_type, &body(request).await?)
+    }
+}
+
+impl FromRequest<Context> for AppForm {
+    type Rejection = Infallible;
+
+    async fn from_request(request: Request, _: &Context) -> Result<Self, Infallible> {
+        Ok(Self(Self::read(request).await))
+    }
+}
+
 /// The parameters of a form that a client sends.
 pub(super) struct Form(pub(super) Parameters);
 

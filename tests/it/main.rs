@@ -43,6 +43,7 @@ mod floods;
 mod foreign_clients;
 mod forward_auth;
 mod forwarded;
+mod funkwhale;
 mod fuzz;
 mod garbage;
 mod hosts;
