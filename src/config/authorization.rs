@@ -48,6 +48,9 @@ pub struct Authorization {
     pub unknown_scopes: Beyond,
     /// And of those that are, but beyond what the client may ask for.
     pub scopes_beyond_client: Beyond,
+    /// Whether a scope has to stand in `scopes.catalogue` itself. Otherwise those count, too, that one there implies, as `read` may imply every
+    /// `read:…`.
+    pub listed_scopes_only: bool,
     /// What a request without `scope` is for: `all` that the client may ask for, `none`, or `default`.
     pub without_scope: NoScope,
     /// What `default` is.
@@ -98,6 +101,7 @@ impl Default for Authorization {
             repeated_parameters: Repeated::default(),
             errors_of,
             unknown_scopes: Beyond::default(),
+            listed_scopes_only: false,
             scopes_beyond_client: Beyond::default(),
             without_scope: NoScope::default(),
             default_scopes: Vec::new(),
@@ -159,6 +163,7 @@ impl Authorization {
                 },
                 empty: self.empty_scope,
                 catalogue: (!catalogue.is_empty()).then_some(catalogue),
+                listed_only: self.listed_scopes_only,
             },
             repeated: self.repeated_parameters,
             answers: AnswerRules {

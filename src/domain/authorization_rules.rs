@@ -84,6 +84,8 @@ pub struct ScopeRules {
     pub empty: EmptyScope,
     /// `None`: every scope is known.
     pub catalogue: Option<ScopeSet>,
+    /// What the catalogue implies is not known by that.
+    pub listed_only: bool,
 }
 
 /// What becomes of a scope.
@@ -209,7 +211,14 @@ impl ScopeRules {
         client: &Client,
         implications: &Implications,
     ) -> Result<ScopeSet, InvalidScope> {
-        let is_clients = |scope: &str| implications.satisfy(&client.scopes, scope);
+        let is_known = |scope: &str| match &self.catalogue {
+            Some(listed) if self.listed_only => listed.contains(scope),
+            Some(known) => implications.satisfy(known, scope),
+            None => true,
+        };
+        // Nobody may ask for what has to be listed and is not, whatever the client's scopes imply.
+        let is_clients =
+            |scope: &str| implications.satisfy(&client.scopes, scope) && (!self.listed_only || is_known(scope));
         let Some(text) = parameters.get("scope") else {
             if self.empty == EmptyScope::Refuse && parameters.all("scope").next().is_some() {
                 return Err(InvalidScope::NotAllowed);
@@ -228,7 +237,6 @@ impl ScopeRules {
         if requested.is_empty() && self.unknown == Beyond::Refuse {
             return Err(InvalidScope::NotAllowed);
         }
-        let is_known = |scope: &str| self.catalogue.as_ref().is_none_or(|known| implications.satisfy(known, scope));
         let becomes = |scope: &str| if is_known(scope) { self.beyond_client } else { self.unknown };
         if requested.iter().any(|scope| !is_clients(scope) && becomes(scope) == Beyond::Refuse) {
             return Err(InvalidScope::NotAllowed);

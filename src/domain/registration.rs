@@ -15,7 +15,7 @@ use super::json::object;
 use super::jwk::SigningAlgorithm;
 use super::jwt_access_token::AccessTokenFormat;
 use super::outgoing::OutgoingUrl;
-use super::redirect_uri::{InvalidRedirectUri, MAX_REDIRECT_URI_LENGTH, RedirectUri};
+use super::redirect_uri::{InvalidRedirectUri, MAX_REDIRECT_URI_LENGTH, RedirectUri, is_out_of_band};
 use super::scope::ScopeSet;
 use super::secret::SecretHash;
 
@@ -456,7 +456,7 @@ fn json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, InvalidClientM
     object(body).ok_or(InvalidClientMetadata::Malformed)
 }
 
-/// RFC 7591 §2 and §5. A private-use scheme leads to an app on the user's device, so only such an app has one.
+/// RFC 7591 §2 and §5. A private-use scheme leads to an app on the user's device, so only such an app has one. Out-of-band URIs lead nowhere.
 fn redirect_uris(
     texts: Option<Vec<String>>,
     method: AuthenticationMethod,
@@ -468,7 +468,7 @@ fn redirect_uris(
     let is_native = application_type == Some(ApplicationType::Native) || method == AuthenticationMethod::None;
     // The scheme of a valid redirect URI begins with `http` in these two cases alone.
     let is_web = |uri: &RedirectUri| ["https:", "http:"].iter().any(|scheme| has_scheme(uri.as_str(), scheme));
-    if !is_native && !uris.iter().all(is_web) {
+    if !is_native && !uris.iter().all(|uri| is_web(uri) || is_out_of_band(uri.as_str())) {
         return Err(RegistrationError::PrivateUseScheme);
     }
     Ok(uris)

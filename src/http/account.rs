@@ -14,10 +14,11 @@ use super::pages::account::{self as page, Nav, Place};
 use super::pages::{self, Notice, Problem};
 use crate::service::AccountPages;
 use crate::service::managing::ManagingFailure;
-use crate::service::own_clients::Sent;
+use crate::service::own_clients::{Said, Sent};
 
 const APPS: &str = "/account/apps";
 const CLIENTS: &str = "/account/clients";
+const NEW: &str = "/account/clients/new";
 
 /// Those pages that are offered.
 pub(super) fn forms(offered: &AccountPages) -> Router<Context> {
@@ -28,7 +29,7 @@ pub(super) fn forms(offered: &AccountPages) -> Router<Context> {
     if offered.clients.is_some() {
         router = router
             .route(CLIENTS, get(clients))
-            .route("/account/clients/new", get(new).post(create))
+            .route(NEW, get(new).post(create))
             .route("/account/clients/{id}", get(show).post(change))
             .route("/account/clients/{id}/secret", get(ask_for_secret).post(rotate))
             .route("/account/clients/{id}/delete", get(ask_to_delete).post(delete));
@@ -67,10 +68,15 @@ async fn clients(State(service): State<Context>, cookie: SessionCookie) -> Respo
     }
 }
 
-async fn new(State(service): State<Context>, cookie: SessionCookie, uri: Uri) -> Response {
-    match service.new_own_client(cookie.value()).await {
-        Ok(form) => page::client(&form, &nav(&service, &form.username, Place::Below)),
-        Err(failure) => failed(failure, uri.path()),
+async fn new(State(service): State<Context>, cookie: SessionCookie) -> Response {
+    filled(&service, &cookie, Said::nothing()).await
+}
+
+/// The form for a new one, with this in it. Who has to sign in first finds it empty.
+pub(super) async fn filled(service: &Context, cookie: &SessionCookie, said: Said) -> Response {
+    match service.new_own_client(cookie.value(), said).await {
+        Ok(form) => page::client(&form, &nav(service, &form.username, Place::Below)),
+        Err(failure) => failed(failure, NEW),
     }
 }
 

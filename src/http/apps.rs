@@ -42,15 +42,19 @@ pub(super) fn router(settings: &Settings) -> Router<Context> {
         AppsApi::Gancio => gancio::router(),
         AppsApi::Forgejo => forgejo::router(settings),
     };
+    let page = if settings.apps.api == AppsApi::Funkwhale { funkwhale::page(settings) } else { Router::new() };
     let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
     // Before the layer, so that it answers when browsers ask first.
-    router.method_not_allowed_fallback(error::method_not_allowed).layer(
-        CorsLayer::new()
-            .allow_origin(Any)
-            .allow_methods(methods)
-            .allow_headers([AUTHORIZATION, CONTENT_TYPE])
-            .expose_headers([RETRY_AFTER]),
-    )
+    router
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(
+            CorsLayer::new()
+                .allow_origin(Any)
+                .allow_methods(methods)
+                .allow_headers([AUTHORIZATION, CONTENT_TYPE])
+                .expose_headers([RETRY_AFTER]),
+        )
+        .merge(page)
 }
 
 /// Who sends a request.

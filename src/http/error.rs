@@ -119,7 +119,7 @@ pub(super) fn unreadable_page(error: &InvalidRequest) -> Response {
     pages::error(invalid_request_status(*error), Problem::Unreadable)
 }
 
-fn invalid_request_status(error: InvalidRequest) -> StatusCode {
+pub(super) fn invalid_request_status(error: InvalidRequest) -> StatusCode {
     if error == InvalidRequest::TooLarge { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST }
 }
 

@@ -98,11 +98,11 @@ impl FromRequest<Context> for PageForm {
     }
 }
 
-/// The parameters that a script of a page sends: `FormData` as it is (`multipart/form-data`), or as a form. What cannot be read is the
-/// handler's to word, as all it answers.
-pub(super) struct ScriptForm(pub(super) Result<Parameters, InvalidRequest>);
+/// The parameters of a form that a page of the app sends itself, or a script of it, which may write `FormData` as it is. Whoever reads it says
+/// in the words of that app what is wrong with it.
+pub(super) struct AppForm(pub(super) Result<Parameters, InvalidRequest>);
 
-impl FromRequest<Context> for ScriptForm {
+impl FromRequest<Context> for AppForm {
     type Rejection = Infallible;
 
     async fn from_request(request: Request, _: &Context) -> Result<Self, Infallible> {

@@ -100,11 +100,11 @@ impl Service {
         Ok(OwnClients { username: session.session.username, clients })
     }
 
-    /// The form for a new one.
-    pub async fn new_own_client(&self, cookie: Option<&str>) -> Result<OwnClientForm, ManagingFailure> {
+    /// The form for a new one, with what is `said` in it.
+    pub async fn new_own_client(&self, cookie: Option<&str>, said: Said) -> Result<OwnClientForm, ManagingFailure> {
         let session = self.signed_in_lately(cookie).await?;
         let ticket = self.managing_ticket(&session, CREATE);
-        Ok(self.form(session, None, Said::nothing(), ticket))
+        Ok(self.form(session, None, said, ticket))
     }
 
     /// The ticket names the client, so a form that is sent twice makes one.
@@ -349,7 +349,7 @@ impl Service {
 }
 
 impl Said {
-    fn nothing() -> Self {
+    pub fn nothing() -> Self {
         Self {
             name: String::new(),
             site: String::new(),

@@ -63,6 +63,13 @@ pub async fn python_with(program: &str, input: Stdio, given: &Value) -> String {
     run(python_interpreter(), root().join("tests/python").join(program), None, input, given).await
 }
 
+/// One flow of a program of `tests/python/clients`: a client of a system that we stand in for.
+pub async fn client_flow(program: &str, flow: &str, given: &Value) -> String {
+    let mut command = python_interpreter();
+    command.env("PYTHONPATH", root().join("tests/python")).env("PYTHONDONTWRITEBYTECODE", "1");
+    run(command, root().join("tests/python/clients").join(program), Some(flow), Stdio::null(), given).await
+}
+
 /// One flow of a Python program of `tests/python`, against a server of its own.
 async fn python(program: &str, flow: &str) {
     let (_sidecar, given) = given(RESOURCE).await;

@@ -44,6 +44,7 @@ mod floods;
 mod foreign_clients;
 mod forward_auth;
 mod forwarded;
+mod funkwhale;
 mod fuzz;
 mod garbage;
 mod hosts;

@@ -1,5 +1,6 @@
 //! Funkwhale: `/api/v1/oauth/apps` and `/api/v1/oauth/grants`, with a slash at the end or without. Whoever is nobody registers apps, too.
-//! No token of ours manages them: its API has the scope `security` for that, which no app can have.
+//! No token of ours manages them: its API has the scope `security` for that, which no app can have. Where users are those of the built-in
+//! login, the page for a new app is our own.
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -9,12 +10,15 @@ use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::{StatusCode, Uri};
 use serde_json::{Map, Value, json};
 
-use super::super::Context;
 use super::super::error::{OAuthFailure, no_store};
+use super::super::extract::SessionCookie;
+use super::super::{Context, account};
 use super::{Page, Said, Sender, date_time, query, text, uris, words};
 use crate::domain::registration::{AppDraft, InvalidClientMetadata, RegistrationError};
 use crate::domain::secret::RandomSecret;
+use crate::service::Settings;
 use crate::service::apps::{AppChange, AppFailure, AppName, MadeApp};
+use crate::service::own_clients;
 use crate::store::App;
 
 const APPS: &str = "/api/v1/oauth/apps/";
@@ -22,6 +26,14 @@ const GRANTS: &str = "/api/v1/oauth/grants/";
 const PAGE_SIZE: usize = 25;
 const MAX_PAGE_SIZE: usize = 50;
 const REQUIRED: &str = "This field is required.";
+const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
+const NEW: &str = "/settings/applications/new";
+
+/// The page for a new app, if it is ours.
+pub(super) fn page(settings: &Settings) -> Router<Context> {
+    let is_ours = settings.account.clients.is_some() && settings.login.is_built_in();
+    if is_ours { Router::new().route(NEW, get(new)) } else { Router::new() }
+}
 
 pub(super) fn router() -> Router<Context> {
     let both = |router: Router<Context>, path: &str, methods: MethodRouter<Context>| {
@@ -31,6 +43,18 @@ pub(super) fn router() -> Router<Context> {
     let router = both(router, &format!("{APPS}{{id}}/"), get(show).patch(change).put(replace).delete(delete));
     let router = both(router, GRANTS, get(grants));
     both(router, &format!("{GRANTS}{{id}}/"), get(grant).delete(revoke))
+}
+
+/// Clients send their users here with what the form should say.
+async fn new(State(service): State<Context>, cookie: SessionCookie, uri: Uri) -> Response {
+    let asked = |name: &str, default: &str| query(&uri, name).unwrap_or_else(|| default.to_owned());
+    let said = own_clients::Said {
+        name: asked("name", ""),
+        redirect_uris: words(&asked("redirect_uris", OUT_OF_BAND)).join("\n"),
+        scopes: words(&asked("scopes", "read")),
+        ..own_clients::Said::nothing()
+    };
+    account::filled(&service, &cookie, said).await
 }
 
 async fn list(State(service): State<Context>, Sender(caller): Sender, uri: Uri) -> Response {

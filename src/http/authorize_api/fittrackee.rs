@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::Context;
 use super::super::error::{no_store, unavailable_page};
-use super::super::extract::{ScriptForm, SessionCookie};
+use super::super::extract::{AppForm, SessionCookie};
 use super::is_from_own_page;
 use crate::domain::parameters::Parameters;
 use crate::service::app_sign_in::SessionFailure;
@@ -19,7 +19,7 @@ pub(super) async fn authorize(
     State(service): State<Context>,
     headers: HeaderMap,
     cookie: SessionCookie,
-    ScriptForm(form): ScriptForm,
+    AppForm(form): AppForm,
 ) -> Response {
     if !is_from_own_page(&headers, &service.settings) {
         return error(StatusCode::FORBIDDEN, "this request does not come from the app");

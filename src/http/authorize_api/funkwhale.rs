@@ -1,5 +1,5 @@
-//! `POST /api/v1/oauth/authorize/` of Funkwhale: the request and `allow`. The answer is a redirect, or JSON for a script that says that it
-//! is one.
+//! `POST /api/v1/oauth/authorize/` of Funkwhale: the request and `allow`, as a form of either kind. The answer is a redirect, or JSON for a
+//! script that says that it is one, errors included.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,11 +8,12 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::super::Context;
-use super::super::error::{no_store, unavailable_page};
-use super::super::extract::{PageForm, SessionCookie};
+use super::super::error::{invalid_request_status, no_store, unavailable_page};
+use super::super::extract::{AppForm, SessionCookie};
 use super::super::pages;
 use super::is_from_own_page;
 use crate::domain::authorization::Fatal;
+use crate::domain::error::InvalidRequest;
 use crate::domain::parameters::Parameters;
 use crate::service::app_sign_in::SessionFailure;
 use crate::service::authorization::Verdict;
@@ -24,11 +25,8 @@ pub(super) async fn authorize(
     State(service): State<Context>,
     headers: HeaderMap,
     cookie: SessionCookie,
-    PageForm(form): PageForm,
+    AppForm(form): AppForm,
 ) -> Response {
-    if !is_from_own_page(&headers, &service.settings) {
-        return detail(StatusCode::FORBIDDEN, "CSRF Failed: Origin checking failed.");
-    }
     let session = match service.browser_session(cookie.visitor()).await {
         Ok(Some(session)) => session,
         Ok(None) => return detail(StatusCode::UNAUTHORIZED, "Authentication credentials were not provided."),
@@ -36,6 +34,15 @@ pub(super) async fn authorize(
             return detail(StatusCode::FORBIDDEN, "You do not have permission to perform this action.");
         }
         Err(SessionFailure::Unavailable(error)) => return unavailable_page(&error),
+    };
+    if !is_from_own_page(&headers, &service.settings) {
+        return detail(StatusCode::FORBIDDEN, "CSRF Failed: Origin checking failed.");
+    }
+    let form = match form {
+        Ok(form) => form,
+        // What is no form has no fields, as upstream.
+        Err(InvalidRequest::NotAForm) => Parameters::default(),
+        Err(error) => return detail(invalid_request_status(error), &error.to_string()),
     };
     if let Some(missing) = missing(&form) {
         return answer(StatusCode::BAD_REQUEST, missing);

@@ -3,9 +3,23 @@ application, which alone knows its users."""
 
 from stub_application import Application, api, serve
 
+def empty(_):
+    return {"count": 0, "next": None, "previous": None, "results": []}
+
+
 ROUTES = {
     "/api/v1/users/me": ("profile", lambda user: {"username": user.username, "full_username": user.username}),
-    "/api/v1/favorites/tracks": ("favorites", lambda user: {"count": 0, "next": None, "previous": None, "results": []}),
+    "/api/v1/libraries": ("libraries", empty),
+    "/api/v1/search": ("libraries", lambda user: {"artists": [], "albums": [], "tracks": [], "tags": []}),
+    "/api/v1/listen/1": ("libraries", lambda user: {"mimetype": "audio/ogg"}),
+    "/api/v1/favorites/tracks": ("favorites", empty),
+    "/api/v1/history/listenings": ("listenings", empty),
+    "/api/v1/federation/follows/library": ("follows", empty),
+    "/api/v1/playlists": ("playlists", empty),
+    "/api/v1/radios/radios": ("radios", empty),
+    "/api/v1/moderation/content-filters": ("filters", empty),
+    "/api/v1/federation/inbox": ("notifications", empty),
+    "/api/v1/mutations": ("edits", empty),
     "/api/v1/oauth/grants": ("security", lambda user: []),
     "/api/v1/instance/admin/settings": ("instance:settings", lambda user: []),
 }
