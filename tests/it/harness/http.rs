@@ -35,6 +35,11 @@ impl Http {
         Self { base: base.into(), host: None, client: Client::builder(TokioExecutor::new()).build_http() }
     }
 
+    /// The scheme and the address.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     /// Asking for this host.
     pub fn for_host(self, host: &str) -> Self {
         Self { host: Some(host.into()), ..self }
