@@ -1,4 +1,4 @@
-//! Gancio: its document "OAuth" from top to bottom, the plugin for WordPress and requests-oauthlib, and the faults of upstream that are not
+//! Gancio: its document "OAuth" from top to bottom, the plugin for `WordPress` and requests-oauthlib, and the faults of upstream that are not
 //! here. The single knobs are tested elsewhere (`profiles_*`, `apps`).
 
 use std::net::SocketAddr;
@@ -239,17 +239,17 @@ async fn authentication_and_authorization_as_upstreams_own_test_has_it() {
     here.assert_error(400, "unsupported_grant_type");
 }
 
-/// `wpgancio`, as PHP sends its requests: it has to be installed in a WordPress, whose pages are its own and need a browser, so its requests
+/// `wpgancio`, as PHP sends its requests: it has to be installed in a `WordPress`, whose pages are its own and need a browser, so its requests
 /// are here byte for byte.
 struct WordPress {
     instance: SocketAddr,
     site: &'static str,
-    /// Without the extension cURL, WordPress writes to the socket itself.
+    /// Without the extension cURL, `WordPress` writes to the socket itself.
     has_curl: bool,
 }
 
 impl WordPress {
-    /// `wp_remote_post` (WordPress 6.4).
+    /// `wp_remote_post` (`WordPress` 6.4).
     async fn post(&self, path: &str, body: &str) -> Raw {
         let (host, length, site) = (self.instance, body.len(), self.site);
         let agent = format!("User-Agent: WordPress/6.4.3; {site}");
@@ -302,7 +302,7 @@ impl WordPress {
     }
 }
 
-/// That of WordPress.
+/// That of `WordPress`.
 fn sanitize_key(value: &Value) -> String {
     let key = value.as_str().unwrap().to_lowercase();
     let key: String =

@@ -1,4 +1,4 @@
-//! Two systems in one process: FitTrackee's apps at one host, Gancio's at the other, each at the paths of its own, and nothing of one is
+//! Two systems in one process: `FitTrackee`'s apps at one host, Gancio's at the other, each at the paths of its own, and nothing of one is
 //! good at the other. What holds for any two issuers is in `hosts`.
 
 use base64::Engine as _;
