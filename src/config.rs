@@ -60,7 +60,7 @@ pub use self::registration::{Registration, RegistrationMode};
 pub use self::tls::Tls;
 pub use self::token_endpoint::TokenEndpoint;
 use crate::domain::client::AuthenticationMethod;
-use crate::domain::grant::Lifetimes;
+use crate::domain::grant::{CodeReuse, Lifetimes};
 use crate::domain::jwk::SigningAlgorithm;
 use crate::domain::language::{Languages, ScopeMeaning, Wording};
 use crate::domain::network::Network;
@@ -262,6 +262,9 @@ pub struct Tokens {
     /// Whether a refresh ends the access tokens of before, on every server as a revocation does. It costs an entry of the revocation log.
     /// Clients whose refresh token stays (`scopegate client update --refresh-token-rotation keep`) keep theirs.
     pub refresh_ends_access_tokens: bool,
+    /// What becomes of the tokens of a code that comes again: `revoke` (RFC 6749 §4.1.2); or `refuse`, they stay, where the client proved
+    /// who it is, for clients that redeem the code of their page whenever it is opened. Those of a public client always end.
+    pub code_reuse: CodeReuse,
 }
 
 /// Whether DPoP proofs need a nonce.
@@ -525,6 +528,7 @@ impl Default for Tokens {
             dpop: true,
             alphabet: Alphabet::Base64url,
             refresh_ends_access_tokens: false,
+            code_reuse: CodeReuse::Revoke,
         }
     }
 }
@@ -638,6 +642,7 @@ impl Config {
             answers: self.answers.rules(),
             client_names: self.clients.names(self.tokens.alphabet),
             refresh_ends_access_tokens: self.tokens.refresh_ends_access_tokens,
+            code_reuse: self.tokens.code_reuse,
             grant_types: self.grants.types(),
             binds_by_dpop: self.tokens.dpop,
             openid: self.openid.enabled.then_some(OpenId {

@@ -77,7 +77,7 @@ use crate::domain::client::GrantType;
 use crate::domain::consent::ConsentRules;
 use crate::domain::dpop_nonce::NonceKeys;
 use crate::domain::error::Unavailable;
-use crate::domain::grant::Lifetimes;
+use crate::domain::grant::{CodeReuse, Lifetimes};
 use crate::domain::language::{Languages, ScopeMeaning};
 use crate::domain::openid::{EMAIL, OPENID, PROFILE};
 use crate::domain::paths::Paths;
@@ -140,6 +140,8 @@ pub struct Settings {
     pub client_names: ClientNames,
     /// Whether a refresh ends the access tokens of before.
     pub refresh_ends_access_tokens: bool,
+    /// What becomes of the tokens of a code that comes again.
+    pub code_reuse: CodeReuse,
     /// The ways to tokens that there are.
     pub grant_types: Vec<GrantType>,
     /// Whether tokens are bound to the keys of DPoP proofs.

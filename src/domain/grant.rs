@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::client::ClientId;
 use super::hexadecimal::hexadecimal_name;
@@ -170,7 +170,7 @@ impl FromStr for Variant {
 pub enum GrantState {
     /// The code was issued and not yet redeemed.
     Pending,
-    /// The code was redeemed. That it was is remembered here, so a replayed code revokes its grant however late it comes.
+    /// The code was redeemed. That it was is remembered here, so a replayed code is known however late it comes.
     Active(Rotation),
     Revoked,
 }
@@ -220,6 +220,16 @@ pub struct Lifetimes {
     pub refresh_token_absolute: u32,
     /// For so long after a rotation the immediately preceding refresh token gets the same successor again.
     pub refresh_grace: u32,
+}
+
+/// What becomes of the tokens of a code that its client presents again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CodeReuse {
+    /// They end.
+    Revoke,
+    /// Those of a client that proved who it is stay: nobody else can redeem its codes.
+    Refuse,
 }
 
 /// What a presented refresh token is to its grant.

@@ -223,7 +223,7 @@ impl Service {
         let taken = self.app_rates.by_address.take(caller.address.map(network), policy.by_address, now);
         taken.map_err(AppFailure::TooOften)?;
         let registration = self.valid(draft, &policy.scopes)?;
-        let secret = self.effects.secret();
+        let secret = self.new_client_secret();
         let client = Client {
             id: self.new_client_id(),
             name: registration.name.clone().unwrap_or_default(),

@@ -10,7 +10,9 @@ use crate::domain::audit::Event;
 use crate::domain::client::{AuthenticationMethod, Client, GrantType, RefreshTokenRotation};
 use crate::domain::credentials::RepeatedCredentials;
 use crate::domain::error::{Failure, InvalidGrant, InvalidScope, OAuthError, Unavailable};
-use crate::domain::grant::{Confirmation, Further, Grant, GrantState, RefreshStanding, Restriction, Variant};
+use crate::domain::grant::{
+    CodeReuse, Confirmation, Further, Grant, GrantState, RefreshStanding, Restriction, Variant,
+};
 use crate::domain::openid::Authentication;
 use crate::domain::parameters::Parameters;
 use crate::domain::pkce::CodeChallenge;
@@ -173,7 +175,8 @@ impl Service {
     }
 
     /// Why a code was not redeemed, which came with the proof of this challenge. A code that was redeemed before is in the wrong hands now
-    /// or was then, so its grant ends (RFC 6749 §4.1.2). To another client, nothing happens and nothing is said.
+    /// or was then, so its grant ends (RFC 6749 §4.1.2), unless `tokens.code_reuse` has it stay. To another client, nothing happens and
+    /// nothing is said.
     async fn refuse_code(
         &self,
         client: &Client,
@@ -186,6 +189,10 @@ impl Service {
             return Err(InvalidGrant::ForeignCode.into());
         }
         match grant.state {
+            GrantState::Active(_) if client.is_confidential() && self.settings.code_reuse == CodeReuse::Refuse => {
+                tracing::info!(client_id = %client.id, grant_id = %grant.id, "a client presented its authorization code again");
+                Err(InvalidGrant::CodeReplayed.into())
+            }
             GrantState::Active(_) => {
                 tracing::warn!(client_id = %client.id, grant_id = %grant.id, "an authorization code was replayed: its grant is revoked");
                 self.revoke_grant(grant.id).await?;
