@@ -29,7 +29,7 @@ class Browser:
 
     def _arrive(self, response):
         for _ in range(10):
-            if response.status_code != 303:  # the only redirect that always turns a POST into a GET
+            if response.status_code not in (302, 303):  # 303 turns any POST into a GET; browsers do so with 302, as some profiles answer
                 return Page(response.url, response.status_code, response.text)
             target = urljoin(response.url, response.headers["Location"])
             if target.partition("?")[0] == self.stop_at:
