@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 use crate::domain::authorization_rules::{
-    AnswerRules, ApiShape, AuthorizationRules, Beyond, DecisionApi, EmptyScope, ErrorsOf, RedirectStatus, Repeated,
-    ScopeRules, Spelling, Spellings, WithoutScope,
+    AnswerRules, ApiShape, AuthorizationRules, Beyond, DecisionApi, EmptyScope, ErrorsOf, MalformedQuery,
+    RedirectStatus, Repeated, ScopeRules, Spelling, Spellings, WithoutScope,
 };
 use crate::domain::paths::Paths;
 use crate::domain::pkce::PkceRules;
@@ -41,6 +41,9 @@ pub struct Authorization {
     pub iss_parameter: bool,
     /// Who is told when `response_type`, `scope` or `state` come twice: `redirect`, the client; `page`, the user.
     pub repeated_parameters: Repeated,
+    /// What becomes of a query that is not made of names and values alone, as `a=1&` or `a=%zz`: `read`, what can be read of it counts;
+    /// `refuse`, the user is told.
+    pub malformed_query: MalformedQuery,
     /// The errors of whose requests are sent back at once: those of `verified_clients`, where for others the user is asked (RFC 9700 section
     /// 4.11.2); or of `all_clients`.
     pub errors_of: ErrorsOf,
@@ -59,7 +62,8 @@ pub struct Authorization {
     pub empty_scope: EmptyScope,
     pub api: Api,
     /// How errors of this endpoint are spelled that are not to be spelled as usual: by reason, `error` and `description`, which pages show
-    /// below their text; `{redirect_uri}` in it stands for that of the request, in JSON. The reasons: `client_missing`, `client_unknown`, `client_document`, `redirect_uri_missing`,
+    /// below their text; `{redirect_uri}` in it stands for that of the request, in JSON; an empty description is none. The reasons:
+    /// `client_missing`, `client_unknown`, `client_document`, `redirect_uri_missing`,
     /// `redirect_uri_malformed`, `redirect_uri_unregistered`, `request_uri`, `malformed`, `too_long`, `client_id_repeated`, `redirect_uri_repeated`,
     /// `response_type_repeated`, `scope_repeated`, `state_repeated`, `response_type_missing`, `response_type_unsupported`,
     /// `client_not_allowed`, `challenge_missing`, `challenge_method`, `challenge`, `scope`, `denied`, `other_scopes`.
@@ -99,6 +103,7 @@ impl Default for Authorization {
             redirect_status: status,
             iss_parameter: name_issuer,
             repeated_parameters: Repeated::default(),
+            malformed_query: MalformedQuery::default(),
             errors_of,
             unknown_scopes: Beyond::default(),
             listed_scopes_only: false,
@@ -135,7 +140,7 @@ impl Authorization {
             if !Spellings::REASONS.contains(&reason.as_str()) {
                 return wrong(&key, "there is no such reason");
             }
-            if !is_said(error) || !is_said(description) {
+            if !is_said(error) || !is_said(description.as_deref().unwrap_or_default()) {
                 return wrong(&key, "this is made of printable ASCII characters other than \" and \\");
             }
         }
@@ -166,6 +171,7 @@ impl Authorization {
                 listed_only: self.listed_scopes_only,
             },
             repeated: self.repeated_parameters,
+            malformed_query: self.malformed_query,
             answers: AnswerRules {
                 status: self.redirect_status,
                 name_issuer: self.iss_parameter,

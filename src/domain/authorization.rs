@@ -3,7 +3,7 @@
 //! A [`Fatal`] error is shown to the user, because the redirect URI cannot be trusted; a redirectable one goes back to
 //! the client. Which is which is decided here, by the order of the checks.
 
-use super::authorization_rules::{AnswerRules, AuthorizationRules, RedirectStatus, Repeated};
+use super::authorization_rules::{AnswerRules, AuthorizationRules, RedirectStatus};
 use super::client::{Client, ClientId, GrantType};
 use super::dpop::Thumbprint;
 use super::error::{InvalidRequest, InvalidScope, OAuthError};
@@ -198,21 +198,7 @@ fn redirect_uri<'a>(
     client: &'a Client,
     rules: &AuthorizationRules,
 ) -> Result<&'a str, Fatal> {
-    if rules.repeated == Repeated::Page {
-        for (name, once) in [
-            ("response_type", Once::ResponseType),
-            ("redirect_uri", Once::RedirectUri),
-            ("scope", Once::Scope),
-            ("state", Once::State),
-        ] {
-            if parameters.is_repeated(name) {
-                return Err(Fatal::Repeated(once));
-            }
-        }
-    }
-    if parameters.is_repeated("redirect_uri") {
-        return Err(Fatal::Repeated(Once::RedirectUri));
-    }
+    rules.refuse_repeated(parameters)?;
     let chosen = rules.redirects.chosen(parameters, client)?;
     let is_implied = parameters.get("redirect_uri").is_none() && asks_openid(parameters);
     chosen
@@ -284,10 +270,10 @@ impl ResponseTarget {
 
     /// RFC 6749 §4.1.2.1 and RFC 9207 §2: an `error` and its description.
     pub fn with_error(&self, (error, description): (String, String), issuer: &str) -> AuthorizationResponse {
-        self.respond(vec![("error", error), ("error_description", description)], issuer)
+        self.with_words(&error, &description, issuer)
     }
 
-    /// An error in the words of the app that asked the user.
+    /// An error in the words of the app that asked the user. An empty description is none.
     pub fn with_words(&self, error: &str, description: &str, issuer: &str) -> AuthorizationResponse {
         let mut fields = vec![("error", error.to_owned())];
         fields.extend((!description.is_empty()).then(|| ("error_description", description.to_owned())));

@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::authorization::Fatal;
+use super::authorization::{Fatal, Once};
 use super::client::Client;
 use super::error::{AccessDenied, InvalidRequest, InvalidScope, OAuthError};
-use super::parameters::Parameters;
+use super::parameters::{Parameters, is_well_formed};
 use super::pkce::PkceRules;
 use super::redirect_rules::{RedirectChoice, RedirectRules};
 use super::scope::{Implications, Scope, ScopeSet};
@@ -26,6 +26,7 @@ pub struct AuthorizationRules {
     pub pkce: PkceRules,
     pub scopes: ScopeRules,
     pub repeated: Repeated,
+    pub malformed_query: MalformedQuery,
     pub answers: AnswerRules,
     pub spellings: Spellings,
     /// Where decisions come that are not those of our own page.
@@ -41,6 +42,17 @@ pub enum Repeated {
     Redirect,
     /// The user.
     Page,
+}
+
+/// What becomes of a query that is not made of names and values alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MalformedQuery {
+    /// What can be read of it counts (RFC 6749 appendix B leaves that to HTML).
+    #[default]
+    Read,
+    /// The user is told.
+    Refuse,
 }
 
 /// How answers reach the client.
@@ -158,8 +170,8 @@ pub struct Spelling {
     /// The `error`. Empty: as usual.
     pub error: String,
     /// The `error_description`; on a page, what stands below its text. In the answer to a script, `{redirect_uri}` stands for that of the
-    /// request. Empty: as usual.
-    pub description: String,
+    /// request. `None`: as usual; empty: there is none.
+    pub description: Option<String>,
 }
 
 impl Default for AnswerRules {
@@ -195,6 +207,27 @@ impl AuthorizationRules {
     pub fn by_request(&self) -> Self {
         let redirects = RedirectRules { choice: RedirectChoice::RequestedOrFirst, ..self.redirects.clone() };
         Self { redirects, ..self.clone() }
+    }
+
+    /// The parameters of a query, before anybody knows whose they are.
+    pub fn parameters(&self, query: &str) -> Result<Parameters, Fatal> {
+        if self.malformed_query == MalformedQuery::Refuse && !is_well_formed(query) {
+            return Err(Fatal::Malformed);
+        }
+        let parameters = Parameters::parse(query.as_bytes()).map_err(|_| Fatal::Malformed)?;
+        self.refuse_repeated(&parameters)?;
+        Ok(parameters)
+    }
+
+    /// Refuses what comes twice, as far as the user is to be told.
+    pub(super) fn refuse_repeated(&self, parameters: &Parameters) -> Result<(), Fatal> {
+        let of_user = [("client_id", Once::ClientId), ("redirect_uri", Once::RedirectUri)];
+        let of_either = [("response_type", Once::ResponseType), ("scope", Once::Scope), ("state", Once::State)];
+        let of_either = of_either.into_iter().filter(|_| self.repeated == Repeated::Page);
+        match of_user.into_iter().chain(of_either).find(|(name, _)| parameters.is_repeated(name)) {
+            Some((_, once)) => Err(Fatal::Repeated(once)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -277,11 +310,11 @@ impl Spellings {
         Self(spellings)
     }
 
-    /// `error` and `error_description` of what goes back to the client.
+    /// `error` and `error_description`, which may be empty, of what goes back to the client.
     pub fn spell(&self, error: &OAuthError) -> (String, String) {
         let Spelling { error: code, description } = reason(error).map(|reason| self.of(reason)).unwrap_or_default();
-        let usual = |text: String, usual: &dyn Fn() -> String| if text.is_empty() { usual() } else { text };
-        (usual(code, &|| error.code().to_owned()), usual(description, &|| error.to_string()))
+        let code = if code.is_empty() { error.code().to_owned() } else { code };
+        (code, description.unwrap_or_else(|| error.to_string()))
     }
 
     /// What a page adds. It does not repeat what it was asked.
@@ -291,8 +324,8 @@ impl Spellings {
 
     /// What a script is told whose request had this redirect URI.
     pub fn of_request(&self, fatal: Fatal, redirect_uri: &str) -> Option<String> {
-        let description = self.of(fatal.reason()).description;
-        (!description.is_empty()).then(|| description.replace(REDIRECT_URI, &repeated(redirect_uri)))
+        let description = self.of(fatal.reason()).description.filter(|description| !description.is_empty());
+        description.map(|description| description.replace(REDIRECT_URI, &repeated(redirect_uri)))
     }
 
     fn of(&self, reason: &str) -> Spelling {

@@ -13,6 +13,16 @@ use super::error::InvalidRequest;
 /// More parameters than this are refused.
 pub const MAX_PARAMETERS: usize = 64;
 
+/// Whether it is made of pairs of a name and a value alone, as whoever writes a form does it: browsers and servers make something of
+/// anything else, each its own.
+pub fn is_well_formed(encoded: &str) -> bool {
+    let is_pair = |pair: &str| {
+        let mut escapes = pair.split('%').skip(1).map(|rest| rest.as_bytes());
+        pair.contains('=') && escapes.all(|rest| rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit))
+    };
+    encoded.is_empty() || encoded.split('&').all(is_pair)
+}
+
 /// Parsed parameters. Some are secrets, so `Debug` shows only names.
 #[derive(Default)]
 pub struct Parameters(BTreeMap<String, Vec<Zeroizing<String>>>);
@@ -121,6 +131,16 @@ mod tests {
         assert!(parameters.is_repeated("c") && !parameters.is_repeated("a"));
         assert_eq!(parameters.refuse_repeated(), Err(InvalidRequest::Repeated));
         assert_eq!(format!("{parameters:?}"), r#"{"a", "b", "c", "d"}"#);
+    }
+
+    #[test]
+    fn whatever_is_not_a_name_and_a_value_is_not_well_formed() {
+        for good in ["", "a=", "=", "a=1&b=2", "a=1=2", "a=%C3%a4+&b=\u{e4}"] {
+            assert!(is_well_formed(good), "{good}");
+        }
+        for bad in ["&", "a", "a=1&", "&a=1", "a=1&&b=2", "a=1&b", "a=%", "a=%4", "a=%4g", "%zz=1", "a=%\u{e4}"] {
+            assert!(!is_well_formed(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -18,12 +18,14 @@ use super::revocation::Reach;
 use super::sign_in::BrowserSession;
 use crate::domain::audit::{Actor, Event};
 use crate::domain::caller::Sight;
-use crate::domain::client::{Client, ClientId, ClientMetadata, ClientType, Introspects, Registrar};
+use crate::domain::client::{
+    AuthenticationMethod, Client, ClientId, ClientMetadata, ClientType, Introspects, Registrar,
+};
 use crate::domain::decision::{Decision, Match, Requirement};
 use crate::domain::error::Unavailable;
 use crate::domain::grant::SubjectId;
 use crate::domain::redirect_uri::RedirectUri;
-use crate::domain::registration::{AppDraft, Registration, RegistrationError};
+use crate::domain::registration::{AppDraft, InvalidClientMetadata, Registration, RegistrationError};
 use crate::domain::revocation::Target;
 use crate::domain::scope::ScopeSet;
 use crate::domain::secret::RandomSecret;
@@ -391,6 +393,9 @@ impl Service {
     /// The one place where it is said what an app can be.
     fn valid(&self, draft: &AppDraft, allowed: &ScopeSet) -> Result<Registration, RegistrationError> {
         let registration = Registration::of_app(draft, allowed)?;
+        if registration.method == AuthenticationMethod::None && !self.offers(registration.method) {
+            return Err(InvalidClientMetadata::AuthenticationMethod.into());
+        }
         self.settings.authorization.redirects.check(&registration.redirect_uris)?;
         Ok(registration)
     }

@@ -444,7 +444,7 @@ impl Service {
         query: &str,
         patience: u32,
     ) -> Result<(Client, AuthorizationRequest), AuthorizationFailure> {
-        let parameters = Parameters::parse(query.as_bytes()).map_err(|_| Fatal::Malformed)?;
+        let parameters = self.settings.authorization.parameters(query)?;
         let client = self.store.client(client_id(&parameters)?).await?;
         let client = client.filter(|client| client.disabled_at.is_none()).ok_or(Fatal::ClientUnknown)?;
         let after = Timestamp::from_unix(self.effects.now().as_unix() - i64::from(patience));

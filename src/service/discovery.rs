@@ -11,6 +11,9 @@ use crate::domain::openid::ACR;
 use crate::domain::paths::EndpointPaths;
 use crate::domain::registration::Gate;
 
+/// What client assertions may be signed with.
+type AssertionAlgorithms = [&'static str; SigningAlgorithm::NAMES.len()];
+
 /// The metadata document.
 #[derive(Serialize)]
 pub struct Metadata<'a> {
@@ -34,11 +37,14 @@ pub struct Metadata<'a> {
     response_modes_supported: [&'static str; 2],
     grant_types_supported: Vec<&'static str>,
     token_endpoint_auth_methods_supported: Vec<&'static str>,
-    token_endpoint_auth_signing_alg_values_supported: [&'static str; SigningAlgorithm::NAMES.len()],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_endpoint_auth_signing_alg_values_supported: Option<AssertionAlgorithms>,
     revocation_endpoint_auth_methods_supported: Vec<&'static str>,
-    revocation_endpoint_auth_signing_alg_values_supported: [&'static str; SigningAlgorithm::NAMES.len()],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revocation_endpoint_auth_signing_alg_values_supported: Option<AssertionAlgorithms>,
     introspection_endpoint_auth_methods_supported: Vec<&'static str>,
-    introspection_endpoint_auth_signing_alg_values_supported: [&'static str; SigningAlgorithm::NAMES.len()],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    introspection_endpoint_auth_signing_alg_values_supported: Option<AssertionAlgorithms>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     code_challenge_methods_supported: Vec<&'static str>,
     ui_locales_supported: Vec<&'static str>,
@@ -93,6 +99,7 @@ impl Service {
         let confidential = self.authentication_methods();
         let public = self.offers(AuthenticationMethod::None).then_some(AuthenticationMethod::None.as_str());
         let authentication: Vec<_> = confidential.iter().copied().chain(public).collect();
+        let by_assertion = self.offers(AuthenticationMethod::PrivateKeyJwt).then_some(SigningAlgorithm::NAMES);
         let registers = !matches!(self.settings.registration.gate, Gate::Nobody);
         Metadata {
             issuer,
@@ -116,11 +123,11 @@ impl Service {
             response_modes_supported: ["query", "form_post"],
             grant_types_supported: self.settings.grant_types.iter().map(|offered| offered.as_str()).collect(),
             token_endpoint_auth_methods_supported: authentication.clone(),
-            token_endpoint_auth_signing_alg_values_supported: SigningAlgorithm::NAMES,
+            token_endpoint_auth_signing_alg_values_supported: by_assertion,
             revocation_endpoint_auth_methods_supported: authentication,
-            revocation_endpoint_auth_signing_alg_values_supported: SigningAlgorithm::NAMES,
+            revocation_endpoint_auth_signing_alg_values_supported: by_assertion,
             introspection_endpoint_auth_methods_supported: confidential,
-            introspection_endpoint_auth_signing_alg_values_supported: SigningAlgorithm::NAMES,
+            introspection_endpoint_auth_signing_alg_values_supported: by_assertion,
             code_challenge_methods_supported: rules.pkce.methods.iter().map(|method| method.as_str()).collect(),
             ui_locales_supported: self.settings.languages.iter().map(Language::tag).collect(),
             authorization_response_iss_parameter_supported: rules.answers.name_issuer,

@@ -36,6 +36,8 @@ pub struct OwnClientForm {
     /// `None`: it is to be made.
     pub client: Option<Client>,
     pub said: Said,
+    /// Whether it may be one that cannot keep a secret.
+    pub offers_public: bool,
     /// What it may ask for at most.
     pub scopes: Vec<DescribedScope>,
     pub mistake: Option<Mistake>,
@@ -116,7 +118,9 @@ impl Service {
         let session = self.signed_in(cookie).await?;
         let name = self.open_managing_ticket(form, &session, CREATE)?;
         let OwnClientsPolicy { scopes, per_user } = self.own_clients_policy()?;
-        let said = Said::in_form(form, form.get("type") == Some("public"));
+        // Where there are no public clients, the form does not ask.
+        let public = form.get("type") == Some("public") && self.offers(AuthenticationMethod::None);
+        let said = Said::in_form(form, public);
         let registration = match said.validate(scopes).and_then(|said| self.check_redirect_uris(said)) {
             Ok(registration) => registration,
             Err(mistake) => return Ok(self.again(session, None, said, form, mistake)),
@@ -342,6 +346,7 @@ impl Service {
             scopes: offered.iter().map(|scope| self.describe(scope)).collect(),
             client,
             said,
+            offers_public: self.offers(AuthenticationMethod::None),
             mistake: None,
             ticket,
         }

@@ -411,6 +411,19 @@ async fn what_a_user_says_about_a_client_is_checked_as_what_clients_say_themselv
 }
 
 #[tokio::test]
+async fn where_there_are_no_public_clients_users_make_none() {
+    let sidecar = server_with("[token_endpoint]\nclient_authentication = ['client_secret_basic']\n").await;
+    let mut browser = signed_in(&sidecar, USERNAME).await;
+    let page = browser.get(NEW).await;
+    assert!(!page.body.contains("name=\"type\""), "{}", page.body);
+    // Whoever sends the answer to what was not asked gets what there is.
+    let made = make(&mut browser, &[("type", "public")]).await;
+    assert!(!made.secret.is_empty());
+    let code = sidecar.code_for(&sidecar.request(&[("client_id", &made.id), ("scope", "a")])).await;
+    assert_eq!(redeem(&sidecar, &made, &code).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn an_operator_can_vouch_for_a_client_until_its_user_changes_it() {
     let sidecar = server().await;
     let mut browser = signed_in(&sidecar, USERNAME).await;

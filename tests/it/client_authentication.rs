@@ -371,6 +371,11 @@ async fn the_metadata_says_by_which_methods_and_algorithms_clients_authenticate(
         let algorithms = &metadata[format!("{endpoint}_endpoint_auth_signing_alg_values_supported")];
         assert_eq!(algorithms, &json!(["RS256", "PS256", "ES256", "Ed25519", "EdDSA"]));
     }
+    let secrets = Sidecar::with("[token_endpoint]\nclient_authentication = ['client_secret_basic', 'none']").await;
+    let metadata = secrets.http().get("/.well-known/oauth-authorization-server").await.json();
+    for endpoint in ["token", "revocation", "introspection"] {
+        assert_eq!(metadata.get(format!("{endpoint}_endpoint_auth_signing_alg_values_supported")), None, "{endpoint}");
+    }
 }
 
 #[tokio::test]

@@ -72,7 +72,12 @@ pub async fn client_flow(program: &str, flow: &str, given: &Value) -> String {
 
 /// One flow of a Python program of `tests/python`, against a server of its own.
 async fn python(program: &str, flow: &str) {
-    let (_sidecar, given) = given(RESOURCE).await;
+    python_by("", program, flow).await;
+}
+
+/// With more configuration, as TOML.
+async fn python_by(more: &str, program: &str, flow: &str) {
+    let (_sidecar, given) = given_by(RESOURCE, more).await;
     let program = root().join("tests/python").join(program);
     println!("{}", run(python_interpreter(), program, Some(flow), Stdio::null(), &given).await);
 }
@@ -398,6 +403,13 @@ async fn authlib_polls_for_a_device() {
 #[tokio::test]
 async fn requests_oauthlib_refreshes_by_itself() {
     python("requests_oauthlib_client.py", "code_and_refresh").await;
+}
+
+#[tokio::test]
+async fn requests_oauthlib_does_not_notice_that_its_provider_is_not_oauthlibs() {
+    for flow in ["code_and_refresh", "client_credentials"] {
+        python_by("profile = 'oauthlib'", "requests_oauthlib_client.py", flow).await;
+    }
 }
 
 #[tokio::test]

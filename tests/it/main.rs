@@ -56,6 +56,7 @@ mod keys;
 mod limits;
 mod logs;
 mod oauth2_client;
+mod oauthlib;
 mod openid;
 mod outgoing;
 mod pages;

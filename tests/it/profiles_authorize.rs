@@ -510,7 +510,6 @@ async fn errors_are_spelled_and_ordered_as_the_system_does() {
                     "invalid_request",
                     "Transform algorithm not supported.",
                 ),
-                (&[("scope", "x")], "invalid_scope", "the client may not ask for this scope"),
             ],
         ),
     ] {

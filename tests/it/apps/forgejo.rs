@@ -105,6 +105,21 @@ async fn an_app_becomes_public_and_confidential_again() {
 }
 
 #[tokio::test]
+async fn where_there_are_no_public_clients_no_app_is_one() {
+    let sidecar =
+        Sidecar::with(&format!("{ON}[token_endpoint]\nclient_authentication = ['client_secret_post']\n")).await;
+    let ann = ann(&sidecar).await;
+    let made = ann.post(APPS, &forge()).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    let mut body = forge();
+    body["confidential_client"] = false.into();
+    assert!(ann.post(APPS, &body).await.status.is_client_error());
+    let path = format!("{APPS}/{}", made.json()["id"]);
+    assert!(ann.send(Method::PATCH, &path, &body.to_string()).await.status.is_client_error());
+    assert_eq!(ann.get(&path).await.json()["confidential_client"], true);
+}
+
+#[tokio::test]
 async fn what_is_no_app_is_refused() {
     let sidecar = Sidecar::with(ON).await;
     let (ann, nobody) = (ann(&sidecar).await, super::nobody(&sidecar));

@@ -20,10 +20,6 @@ class Application(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def setup(self):
-        super().setup()
-        self.body = {}
-
     def query(self, name):
         return (parse_qs(urlsplit(self.path).query).get(name) or [None])[0]
 
@@ -57,6 +53,7 @@ class Application(BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
     def answer(self):
+        self.body = {}  # of this request: a connection has several
         data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.headers.get_content_type() == "application/x-www-form-urlencoded":
             self.body = {name: values[0] for name, values in parse_qs(data.decode()).items()}
