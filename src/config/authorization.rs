@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::ConfigError;
 use crate::domain::authorization_rules::{
     AnswerRules, ApiShape, AuthorizationRules, Beyond, DecisionApi, EmptyScope, ErrorsOf, RedirectStatus, Repeated,
-    ScopeRules, Spelling, Spellings, WithoutScope,
+    ScopeRules, Separators, Spelling, Spellings, WithoutScope,
 };
 use crate::domain::paths::Paths;
 use crate::domain::pkce::PkceRules;
@@ -54,6 +54,8 @@ pub struct Authorization {
     pub default_scopes: Vec<Scope>,
     /// What an empty `scope` is: `omitted` (RFC 6749 section 3.1), or a reason to `refuse`.
     pub empty_scope: EmptyScope,
+    /// What stands between requested scopes: `space` (RFC 6749 section 3.3), or `space_or_comma`, as some clients send them.
+    pub scope_separators: Separators,
     pub api: Api,
     /// How errors of this endpoint are spelled that are not to be spelled as usual: by reason, `error` and `description`, which pages show
     /// below their text. The reasons: `client_missing`, `client_unknown`, `client_document`, `redirect_uri_missing`,
@@ -102,6 +104,7 @@ impl Default for Authorization {
             without_scope: NoScope::default(),
             default_scopes: Vec::new(),
             empty_scope: EmptyScope::default(),
+            scope_separators: Separators::default(),
             api: Api::default(),
             errors: BTreeMap::new(),
         }
@@ -158,6 +161,7 @@ impl Authorization {
                     NoScope::Default => WithoutScope::These(self.default_scopes.iter().cloned().collect()),
                 },
                 empty: self.empty_scope,
+                separators: self.scope_separators,
                 catalogue: (!catalogue.is_empty()).then_some(catalogue),
             },
             repeated: self.repeated_parameters,
