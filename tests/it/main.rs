@@ -41,6 +41,7 @@ mod false_servers;
 mod faults;
 mod floods;
 mod foreign_clients;
+mod forgejo;
 mod forward_auth;
 mod forwarded;
 mod fuzz;

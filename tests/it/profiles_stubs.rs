@@ -15,6 +15,7 @@ use crate::profiles_scopes::resource_part;
 /// A running stub application.
 pub struct Stub {
     pub http: Http,
+    pub address: String,
     _process: Child,
 }
 
@@ -32,7 +33,7 @@ impl Stub {
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).await.unwrap();
         let address = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{system} says: {line}"));
-        Self { http: Http::new(&format!("http://{address}")), _process: process }
+        Self { http: Http::new(&format!("http://{address}")), address: address.into(), _process: process }
     }
 
     /// What it answers when it knows.
