@@ -292,6 +292,7 @@ pub struct Keys {
 /// OpenID Connect.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is something that an operator wants or not")]
 pub struct OpenIdConnect {
     /// Whether requests with the scope `openid` get ID tokens, and `/userinfo` and `/logout` are there. Where not, `openid` is a scope
     /// like any other.
@@ -300,6 +301,10 @@ pub struct OpenIdConnect {
     pub id_token_lifetime: u32,
     /// Whether clients that registered a `backchannel_logout_uri` are told that users were signed out.
     pub backchannel_logout: bool,
+    /// Whether clients with the scope `groups` get to know of which groups the app says that a user is.
+    pub groups: bool,
+    /// Whether `aud` of ID tokens is an array of one client, and not its id alone (OpenID Connect Core §2 has both).
+    pub audience_array: bool,
 }
 
 /// A secret that signed earlier.
@@ -535,7 +540,7 @@ impl Default for Tokens {
 
 impl Default for OpenIdConnect {
     fn default() -> Self {
-        Self { enabled: true, id_token_lifetime: 600, backchannel_logout: true }
+        Self { enabled: true, id_token_lifetime: 600, backchannel_logout: true, groups: false, audience_array: false }
     }
 }
 
@@ -648,6 +653,8 @@ impl Config {
             openid: self.openid.enabled.then_some(OpenId {
                 id_token_lifetime: self.openid.id_token_lifetime,
                 backchannel_logout: self.openid.backchannel_logout,
+                groups: self.openid.groups,
+                audience_array: self.openid.audience_array,
             }),
         }
     }

@@ -179,6 +179,10 @@ pub struct OpenId {
     pub id_token_lifetime: u32,
     /// Whether clients are told that users were signed out.
     pub backchannel_logout: bool,
+    /// Whether clients get to know of the groups of users.
+    pub groups: bool,
+    /// Whether the audience is an array of one.
+    pub audience_array: bool,
 }
 
 impl Settings {

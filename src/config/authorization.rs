@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::ConfigError;
 use crate::domain::authorization_rules::{
     AnswerRules, ApiShape, AuthorizationRules, Beyond, DecisionApi, EmptyScope, ErrorsOf, MalformedQuery,
-    RedirectStatus, Repeated, ScopeRules, Spelling, Spellings, WithoutScope,
+    RedirectStatus, Repeated, ScopeRules, Separators, Spelling, Spellings, WithoutScope,
 };
 use crate::domain::paths::Paths;
 use crate::domain::pkce::PkceRules;
@@ -60,6 +60,8 @@ pub struct Authorization {
     pub default_scopes: Vec<Scope>,
     /// What an empty `scope` is: `omitted` (RFC 6749 section 3.1), or a reason to `refuse`.
     pub empty_scope: EmptyScope,
+    /// What stands between requested scopes: `space` (RFC 6749 section 3.3), or `space_or_comma`, as some clients send them.
+    pub scope_separators: Separators,
     pub api: Api,
     /// How errors of this endpoint are spelled that are not to be spelled as usual: by reason, `error` and `description`, which pages show
     /// below their text; `{redirect_uri}` in it stands for that of the request, in JSON; an empty description is none. The reasons:
@@ -111,6 +113,7 @@ impl Default for Authorization {
             without_scope: NoScope::default(),
             default_scopes: Vec::new(),
             empty_scope: EmptyScope::default(),
+            scope_separators: Separators::default(),
             api: Api::default(),
             errors: BTreeMap::new(),
         }
@@ -167,6 +170,7 @@ impl Authorization {
                     NoScope::Default => WithoutScope::These(self.default_scopes.iter().cloned().collect()),
                 },
                 empty: self.empty_scope,
+                separators: self.scope_separators,
                 catalogue: (!catalogue.is_empty()).then_some(catalogue),
                 listed_only: self.listed_scopes_only,
             },

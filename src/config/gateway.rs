@@ -17,7 +17,8 @@ use crate::service::gateway::Gateway as Rules;
 #[serde(default, deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "each is something that an operator wants or not")]
 pub struct Gateway {
-    /// Beside `Bearer`, `Authorization` may have the token behind this scheme, spelled exactly so, such as `token`. Empty: behind no other.
+    /// Beside `Bearer`, `Authorization` may have the token behind this scheme, spelled exactly so, such as `token`. Empty: behind no
+    /// other. That goes for the userinfo endpoint, too.
     pub token_scheme: String,
     /// Beside `Authorization`, a bearer token may come in this header, without a scheme. Empty: in none.
     pub token_header: String,

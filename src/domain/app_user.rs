@@ -3,13 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::grant::SubjectId;
-use super::openid::{EMAIL, PROFILE};
+use super::openid::{EMAIL, GROUPS, PROFILE};
 use super::scope::ScopeSet;
 use super::timestamp::Timestamp;
 
 /// The longest subject and the longest claim, in bytes (OpenID Connect Core §2 has 255 for `sub`).
 const MAX_SUBJECT: usize = 255;
 const MAX_CLAIM: usize = 2_048;
+/// The most groups, and the most bytes in all their names: they go into ID tokens.
+const MAX_GROUPS: usize = 200;
+const MAX_GROUP_NAMES: usize = 4_096;
 /// So many seconds may the clock of the app be ahead.
 const CLOCK_SKEW: u32 = 60;
 /// Subjects of machines begin like this (`service::client_credentials`).
@@ -47,6 +50,9 @@ pub struct UserClaims {
     pub email: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email_verified: Option<bool>,
+    /// Which groups the user is in; no registered claim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<String>>,
 }
 
 /// An answer that names nobody in a way that could be understood.
@@ -60,6 +66,10 @@ pub enum MalformedUser {
     Subject,
     #[error("a claim has {MAX_CLAIM} bytes at most, and no control characters")]
     Claim,
+    #[error(
+        "there are {MAX_GROUPS} groups at most, with {MAX_GROUP_NAMES} bytes in all their names and no control characters"
+    )]
+    Groups,
 }
 
 impl From<serde_json::Error> for MalformedUser {
@@ -98,6 +108,13 @@ impl AppUser {
         if claims.texts().any(|text| text.len() > MAX_CLAIM || text.contains(char::is_control)) {
             return Err(MalformedUser::Claim);
         }
+        let groups = claims.groups.as_deref().unwrap_or_default();
+        if groups.len() > MAX_GROUPS
+            || groups.iter().map(String::len).sum::<usize>() > MAX_GROUP_NAMES
+            || groups.iter().any(|group| group.is_empty() || group.contains(char::is_control))
+        {
+            return Err(MalformedUser::Groups);
+        }
         // Milliseconds, for example, are a time far ahead. It would be recent for ever.
         let auth_time = auth_time.filter(|time| *time <= now.plus(CLOCK_SKEW)).map(|time| time.min(now));
         Ok(Self { subject: SubjectId::new(sub), claims, auth_time })
@@ -114,15 +131,16 @@ impl UserClaims {
     /// What a client gets to know that has these scopes (OpenID Connect Core §5.4).
     #[must_use]
     pub fn within(self, scopes: &ScopeSet) -> Self {
-        let Self { email, email_verified, .. } = self.clone();
+        let Self { email, email_verified, groups, .. } = self.clone();
         let named = if scopes.contains(PROFILE) { self } else { Self::default() };
         let address = if scopes.contains(EMAIL) { (email, email_verified) } else { (None, None) };
-        Self { email: address.0, email_verified: address.1, ..named }
+        let groups = groups.filter(|_| scopes.contains(GROUPS));
+        Self { email: address.0, email_verified: address.1, groups, ..named }
     }
 
     fn texts(&self) -> impl Iterator<Item = &String> {
-        let Self { name, preferred_username, given_name, family_name, picture, locale, email, email_verified: _ } =
-            self;
+        // The rest is no text.
+        let Self { name, preferred_username, given_name, family_name, picture, locale, email, .. } = self;
         [name, preferred_username, given_name, family_name, picture, locale, email].into_iter().flatten()
     }
 }
@@ -137,6 +155,11 @@ mod tests {
     fn what_names_a_user_and_what_does_not() {
         let long = format!(r#"{{"sub":"{}"}}"#, "x".repeat(MAX_SUBJECT));
         let too_long = format!(r#"{{"sub":"{}"}}"#, "x".repeat(MAX_SUBJECT + 1));
+        let groups = |name: &str, number: usize| {
+            let names = vec![name; number];
+            format!(r#"{{"sub":"42","groups":{}}}"#, serde_json::to_string(&names).expect("JSON"))
+        };
+        let (many_groups, long_groups) = (groups("x", MAX_GROUPS + 1), groups(&"x".repeat(1_024), 5));
         for (json, good) in [
             (r#"{"sub":"42","name":"Ann","email_verified":true,"roles":["x"]}"#, true),
             (r#"{"sub":"Jürgen Ω","name":null}"#, true),
@@ -149,6 +172,12 @@ mod tests {
             (r#"{"sub":"42","name":"a\nb"}"#, false),
             (r#"{"sub":"42","email":["a@example.com"]}"#, false),
             (r#"{"name":"Ann"}"#, false),
+            (r#"{"sub":"42","groups":["org","org:team"]}"#, true),
+            (r#"{"sub":"42","groups":"org"}"#, false),
+            (r#"{"sub":"42","groups":[""]}"#, false),
+            (r#"{"sub":"42","groups":["a\nb"]}"#, false),
+            (many_groups.as_str(), false),
+            (long_groups.as_str(), false),
             (r#"{"sub":"42","sub":"43"}"#, false),
             ("<html>Sign in</html>", false),
             ("", false),
@@ -168,13 +197,14 @@ mod tests {
 
     #[test]
     fn claims_are_for_their_scopes() {
-        let json = br#"{"sub":"42","name":"Ann","email":"ann@example.com","email_verified":false}"#;
+        let json = br#"{"sub":"42","name":"Ann","email":"ann@example.com","email_verified":false,"groups":["org"]}"#;
         let user = AppUser::from_json(json, NOW).expect("a user");
         assert_eq!(user.name(), "Ann");
         for (scopes, expected) in [
             ("openid", "{}"),
             ("openid profile", r#"{"name":"Ann"}"#),
             ("email", r#"{"email":"ann@example.com","email_verified":false}"#),
+            ("groups", r#"{"groups":["org"]}"#),
         ] {
             let claims = user.claims.clone().within(&scopes.parse().expect("scopes"));
             assert_eq!(serde_json::to_string(&claims).expect("JSON"), expected, "{scopes}");

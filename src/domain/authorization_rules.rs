@@ -1,6 +1,7 @@
 //! What an operator decides about authorization requests: the rules that they are validated by, and how answers look. The defaults are
 //! those of RFC 9700 and OAuth 2.1.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -94,6 +95,7 @@ pub struct ScopeRules {
     pub without: WithoutScope,
     /// An empty `scope`.
     pub empty: EmptyScope,
+    pub separators: Separators,
     /// `None`: every scope is known.
     pub catalogue: Option<ScopeSet>,
     /// What the catalogue implies is not known by that.
@@ -123,6 +125,17 @@ pub enum WithoutScope {
     None,
     /// These, as far as the client may ask for them.
     These(ScopeSet),
+}
+
+/// What stands between scopes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Separators {
+    /// A space (RFC 6749 §3.3).
+    #[default]
+    Space,
+    /// A comma does, too. No scope has one in it.
+    SpaceOrComma,
 }
 
 /// What an empty `scope` is.
@@ -262,6 +275,11 @@ impl ScopeRules {
                 WithoutScope::These(scopes) => scopes.filter(is_clients),
             });
         };
+        let spaced = match self.separators {
+            Separators::Space => Cow::Borrowed(text),
+            Separators::SpaceOrComma => Cow::Owned(text.replace(',', " ").trim().to_owned()),
+        };
+        let text = &*spaced;
         let requested: ScopeSet = match self.unknown {
             Beyond::Refuse => text.parse()?,
             // What is no scope can be kept as little as anything else that is unknown.

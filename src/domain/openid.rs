@@ -16,6 +16,8 @@ pub const OPENID: &str = "openid";
 pub const PROFILE: &str = "profile";
 /// The scope for the user's address of e-mail.
 pub const EMAIL: &str = "email";
+/// The scope for the user's groups, where they are told.
+pub const GROUPS: &str = "groups";
 
 /// Authentication with a password: level 1 of ISO/IEC 29115 (OpenID Connect Core §2).
 pub const ACR: &str = "1";
@@ -170,7 +172,7 @@ impl Authentication {
 pub struct IdTokenClaims<'a> {
     pub iss: &'a str,
     pub sub: &'a str,
-    pub aud: &'a str,
+    pub aud: Audience<&'a str>,
     pub exp: i64,
     pub iat: i64,
     #[serde(flatten)]
@@ -184,12 +186,34 @@ pub struct IdTokenClaims<'a> {
     pub user: Option<UserClaims>,
 }
 
+/// For whom an ID token is: one client, as text or in an array (OpenID Connect Core §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Audience<T> {
+    Text(T),
+    Array([T; 1]),
+}
+
+impl<T> Audience<T> {
+    /// `as_array`: how clients of another system expect it.
+    pub fn new(client: T, as_array: bool) -> Self {
+        if as_array { Self::Array([client]) } else { Self::Text(client) }
+    }
+
+    /// The client.
+    pub fn client(self) -> T {
+        match self {
+            Self::Text(client) | Self::Array([client]) => client,
+        }
+    }
+}
+
 /// What a client tells by an ID token that it once got.
 #[derive(Debug, Deserialize)]
 pub struct HintClaims {
     iss: String,
     sub: String,
-    aud: String,
+    aud: Audience<String>,
     #[serde(default)]
     sid: Option<String>,
 }
@@ -206,7 +230,7 @@ impl HintClaims {
     /// `None` for a token of another issuer. That it has expired does not matter (OpenID Connect Core §3.1.2.1).
     pub fn into_hint(self, issuer: &str) -> Option<Hint> {
         (self.iss == issuer).then(|| Hint {
-            client: self.aud,
+            client: self.aud.client(),
             subject: SubjectId::new(self.sub),
             session: self.sid.and_then(|sid| sid.parse().ok()),
         })

@@ -143,6 +143,7 @@ fn claims(claims: Option<api::UserClaims>) -> UserClaims {
         locale: text(claims.locale),
         email: text(claims.email),
         email_verified: claims.email_verified,
+        groups: Some(claims.groups).filter(|groups| !groups.is_empty()),
     }
 }
 

@@ -25,7 +25,8 @@ pub(super) async fn from_header(
     authorization: AuthorizationHeaders,
     Keys(shown): Keys,
 ) -> Response {
-    answer(&service, &method, &shown, bearer::access_token(&authorization.values(), None)).await
+    let other = service.settings.gateway.token_scheme.as_deref();
+    answer(&service, &method, &shown, bearer::access_token(&authorization.values(), None, other)).await
 }
 
 /// A body that is no form carries no token.
@@ -37,7 +38,8 @@ pub(super) async fn from_form(
     form: Result<Form, OAuthFailure>,
 ) -> Response {
     let form: Option<Parameters> = form.ok().map(|Form(parameters)| parameters);
-    answer(&service, &method, &shown, bearer::access_token(&authorization.values(), form.as_ref())).await
+    let other = service.settings.gateway.token_scheme.as_deref();
+    answer(&service, &method, &shown, bearer::access_token(&authorization.values(), form.as_ref(), other)).await
 }
 
 async fn answer(

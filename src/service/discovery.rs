@@ -7,7 +7,7 @@ use crate::domain::client::{AuthenticationMethod, GrantType};
 use crate::domain::client_keys::SigningAlgorithm;
 use crate::domain::dpop::ALGORITHMS;
 use crate::domain::language::Language;
-use crate::domain::openid::ACR;
+use crate::domain::openid::{ACR, GROUPS};
 use crate::domain::paths::EndpointPaths;
 use crate::domain::registration::Gate;
 
@@ -161,6 +161,7 @@ impl Service {
         let of_sign_in: &[_] = if has_sessions { &["acr", "amr"] } else { &[] };
         let of_app: &[_] =
             if built_in { &[] } else { &["given_name", "family_name", "picture", "locale", "email", "email_verified"] };
+        let of_groups: &[_] = if openid.groups && !built_in { &[GROUPS] } else { &[] };
         OpenIdMetadata {
             userinfo_endpoint: format!("{issuer}{}", self.settings.paths.userinfo.first()),
             end_session_endpoint: has_sessions.then(|| format!("{issuer}/logout")),
@@ -173,6 +174,7 @@ impl Service {
                 of_sign_in,
                 &["at_hash", "sid", "preferred_username", "name"],
                 of_app,
+                of_groups,
             ]
             .concat(),
             prompt_values_supported: ["none", "login", "consent", "select_account"],

@@ -7,7 +7,7 @@ use crate::domain::client::Client;
 use crate::domain::error::{Failure, Unavailable};
 use crate::domain::grant::{Grant, SessionId};
 use crate::domain::jwt;
-use crate::domain::openid::{Authentication, Hint, HintClaims, IdTokenClaims, OPENID};
+use crate::domain::openid::{Audience, Authentication, Hint, HintClaims, IdTokenClaims, OPENID};
 use crate::domain::timestamp::Timestamp;
 
 impl Service {
@@ -38,7 +38,7 @@ impl Service {
         let claims = IdTokenClaims {
             iss: &self.settings.issuer,
             sub: grant.subject.as_str(),
-            aud: grant.client.as_str(),
+            aud: Audience::new(grant.client.as_str(), openid.audience_array),
             exp: issued_at.plus(openid.id_token_lifetime).as_unix(),
             iat: issued_at.as_unix(),
             authentication: &authentication,

@@ -12,7 +12,7 @@ use crate::domain::decision::{Decision, Match, Requirement};
 use crate::domain::dpop::{InvalidProof, Thumbprint};
 use crate::domain::error::Unavailable;
 use crate::domain::grant::SubjectId;
-use crate::domain::openid::{EMAIL, OPENID, PROFILE};
+use crate::domain::openid::{EMAIL, GROUPS, OPENID, PROFILE};
 use crate::domain::presented::Presented;
 use crate::domain::scope::ScopeSet;
 
@@ -47,11 +47,14 @@ impl Service {
         subject: &SubjectId,
         scopes: &ScopeSet,
     ) -> Result<Option<UserClaims>, Unavailable> {
-        if self.settings.login.is_built_in() || !(scopes.contains(PROFILE) || scopes.contains(EMAIL)) {
+        let tells_groups = self.settings.openid.as_ref().is_some_and(|openid| openid.groups);
+        let tells_something =
+            [PROFILE, EMAIL].iter().any(|scope| scopes.contains(scope)) || tells_groups && scopes.contains(GROUPS);
+        if self.settings.login.is_built_in() || !tells_something {
             return Ok(None);
         }
-        let claims = self.store.user_claims(subject.clone()).await?;
-        Ok(claims.map(|claims| claims.within(scopes)))
+        let claims = self.store.user_claims(subject.clone()).await?.map(|claims| claims.within(scopes));
+        Ok(claims.map(|claims| UserClaims { groups: claims.groups.filter(|_| tells_groups), ..claims }))
     }
 
     /// What the scopes of an access token let its client know of the user. `method` and `keys` are of the request that presents it.

@@ -156,11 +156,11 @@ async fn a_login_app_of_a_few_lines_signs_people_in_in_several_tabs_of_a_real_br
 
 #[tokio::test]
 async fn the_login_app_says_who_the_user_is_and_how_the_user_signed_in() {
-    let sidecar = sidecar("").await;
+    let sidecar = sidecar("[openid]\ngroups = true\n[authorization]\nunknown_scopes = 'keep'").await;
     let mut grpc = interactions(&sidecar).await;
     let mut browser = sidecar.browser();
     let request = sidecar.request(&[
-        ("scope", "openid profile email a"),
+        ("scope", "openid profile email groups a"),
         ("login_hint", "ann@example.com"),
         ("ui_locales", "de en"),
         ("max_age", "300"),
@@ -176,7 +176,7 @@ async fn the_login_app_says_who_the_user_is_and_how_the_user_signed_in() {
     assert!(asked.must_sign_in && asked.client_verified && asked.subject.is_empty());
     assert_eq!(
         (asked.requested_scopes.join(" "), asked.ui_locales.join(" ")),
-        ("a email openid profile".into(), "de en".into())
+        ("a email groups openid profile".into(), "de en".into())
     );
 
     let accept = api::AcceptLoginRequest {
@@ -188,6 +188,7 @@ async fn the_login_app_says_who_the_user_is_and_how_the_user_signed_in() {
             name: "Ann".into(),
             email: "ann@example.com".into(),
             email_verified: Some(true),
+            groups: vec!["org".into(), "org:team".into()],
             ..Default::default()
         }),
         ..Default::default()
@@ -204,6 +205,7 @@ async fn the_login_app_says_who_the_user_is_and_how_the_user_signed_in() {
         ("sub", json!("42")),
         ("name", json!("Ann")),
         ("email", json!("ann@example.com")),
+        ("groups", json!(["org", "org:team"])),
         ("acr", json!("urn:example:2")),
         ("amr", json!(["pwd", "otp"])),
         ("nonce", json!("n-1")),

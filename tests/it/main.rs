@@ -42,6 +42,7 @@ mod faults;
 mod fittrackee;
 mod floods;
 mod foreign_clients;
+mod forgejo;
 mod forward_auth;
 mod forwarded;
 mod funkwhale;

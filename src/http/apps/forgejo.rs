@@ -58,7 +58,8 @@ async fn create(State(service): State<Context>, Sender(caller): Sender, Said(sai
             name,
             redirect_uris,
             scopes: service.settings.apps.scopes.iter().map(str::to_owned).collect(),
-            public: !confidential,
+            // As upstream: who does not say that it keeps a secret has none, and needs PKCE.
+            public: !confidential.unwrap_or(false),
             ..AppDraft::default()
         },
         Err(why) => return refused(&service, &caller, why).await,
@@ -76,7 +77,7 @@ async fn show(State(service): State<Context>, Sender(caller): Sender, Path(id): 
     }
 }
 
-/// It gets another secret each time, as upstream.
+/// It gets another secret each time, as upstream. Other than there, one stays confidential where nothing is said.
 async fn change(
     State(service): State<Context>,
     Sender(caller): Sender,
@@ -87,7 +88,7 @@ async fn change(
         Ok(Options { name, redirect_uris, confidential }) => AppChange {
             name: Some(name),
             redirect_uris: Some(redirect_uris),
-            public: Some(!confidential),
+            public: confidential.map(|confidential| !confidential),
             renews_secret: true,
             ..AppChange::default()
         },
@@ -126,14 +127,15 @@ fn application(app: &App, secret: Option<&RandomSecret>) -> Value {
 struct Options {
     name: String,
     redirect_uris: Vec<String>,
-    confidential: bool,
+    /// Whether it says that it keeps a secret.
+    confidential: Option<bool>,
 }
 
 fn options(said: Option<&Map<String, Value>>) -> Result<Options, &'static str> {
     let said = said.ok_or("the body is a JSON object")?;
     let confidential = match said.get("confidential_client") {
-        None => true,
-        Some(value) => value.as_bool().ok_or("[ConfidentialClient]: this is true or false")?,
+        None => None,
+        Some(value) => Some(value.as_bool().ok_or("[ConfidentialClient]: this is true or false")?),
     };
     Ok(Options {
         name: text(said, "name").filter(|name| !name.is_empty()).ok_or("[Name]: Required")?,

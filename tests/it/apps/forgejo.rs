@@ -90,6 +90,8 @@ async fn an_app_becomes_public_and_confidential_again() {
     assert_eq!((&made["confidential_client"], &made["client_secret"]), (&json!(false), &json!("")));
     let public = registered(&made);
     assert!(sidecar.is_active(&tokens(&sidecar, &public).await.access).await);
+    body.as_object_mut().unwrap().remove("confidential_client");
+    assert_eq!(ann.post(APPS, &body).await.json()["confidential_client"], false, "nothing said is false, as upstream");
     let path = format!("{APPS}/{}", made["id"]);
     let change = async |confidential: bool| {
         let mut body = forge();
@@ -97,6 +99,9 @@ async fn an_app_becomes_public_and_confidential_again() {
         registered(&ann.send(Method::PATCH, &path, &body.to_string()).await.json())
     };
     let confidential = change(true).await;
+    let renewed = ann.send(Method::PATCH, &path, &body.to_string()).await.json();
+    assert_eq!(renewed["confidential_client"], true, "but it does not take a client's secret away");
+    let confidential = Registered { secret: registered(&renewed).secret, ..confidential };
     assert_eq!(answer_to(&sidecar, &public).await, "invalid_client", "it needs its secret now");
     assert!(sidecar.is_active(&tokens(&sidecar, &confidential).await.access).await);
     assert_eq!(change(false).await.secret, "");
