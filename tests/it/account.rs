@@ -378,6 +378,9 @@ async fn a_client_of_a_user_works_gets_another_secret_and_is_deleted() {
     let mut browser = signed_in(&sidecar, USERNAME).await;
     let client = make(&mut browser, &[]).await;
     let consent = browser.consent_page(&sidecar.request(&[("client_id", &client.id)])).await.body;
+    assert!(consent.contains("You made this app.") && !consent.contains("Another user"), "{consent}");
+    let mut bob = signed_in(&sidecar, "bob").await;
+    let consent = bob.consent_page(&sidecar.request(&[("client_id", &client.id)])).await.body;
     assert!(consent.contains("Another user made this app: nobody here has checked"), "{consent}");
     let too_much = sidecar.request(&[("client_id", &client.id), ("scope", "c")]);
     let too_much = browser.get(&format!("/authorize?{too_much}")).await;
@@ -465,17 +468,18 @@ async fn an_operator_can_vouch_for_a_client_until_its_user_changes_it() {
     let mut browser = signed_in(&sidecar, USERNAME).await;
     let client = make(&mut browser, &[]).await;
     let request = sidecar.request(&[("client_id", &client.id)]);
+    let mut bob = signed_in(&sidecar, "bob").await;
     let unverified = "nobody here has checked";
-    assert!(browser.consent_page(&request).await.body.contains(unverified));
+    assert!(bob.consent_page(&request).await.body.contains(unverified));
     let vouch = || ClientEdit { verified: Some(true), ..ClientEdit::default() };
     sidecar.service.edit_client(client.id.parse().unwrap(), String::new(), vouch()).await.unwrap();
-    assert!(!browser.consent_page(&request).await.body.contains(unverified));
+    assert!(!bob.consent_page(&request).await.body.contains(unverified));
     let path = format!("{CLIENTS}/{}", client.id);
     let page = browser.get(&path).await;
     assert_eq!(ticked_scopes(&page.body).len(), 2);
     let sent = send(&mut browser, &path, &[&CALENDAR[1..], &[("name", "My Bank")]].concat()).await;
     assert_eq!(sent.header("location"), Some(CLIENTS));
-    let consent = browser.consent_page(&request).await.body;
+    let consent = bob.consent_page(&request).await.body;
     assert!(consent.contains("My Bank") && consent.contains(unverified), "{consent}");
     // One of an operator needs no vouching.
     assert!(sidecar.service.edit_client(sidecar.shop.id.parse().unwrap(), String::new(), vouch()).await.is_err());

@@ -150,13 +150,13 @@ async fn somebody_who_takes_too_long_at_the_login_app_starts_again_in_a_real_bro
     let (sidecar, app, _running) = example().await;
     let browser = Chromium::get().await;
     let redirect_uri = with_client_of(browser, &sidecar).await;
-    // Whoever connects there makes it half an hour later.
+    // Whoever connects there makes it later than what the app answers is good for.
     let later = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = later.local_addr().unwrap();
     let clock = sidecar.clock.clone();
     tokio::spawn(async move {
         while let Ok((mut connection, _)) = later.accept().await {
-            clock.advance(1_801);
+            clock.advance(2_000);
             let answer = "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
             tokio::io::AsyncWriteExt::write_all(&mut connection, answer.as_bytes()).await.unwrap();
         }
