@@ -241,9 +241,8 @@ impl Prunable {
                     "id",
                     "deleted_at",
                     "deleted_at <= $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE subject_id = subjects.id) \
-                     AND NOT EXISTS (SELECT 1 FROM clients WHERE owner_subject = subjects.id) \
-                     AND NOT EXISTS (SELECT 1 FROM browser_sessions WHERE subject_id = subjects.id) \
-                     AND NOT EXISTS (SELECT 1 FROM user_code_attempts WHERE subject_id = subjects.id)"
+                     AND NOT EXISTS (SELECT 1 FROM clients WHERE owner_subject = subjects.id) AND NOT EXISTS \
+                     (SELECT 1 FROM browser_sessions WHERE subject_id = subjects.id) AND NOT EXISTS (SELECT 1 FROM user_code_attempts WHERE subject_id = subjects.id)"
                 ),
                 now - DAY,
             ),
