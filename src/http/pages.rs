@@ -27,6 +27,7 @@ use crate::domain::authorization::AuthorizationResponse;
 use crate::domain::client::{Client, Registrar};
 use crate::domain::client_document::DocumentUrl;
 use crate::domain::language::ScopeMeaning;
+use crate::domain::redirect_uri::is_out_of_band;
 use crate::domain::registration::is_public_url;
 use crate::service::app_sign_in::Switching;
 use crate::service::authorization::{Consent, DescribedScope, LoginPrompt};
@@ -521,6 +522,9 @@ fn content_security_policy(leads_to: Option<&str>) -> HeaderValue {
 
 /// Where the user will be sent, short enough to read: the host, or the scheme of an app on the device.
 fn destination(redirect_uri: &str) -> Value {
+    if is_out_of_band(redirect_uri) {
+        return context! { is_code => true };
+    }
     let name = |name: String, is_app: bool| context! { name, is_app };
     match Url::parse(redirect_uri) {
         Ok(url) => match (url.host_str(), url.port()) {

@@ -259,12 +259,14 @@ export async function carriesTheCode(stage) {
     await page.goto(authorize(stage));
     await signIn(stage, page);
     await page.waitForSelector("button[value=approve]");
+    ok((await page.textContent("main")).includes("Afterwards you get a code"), "where the answer goes");
     await check(stage, page, `${name}-consent`);
     await page.click("button[value=approve]");
     await page.waitForSelector("#code:focus");
     await page.click("#copy_code");
     await page.waitForFunction(() => document.querySelector("#copy_code + [role=status]").textContent === "Copied");
     await check(stage, page, name);
+    ok(await page.evaluate("document.querySelector('#code').scrollHeight <= document.querySelector('#code').clientHeight"), "the code is whole");
     const code = await page.evaluate("navigator.clipboard.readText()");
     ok((await redeem(stage, code)).access_token);
     await page.goto(authorize(stage));

@@ -56,7 +56,7 @@ pub(super) fn pages() -> Vec<Page> {
         super::consent_page(&asked(&scopes), here, &Trust::User, "request", &form),
         super::consent_page(
             &Asked { switching: &Switching::At("https://app.example/".into()), ..asked(&scopes) },
-            here,
+            "urn:ietf:wg:oauth:2.0:oob",
             &Trust::Own,
             "request",
             &form,
