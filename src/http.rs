@@ -91,7 +91,7 @@ pub fn router(service: Arc<Service>, renderer: Renderer, callers: Callers) -> Ro
         .merge(service.settings.authorization.api.as_ref().map_or_else(Router::new, authorize_api::forms))
         .merge(if offers_devices { device_page() } else { Router::new() })
         .merge(if offers_openid && signs_in { logout_form() } else { Router::new() })
-        .merge(if signs_in { account::forms(&service.settings.account) } else { Router::new() })
+        .merge(account::forms(&service.settings))
         .layer(same_origin);
     let https = service.settings.is_https();
     let paths = &service.settings.paths;

@@ -66,6 +66,13 @@ enum Verb {
         #[command(flatten)]
         place: Place,
     },
+    /// Forget a user for good: what disabling does, and the password, what is known of the user and the clients that the user made go
+    Delete {
+        /// A name, or the `sub` of a user of the app
+        username: String,
+        #[command(flatten)]
+        place: Place,
+    },
 }
 
 #[derive(Serialize)]
@@ -120,6 +127,9 @@ pub(super) async fn run(Arguments { verb }: Arguments) -> Result<ExitCode, CliEr
         }
         Verb::Disable { username, place } => {
             place.open().await?.disable_account(api::DisableAccountRequest { username }).await?;
+        }
+        Verb::Delete { username, place } => {
+            place.open().await?.delete_account(api::DeleteAccountRequest { username }).await?;
         }
         Verb::Enable { username, place } => {
             place.open().await?.enable_account(api::EnableAccountRequest { username }).await?;

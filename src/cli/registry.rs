@@ -97,6 +97,7 @@ calls! {
     set_account_password(SetAccountPasswordRequest) -> SetAccountPasswordResponse;
     disable_account(DisableAccountRequest) -> DisableAccountResponse;
     enable_account(EnableAccountRequest) -> EnableAccountResponse;
+    delete_account(DeleteAccountRequest) -> DeleteAccountResponse;
     list_keys(ListKeysRequest) -> ListKeysResponse;
     rotate_key(RotateKeyRequest) -> RotateKeyResponse;
     revoke_key(RevokeKeyRequest) -> RevokeKeyResponse;

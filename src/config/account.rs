@@ -6,13 +6,15 @@ use super::{ConfigError, Scopes};
 use crate::domain::scope::{Scope, ScopeSet};
 use crate::service::{AccountPages, OwnClientsPolicy};
 
-/// The pages on which users manage their apps, with the built-in login (`login.method`) alone.
+/// The pages on which users manage their apps.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Account {
     /// Whether users see at `/account/apps` which apps may use their account, and end that.
     pub apps: bool,
-    /// Whether users make clients of their own at `/account/clients`. Nobody checks who is behind them, and those who are asked for their
+    /// Whether users make clients of their own at `/account/clients`, for which they have to have signed in lately: with
+    /// `login.method = "session_probe"` the app has to say when that was (`auth_time`), and with `trusted_header`, where nobody does, there
+    /// is no such page. Nobody checks who is behind them, and those who are asked for their
     /// consent are told so.
     pub clients: bool,
     /// What clients of users may ask for. Empty: all of `scopes.catalogue`.

@@ -32,6 +32,9 @@ pub struct Login {
     pub url: String,
     /// With `session_probe` and `trusted_header`, the parameter that tells this page where to send the browser afterwards: a URL of this server.
     pub return_to: String,
+    /// With `session_probe` and `trusted_header`, the page of the app where who is signed in makes way for somebody else: a link on the pages
+    /// that name the user leads there, with `return_to`. Empty: `login.url` with `prompt=login`, if there is one.
+    pub switch_url: String,
     /// With `challenge`, the page of the app where users say what clients may do. Empty: our own page asks them.
     pub consent_url: String,
     /// With `challenge`, how long the user has at the app, in seconds. 60 to 3600.
@@ -73,6 +76,7 @@ impl Default for Login {
             realm: String::new(),
             url: String::new(),
             return_to: "return_to".into(),
+            switch_url: String::new(),
             consent_url: String::new(),
             challenge_lifetime: 1_800,
             rest: true,
@@ -121,6 +125,7 @@ impl Login {
         }
         for (key, url, required) in [
             ("login.url", &self.url, matches!(self.method, Method::SessionProbe | Method::Challenge)),
+            ("login.switch_url", &self.switch_url, false),
             ("login.consent_url", &self.consent_url, false),
             ("login.probe_url", &self.probe_url, self.method == Method::SessionProbe),
         ] {
@@ -150,6 +155,7 @@ impl Login {
 
     pub(super) fn settings(&self, proxies: &[Network]) -> app_sign_in::Login {
         let header = |name: &str| HeaderName::from_str(name).ok();
+        let page = |url: &str| OutgoingUrl::from_str(url).ok().map(|url| (url, self.return_to.clone()));
         let probe = OutgoingUrl::from_str(&self.probe_url).ok();
         let method = match self.method {
             Method::Accounts => LoginMethod::Accounts,
@@ -174,7 +180,8 @@ impl Login {
         app_sign_in::Login {
             method,
             realm: if self.realm.is_empty() { self.method.as_str().into() } else { self.realm.clone() },
-            page: OutgoingUrl::from_str(&self.url).ok().map(|url| (url, self.return_to.clone())),
+            page: page(&self.url),
+            switch_page: page(&self.switch_url),
         }
     }
 
@@ -206,6 +213,7 @@ mod tests {
             (String::new(), "login.url"),
             ("url = 'javascript:alert(1)'".into(), "login.url"),
             (format!("{url}\nconsent_url = '/consent'"), "login.consent_url"),
+            (format!("{url}\nswitch_url = 'javascript:alert(1)'"), "login.switch_url"),
             (format!("{url}\nchallenge_lifetime = 59"), "login.challenge_lifetime"),
             (format!("{url}\nchallenge_lifetime = 3601"), "login.challenge_lifetime"),
         ] {

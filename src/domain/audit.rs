@@ -88,6 +88,7 @@ pub enum Event<'a> {
     AccountPasswordSet(&'a SubjectId),
     AccountDisabled(&'a SubjectId),
     AccountEnabled(&'a SubjectId),
+    AccountDeleted(&'a SubjectId),
     KeyRotated {
         compromised: bool,
     },
@@ -204,6 +205,7 @@ impl<'a> Event<'a> {
             Self::AccountPasswordSet(subject) => Entry::about_subject("account.password_set", subject),
             Self::AccountDisabled(subject) => Entry::about_subject("account.disabled", subject),
             Self::AccountEnabled(subject) => Entry::about_subject("account.enabled", subject),
+            Self::AccountDeleted(subject) => Entry::about_subject("account.deleted", subject),
             Self::KeyRotated { compromised } => {
                 Entry { reason: compromised.then_some("compromised"), ..Entry::success("key.rotated") }
             }

@@ -286,6 +286,16 @@ impl AdminService for AdminFront {
         Ok(Response::new(api::EnableAccountResponse {}))
     }
 
+    async fn delete_account(
+        &self,
+        request: Request<api::DeleteAccountRequest>,
+    ) -> Result<Response<api::DeleteAccountResponse>, Status> {
+        let username = request.into_inner().username;
+        no_nul("username", &username)?;
+        self.service.delete_account(username).await.map_err(status::account)?;
+        Ok(Response::new(api::DeleteAccountResponse {}))
+    }
+
     async fn list_keys(&self, _: Request<api::ListKeysRequest>) -> Result<Response<api::ListKeysResponse>, Status> {
         let keys = self.service.signing_keys.list().await.map_err(status::unavailable)?;
         Ok(Response::new(api::ListKeysResponse { keys: keys.into_iter().map(key).collect() }))

@@ -135,6 +135,7 @@ fn is_administrative(name: &str) -> bool {
             | "SetAccountPassword"
             | "DisableAccount"
             | "EnableAccount"
+            | "DeleteAccount"
             | "ListKeys"
             | "RotateKey"
             | "RevokeKey"

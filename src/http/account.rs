@@ -12,7 +12,8 @@ use super::error::unavailable_page;
 use super::extract::{PageForm, SessionCookie};
 use super::pages::account::{self as page, Nav, Place};
 use super::pages::{self, Notice, Problem};
-use crate::service::AccountPages;
+use crate::service::Settings;
+use crate::service::app_sign_in::Again;
 use crate::service::managing::ManagingFailure;
 use crate::service::own_clients::{Said, Sent};
 
@@ -21,12 +22,13 @@ const CLIENTS: &str = "/account/clients";
 const NEW: &str = "/account/clients/new";
 
 /// Those pages that are offered.
-pub(super) fn forms(offered: &AccountPages) -> Router<Context> {
+pub(super) fn forms(settings: &Settings) -> Router<Context> {
+    let (apps_are, clients_are) = (settings.account.apps, offers_clients(settings));
     let mut router = Router::new();
-    if offered.apps {
+    if apps_are {
         router = router.route(APPS, get(apps)).route("/account/apps/revoke", post(revoke));
     }
-    if offered.clients.is_some() {
+    if clients_are {
         router = router
             .route(CLIENTS, get(clients))
             .route(NEW, get(new).post(create))
@@ -34,10 +36,15 @@ pub(super) fn forms(offered: &AccountPages) -> Router<Context> {
             .route("/account/clients/{id}/secret", get(ask_for_secret).post(rotate))
             .route("/account/clients/{id}/delete", get(ask_to_delete).post(delete));
     }
-    if offered.apps || offered.clients.is_some() {
+    if settings.login.has_sessions() && (apps_are || clients_are) {
         router = router.route("/account/sign-out", post(sign_out));
     }
     router
+}
+
+/// Their forms ask for a recent sign-in, so it has to be known when that was.
+fn offers_clients(settings: &Settings) -> bool {
+    settings.account.clients.is_some() && settings.login.tells_sign_in_times()
 }
 
 /// Where a sign-in leads if it is for one of these pages: a path of ours, in which nothing means anything to a browser.
@@ -47,51 +54,51 @@ pub(super) fn continuation(request: &str) -> Option<String> {
     is_ours.then(|| request.to_owned())
 }
 
-async fn apps(State(service): State<Context>, cookie: SessionCookie) -> Response {
-    match service.connected_apps(cookie.value()).await {
+async fn apps(State(service): State<Context>, cookie: SessionCookie, uri: Uri) -> Response {
+    match service.connected_apps(cookie.visitor()).await {
         Ok(shown) => page::apps(&shown, &nav(&service, &shown.username, Place::Apps)),
-        Err(failure) => failed(failure, APPS),
+        Err(failure) => failed(&service, failure, APPS, uri.query()),
     }
 }
 
 async fn revoke(State(service): State<Context>, cookie: SessionCookie, PageForm(form): PageForm) -> Response {
-    match Box::pin(service.disconnect_app(&form, cookie.value())).await {
+    match Box::pin(service.disconnect_app(&form, cookie.visitor())).await {
         Ok(()) => pages::redirect(APPS),
-        Err(failure) => failed(failure, APPS),
+        Err(failure) => failed(&service, failure, APPS, None),
     }
 }
 
-async fn clients(State(service): State<Context>, cookie: SessionCookie) -> Response {
-    match service.own_clients(cookie.value()).await {
+async fn clients(State(service): State<Context>, cookie: SessionCookie, uri: Uri) -> Response {
+    match service.own_clients(cookie.visitor()).await {
         Ok(shown) => page::clients(&shown, &nav(&service, &shown.username, Place::Clients)),
-        Err(failure) => failed(failure, CLIENTS),
+        Err(failure) => failed(&service, failure, CLIENTS, uri.query()),
     }
 }
 
-async fn new(State(service): State<Context>, cookie: SessionCookie) -> Response {
-    filled(&service, &cookie, Said::nothing()).await
+async fn new(State(service): State<Context>, cookie: SessionCookie, uri: Uri) -> Response {
+    filled(&service, &cookie, uri.query(), Said::nothing()).await
 }
 
 /// The form for a new one, with this in it. Who has to sign in first finds it empty.
-pub(super) async fn filled(service: &Context, cookie: &SessionCookie, said: Said) -> Response {
-    match service.new_own_client(cookie.value(), said).await {
+pub(super) async fn filled(service: &Context, cookie: &SessionCookie, query: Option<&str>, said: Said) -> Response {
+    match service.new_own_client(cookie.visitor(), said).await {
         Ok(form) => page::client(&form, &nav(service, &form.username, Place::Below)),
-        Err(failure) => failed(failure, NEW),
+        Err(failure) => failed(service, failure, NEW, query),
     }
 }
 
 async fn create(State(service): State<Context>, cookie: SessionCookie, uri: Uri, PageForm(form): PageForm) -> Response {
-    match service.create_own_client(&form, cookie.value()).await {
+    match service.create_own_client(&form, cookie.visitor()).await {
         Ok(Sent::Done(made)) => page::made(&made, &nav(&service, &made.username, Place::Below)),
         Ok(Sent::Again(form)) => page::client(&form, &nav(&service, &form.username, Place::Below)),
-        Err(failure) => failed(failure, uri.path()),
+        Err(failure) => failed(&service, failure, uri.path(), uri.query()),
     }
 }
 
 async fn show(State(service): State<Context>, cookie: SessionCookie, uri: Uri, Path(id): Path<String>) -> Response {
-    match service.own_client(&id, cookie.value()).await {
+    match service.own_client(&id, cookie.visitor()).await {
         Ok(form) => page::client(&form, &nav(&service, &form.username, Place::Below)),
-        Err(failure) => failed(failure, uri.path()),
+        Err(failure) => failed(&service, failure, uri.path(), uri.query()),
     }
 }
 
@@ -102,10 +109,10 @@ async fn change(
     Path(id): Path<String>,
     PageForm(form): PageForm,
 ) -> Response {
-    match service.change_own_client(&id, &form, cookie.value()).await {
+    match service.change_own_client(&id, &form, cookie.visitor()).await {
         Ok(Sent::Done(())) => pages::redirect(CLIENTS),
         Ok(Sent::Again(form)) => page::client(&form, &nav(&service, &form.username, Place::Below)),
-        Err(failure) => failed(failure, uri.path()),
+        Err(failure) => failed(&service, failure, uri.path(), uri.query()),
     }
 }
 
@@ -115,9 +122,9 @@ async fn ask_for_secret(
     uri: Uri,
     Path(id): Path<String>,
 ) -> Response {
-    match service.ask_for_own_secret(&id, cookie.value()).await {
+    match service.ask_for_own_secret(&id, cookie.visitor()).await {
         Ok(question) => page::rotate(&question, &nav(&service, &question.username, Place::Below)),
-        Err(failure) => failed(failure, uri.path()),
+        Err(failure) => failed(&service, failure, uri.path(), uri.query()),
     }
 }
 
@@ -128,9 +135,9 @@ async fn rotate(
     Path(id): Path<String>,
     PageForm(form): PageForm,
 ) -> Response {
-    match service.rotate_own_secret(&id, &form, cookie.value()).await {
+    match service.rotate_own_secret(&id, &form, cookie.visitor()).await {
         Ok(made) => page::made(&made, &nav(&service, &made.username, Place::Below)),
-        Err(failure) => failed(failure, uri.path()),
+        Err(failure) => failed(&service, failure, uri.path(), uri.query()),
     }
 }
 
@@ -140,9 +147,9 @@ async fn ask_to_delete(
     uri: Uri,
     Path(id): Path<String>,
 ) -> Response {
-    match service.ask_to_delete_own_client(&id, cookie.value()).await {
+    match service.ask_to_delete_own_client(&id, cookie.visitor()).await {
         Ok(question) => page::delete(&question, &nav(&service, &question.username, Place::Below)),
-        Err(failure) => failed(failure, uri.path()),
+        Err(failure) => failed(&service, failure, uri.path(), uri.query()),
     }
 }
 
@@ -153,9 +160,9 @@ async fn delete(
     Path(id): Path<String>,
     PageForm(form): PageForm,
 ) -> Response {
-    match Box::pin(service.delete_own_client(&id, &form, cookie.value())).await {
+    match Box::pin(service.delete_own_client(&id, &form, cookie.visitor())).await {
         Ok(()) => pages::redirect(CLIENTS),
-        Err(failure) => failed(failure, uri.path()),
+        Err(failure) => failed(&service, failure, uri.path(), uri.query()),
     }
 }
 
@@ -170,14 +177,30 @@ async fn sign_out(State(service): State<Context>, cookie: SessionCookie) -> Resp
 }
 
 fn nav<'a>(service: &Context, username: &'a str, place: Place) -> Nav<'a> {
-    let AccountPages { apps, clients } = &service.settings.account;
-    Nav { username, place, both: *apps && clients.is_some() }
+    let settings = &service.settings;
+    let here = if place == Place::Apps { APPS } else { CLIENTS };
+    let both = settings.account.apps && offers_clients(settings);
+    Nav { username, place, both, switching: service.switching(here) }
 }
 
 /// `path` is where to go on after signing in: the form is shown there anew, if one was sent.
-fn failed(failure: ManagingFailure, path: &str) -> Response {
+fn failed(service: &Context, failure: ManagingFailure, path: &str, query: Option<&str>) -> Response {
+    let not_admitted = || pages::error(StatusCode::FORBIDDEN, Problem::NotAdmitted);
+    let no_sign_in_time = || pages::error(StatusCode::FORBIDDEN, Problem::NoSignInTime);
     match failure {
-        ManagingFailure::SignIn => pages::redirect(&pages::with_request("/login", path)),
+        ManagingFailure::SignIn(_) if service.settings.login.has_sessions() => {
+            pages::redirect(&pages::with_request("/login", path))
+        }
+        ManagingFailure::SignIn(again) => {
+            let path = continuation(path).unwrap_or_else(|| APPS.to_owned());
+            match (service.app_login_for_page(&path, query, again), again) {
+                (Some(page), _) => pages::redirect(&page),
+                (None, Again::No) => not_admitted(),
+                (None, Again::Yes) => no_sign_in_time(),
+            }
+        }
+        ManagingFailure::NoSignInTime => no_sign_in_time(),
+        ManagingFailure::NotAdmitted => not_admitted(),
         ManagingFailure::Stale => pages::error(StatusCode::FORBIDDEN, Problem::Stale),
         ManagingFailure::Unknown => pages::error(StatusCode::NOT_FOUND, Problem::NotFound),
         ManagingFailure::Unavailable(error) => unavailable_page(&error),

@@ -27,7 +27,9 @@ use crate::domain::authorization::AuthorizationResponse;
 use crate::domain::client::{Client, Registrar};
 use crate::domain::client_document::DocumentUrl;
 use crate::domain::language::ScopeMeaning;
+use crate::domain::redirect_uri::is_out_of_band;
 use crate::domain::registration::is_public_url;
+use crate::service::app_sign_in::Switching;
 use crate::service::authorization::{Consent, DescribedScope, LoginPrompt};
 use crate::service::device::DeviceConsent;
 use crate::service::logout::Confirmation;
@@ -67,7 +69,7 @@ struct Asked<'a> {
     client_name: &'a str,
     about: About,
     username: &'a str,
-    switches_account: bool,
+    switching: &'a Switching,
     ticket: &'a str,
     scopes: &'a [DescribedScope],
     resources: &'a [Box<str>],
@@ -125,8 +127,10 @@ enum Trust {
     Verified,
     /// The app.
     Itself,
-    /// The user who made it.
+    /// Another user, who made it.
     User,
+    /// The user who is asked made it.
+    Own,
     /// Whoever has this host.
     Document(String),
 }
@@ -243,7 +247,7 @@ pub(super) fn consent(consent: &Consent, request: &str, form: &ConsentForm) -> R
         client_name: &consent.client.name,
         about: About::of(&consent.client),
         username: &consent.username,
-        switches_account: consent.switches_account,
+        switching: &consent.switching,
         ticket: &consent.ticket,
         scopes: &consent.scopes,
         resources: &consent.resources,
@@ -252,6 +256,7 @@ pub(super) fn consent(consent: &Consent, request: &str, form: &ConsentForm) -> R
     let trust = match document_host(&consent.client) {
         Some(host) => Trust::Document(host),
         None if consent.client.is_verified() => Trust::Verified,
+        None if consent.is_own => Trust::Own,
         None if consent.client.owner().is_some() => Trust::User,
         None => Trust::Itself,
     };
@@ -266,6 +271,7 @@ fn consent_page(asked: &Asked<'_>, redirect_uri: &str, trust: &Trust, request: &
         destination => destination(redirect_uri),
         unverified,
         of_user,
+        own => *trust == Trust::Own,
         document,
         request,
         form => form.value(),
@@ -289,7 +295,7 @@ pub(super) fn device_consent(consent: &DeviceConsent) -> Response {
         client_name: &consent.client.name,
         about: About::of(&consent.client),
         username: &consent.username,
-        switches_account: consent.switches_account,
+        switching: &consent.switching,
         ticket: &consent.ticket,
         scopes: &consent.scopes,
         resources: &consent.resources,
@@ -346,12 +352,11 @@ impl Asked<'_> {
             self.scopes.iter().filter(|scope| belongs(scope)).map(scope).collect()
         };
         let is_standard = |scope: &DescribedScope| matches!(scope.meaning, ScopeMeaning::Standard);
-        let Self { client_name, username, switches_account, ticket, .. } = *self;
+        let Self { client_name, username, switching, ticket, .. } = *self;
         let link = |link: &Option<Link>| link.as_ref().map(Link::value);
         context! {
             client_name,
             username,
-            switches_account,
             ticket,
             identity => group(&is_standard),
             access => group(&|scope| !is_standard(scope)),
@@ -363,7 +368,17 @@ impl Asked<'_> {
             policy => link(&self.about.policy),
             terms => link(&self.about.terms),
             lasts => lasts(self.lasts),
+            ..switching_values(switching)
         }
+    }
+}
+
+/// Whether there is a form of ours with which somebody else signs in, or else the page of the app.
+fn switching_values(switching: &Switching) -> Value {
+    match switching {
+        Switching::Here => context! { switches_account => true },
+        Switching::At(page) => context! { switch_page => page },
+        Switching::Nowhere => context! {},
     }
 }
 
@@ -507,6 +522,9 @@ fn content_security_policy(leads_to: Option<&str>) -> HeaderValue {
 
 /// Where the user will be sent, short enough to read: the host, or the scheme of an app on the device.
 fn destination(redirect_uri: &str) -> Value {
+    if is_out_of_band(redirect_uri) {
+        return context! { is_code => true };
+    }
     let name = |name: String, is_app: bool| context! { name, is_app };
     match Url::parse(redirect_uri) {
         Ok(url) => match (url.host_str(), url.port()) {

@@ -3,6 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::Service;
+use crate::domain::app_user::is_machine;
 use crate::domain::audit::Event;
 use crate::domain::error::Unavailable;
 use crate::domain::grant::SubjectId;
@@ -54,7 +55,9 @@ impl Service {
         check_password(&password)?;
         let account = self.account(username).await?;
         let hash = self.passwords.hash(password, &self.effects).await?;
-        self.revoker.revoke(Ending::SetPassword(account.subject.clone(), PasswordHash(hash))).await?;
+        if self.revoker.revoke(Ending::SetPassword(account.subject.clone(), PasswordHash(hash))).await?.is_none() {
+            return Err(AccountError::Unknown(account.username));
+        }
         self.audit.record(Event::AccountPasswordSet(&account.subject));
         Ok(())
     }
@@ -74,6 +77,26 @@ impl Service {
         let subject = self.subject_of(username).await?;
         if self.store.enable_subject(subject.clone()).await? {
             self.audit.record(Event::AccountEnabled(&subject));
+        }
+        Ok(())
+    }
+
+    /// Ends what the user granted, signs the user out everywhere, deletes the clients that the user made, and forgets who it was. A user of
+    /// the app is named by its `sub`. If it fails half-way, it can be done again: the user goes last.
+    pub async fn delete_account(&self, username: String) -> Result<(), AccountError> {
+        let subject = self.subject_of(username.clone()).await?;
+        if is_machine(&subject) {
+            return Err(AccountError::Unknown(username));
+        }
+        // So that none is made any more.
+        self.revoker.revoke(Ending::DisableSubject(subject.clone())).await?;
+        for client in self.store.own_clients(subject.clone()).await? {
+            if self.revoker.revoke(Ending::DeleteClient(client.id.clone(), None)).await?.is_some() {
+                self.audit.record(Event::ClientDeleted(&client.id));
+            }
+        }
+        if self.revoker.revoke(Ending::DeleteSubject(subject.clone())).await?.is_some() {
+            self.audit.record(Event::AccountDeleted(&subject));
         }
         Ok(())
     }

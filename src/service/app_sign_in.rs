@@ -46,6 +46,18 @@ pub struct Login {
     pub realm: String,
     /// The page of the app where users sign in, and the parameter that tells it where to go on.
     pub page: Option<(OutgoingUrl, String)>,
+    /// The page of the app where users make way for somebody else, if that is another one. It is told in the same way where to go on.
+    pub switch_page: Option<(OutgoingUrl, String)>,
+}
+
+/// Where somebody else can sign in instead of who is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Switching {
+    /// With a form of ours.
+    Here,
+    /// At this page of the app.
+    At(String),
+    Nowhere,
 }
 
 #[derive(Clone, Debug)]
@@ -138,6 +150,11 @@ impl Login {
     /// Whether users have sessions of ours.
     pub fn has_sessions(&self) -> bool {
         matches!(self.method, LoginMethod::Accounts | LoginMethod::Challenge(_))
+    }
+
+    /// Whether it can be known when users signed in. What a proxy says is only who they are.
+    pub fn tells_sign_in_times(&self) -> bool {
+        !matches!(self.method, LoginMethod::TrustedHeader(_))
     }
 
     /// Whose users those are. A change of the method leaves none of them signed in.
@@ -323,6 +340,31 @@ impl Service {
         Some(with_query(page.as_str(), &parameters))
     }
 
+    /// Where the app signs in the user of a page of ours, who came to its path with this query. `None`: that is where the user comes from,
+    /// or the app has no such page.
+    pub fn app_login_for_page(&self, path: &str, query: Option<&str>, again: Again) -> Option<String> {
+        if query.is_some_and(|query| self.was_sent_to_sign_in(&format!("{path}&{query}")).is_some()) {
+            return None;
+        }
+        self.app_login_page(&self.sent_to_sign_in(path).replacen('&', "?", 1), again)
+    }
+
+    /// Where somebody else can sign in, who goes on at a path of ours.
+    pub fn switching(&self, path_and_query: &str) -> Switching {
+        let login = &self.settings.login;
+        if login.has_sessions() {
+            return Switching::Here;
+        }
+        let page = match &login.switch_page {
+            Some((page, return_to)) => {
+                let back = format!("{}{path_and_query}", self.settings.issuer);
+                Some(with_query(page.as_str(), &[(return_to.as_str(), back)]))
+            }
+            None => self.app_login_page(path_and_query, Again::Yes),
+        };
+        page.map_or(Switching::Nowhere, Switching::At)
+    }
+
     /// The same authorization request, with a note that its user was sent to the app now.
     pub(super) fn sent_to_sign_in(&self, request: &str) -> String {
         let request = request.rsplit_once(SENT).map_or(request, |(request, _)| request);
@@ -353,7 +395,7 @@ fn authorization_parts(value: &[u8]) -> Option<(&str, &[u8])> {
 
 /// Whether a user has to sign in though signed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Again {
+pub enum Again {
     Yes,
     No,
 }

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use super::app_sign_in::{Again, SessionFailure, Visitor};
+use super::app_sign_in::{Again, SessionFailure, Switching, Visitor};
 use super::sign_in::BrowserSession;
 use super::{Service, Settings};
 use crate::domain::audit::Event;
@@ -85,9 +85,11 @@ pub struct LoginPrompt {
 /// What the consent page says, and what its form carries.
 pub struct Consent {
     pub client: Client,
+    /// Whether this user made the client.
+    pub is_own: bool,
     pub username: String,
-    /// Whether somebody else can sign in here instead.
-    pub switches_account: bool,
+    /// Where somebody else can sign in instead.
+    pub switching: Switching,
     pub redirect_uri: String,
     pub scopes: Vec<DescribedScope>,
     /// Where they would be good (RFC 8707); none: wherever.
@@ -230,9 +232,10 @@ impl Service {
             ticket: self.ticket(self.effects.grant_id(), &session, query),
             lasts: self.lasts(&client),
             scopes: self.described(&client, request.scopes.iter(), &before),
+            is_own: client.owner() == Some(&session.session.subject),
             client,
             username: session.session.username,
-            switches_account: self.settings.login.has_sessions(),
+            switching: self.switching(&format!("{}?{query}", self.settings.paths.authorize.first())),
             redirect_uri: request.target.redirect_uri().to_owned(),
             resources: request.resources,
             ui_locales: request.sign_in.ui_locales,

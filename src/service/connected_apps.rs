@@ -1,6 +1,7 @@
 //! The apps that a user lets use the account: seeing them, and ending that.
 
 use super::Service;
+use super::app_sign_in::Visitor;
 use super::audit::acting_as;
 use super::authorization::DescribedScope;
 use super::managing::ManagingFailure;
@@ -30,8 +31,8 @@ pub struct DescribedApp {
 }
 
 impl Service {
-    pub async fn connected_apps(&self, cookie: Option<&str>) -> Result<ConnectedApps, ManagingFailure> {
-        let session = self.signed_in(cookie).await?;
+    pub async fn connected_apps(&self, visitor: &Visitor) -> Result<ConnectedApps, ManagingFailure> {
+        let session = self.signed_in(visitor).await?;
         let apps = self.store.connected_apps(session.session.subject.clone(), self.effects.now()).await?;
         Ok(ConnectedApps {
             ticket: self.managing_ticket(&session, REVOKE),
@@ -50,8 +51,8 @@ impl Service {
 
     /// Ends whatever the user granted to a client, on every server before this returns. It only takes access away, so it needs no recent
     /// sign-in.
-    pub async fn disconnect_app(&self, form: &Parameters, cookie: Option<&str>) -> Result<(), ManagingFailure> {
-        let session = self.signed_in(cookie).await?;
+    pub async fn disconnect_app(&self, form: &Parameters, visitor: &Visitor) -> Result<(), ManagingFailure> {
+        let session = self.signed_in(visitor).await?;
         self.open_managing_ticket(form, &session, REVOKE)?;
         let client: ClientId = form.get("client_id").and_then(|id| id.parse().ok()).ok_or(ManagingFailure::Unknown)?;
         let subject = session.session.subject;

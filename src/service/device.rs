@@ -5,7 +5,7 @@
 //! and may enter few that are none: a code is short, so it is not there to be guessed at (RFC 8628 §5.1).
 
 use super::Service;
-use super::app_sign_in::{Again, SessionFailure, Visitor};
+use super::app_sign_in::{Again, SessionFailure, Switching, Visitor};
 use super::authorization::{DecisionFailure, DescribedScope};
 use super::client_authentication::Caller;
 use super::possession::{BindingKey, ShownKeys, named_key};
@@ -67,7 +67,7 @@ pub struct DeviceConsent {
     pub client: Client,
     pub username: String,
     /// Whether somebody else can sign in here instead.
-    pub switches_account: bool,
+    pub switching: Switching,
     pub user_code: UserCode,
     pub scopes: Vec<DescribedScope>,
     /// Where they would be good (RFC 8707); none: wherever.
@@ -216,7 +216,7 @@ impl Service {
             scopes: self.described(&client, request.variant.scopes.iter(), &ScopeSet::default()),
             client,
             username: session.session.username,
-            switches_account: self.settings.login.has_sessions(),
+            switching: self.switching(&format!("/device?user_code={user_code}")),
             user_code,
             resources: request.variant.resources().to_vec(),
         })))

@@ -4,6 +4,7 @@
 //! A form is shown to nobody who has not signed in lately, and is good for ten minutes. So whoever sends one did both.
 
 use super::Service;
+use super::app_sign_in::{Again, SessionFailure, Visitor};
 use super::sign_in::BrowserSession;
 use crate::domain::error::Unavailable;
 use crate::domain::parameters::Parameters;
@@ -15,8 +16,12 @@ const LATELY: u32 = 900;
 /// Why nothing is shown or done.
 #[derive(Debug)]
 pub enum ManagingFailure {
-    /// Nobody is signed in, or not lately enough.
-    SignIn,
+    /// Nobody is signed in; or somebody is, and not lately enough.
+    SignIn(Again),
+    /// The app does not say when its users signed in.
+    NoSignInTime,
+    /// It is not known who this is, or it is somebody who is not let in.
+    NotAdmitted,
     /// The form is none that this session was shown for this, or it was shown too long ago, or it was used.
     Stale,
     /// There is nothing of this name that is the user's.
@@ -30,15 +35,29 @@ impl From<Unavailable> for ManagingFailure {
     }
 }
 
+impl From<SessionFailure> for ManagingFailure {
+    fn from(failure: SessionFailure) -> Self {
+        match failure {
+            SessionFailure::Refused => Self::NotAdmitted,
+            SessionFailure::Unavailable(error) => Self::Unavailable(error),
+        }
+    }
+}
+
 impl Service {
-    pub(super) async fn signed_in(&self, cookie: Option<&str>) -> Result<BrowserSession, ManagingFailure> {
-        self.own_session(cookie).await?.filter(BrowserSession::is_for_pages).ok_or(ManagingFailure::SignIn)
+    pub(super) async fn signed_in(&self, visitor: &Visitor) -> Result<BrowserSession, ManagingFailure> {
+        let session = self.browser_session(visitor).await?;
+        session.filter(BrowserSession::is_for_pages).ok_or(ManagingFailure::SignIn(Again::No))
     }
 
-    pub(super) async fn signed_in_lately(&self, cookie: Option<&str>) -> Result<BrowserSession, ManagingFailure> {
-        let session = self.signed_in(cookie).await?;
-        let age = self.effects.now().seconds_since(session.session.created_at);
-        if age < LATELY { Ok(session) } else { Err(ManagingFailure::SignIn) }
+    pub(super) async fn signed_in_lately(&self, visitor: &Visitor) -> Result<BrowserSession, ManagingFailure> {
+        let session = self.signed_in(visitor).await?;
+        let Some(signed_in_at) = session.signed_in_at() else {
+            tracing::warn!("a user wants to manage apps, and the app does not say when the user signed in (auth_time)");
+            return Err(ManagingFailure::NoSignInTime);
+        };
+        let age = self.effects.now().seconds_since(signed_in_at);
+        if age < LATELY { Ok(session) } else { Err(ManagingFailure::SignIn(Again::Yes)) }
     }
 
     /// What a form carries that does `what`.

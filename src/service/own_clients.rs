@@ -1,6 +1,7 @@
 //! Clients that users make, on our pages or over an API (`apps`). They are validated as those that register themselves, and belong to who made them: to
 //! everybody else they do not exist.
 
+use super::app_sign_in::Visitor;
 use super::audit::acting_as;
 use super::authorization::DescribedScope;
 use super::clients::ClientError;
@@ -96,26 +97,22 @@ pub struct Question {
 }
 
 impl Service {
-    pub async fn own_clients(&self, cookie: Option<&str>) -> Result<OwnClients, ManagingFailure> {
-        let session = self.signed_in(cookie).await?;
+    pub async fn own_clients(&self, visitor: &Visitor) -> Result<OwnClients, ManagingFailure> {
+        let session = self.signed_in(visitor).await?;
         let clients = self.store.own_clients(session.session.subject).await?;
         Ok(OwnClients { username: session.session.username, clients })
     }
 
     /// The form for a new one, with what is `said` in it.
-    pub async fn new_own_client(&self, cookie: Option<&str>, said: Said) -> Result<OwnClientForm, ManagingFailure> {
-        let session = self.signed_in_lately(cookie).await?;
+    pub async fn new_own_client(&self, visitor: &Visitor, said: Said) -> Result<OwnClientForm, ManagingFailure> {
+        let session = self.signed_in_lately(visitor).await?;
         let ticket = self.managing_ticket(&session, CREATE);
         Ok(self.form(session, None, said, ticket))
     }
 
     /// The ticket names the client, so a form that is sent twice makes one.
-    pub async fn create_own_client(
-        &self,
-        form: &Parameters,
-        cookie: Option<&str>,
-    ) -> Result<Sent<Made>, ManagingFailure> {
-        let session = self.signed_in(cookie).await?;
+    pub async fn create_own_client(&self, form: &Parameters, visitor: &Visitor) -> Result<Sent<Made>, ManagingFailure> {
+        let session = self.signed_in(visitor).await?;
         let name = self.open_managing_ticket(form, &session, CREATE)?;
         let OwnClientsPolicy { scopes, per_user } = self.own_clients_policy()?;
         // Where there are no public clients, the form does not ask.
@@ -125,6 +122,9 @@ impl Service {
             Ok(registration) => registration,
             Err(mistake) => return Ok(self.again(session, None, said, form, mistake)),
         };
+        if !self.remember_user(&session).await? {
+            return Err(ManagingFailure::NotAdmitted);
+        }
         let id = self.client_id_of(*name.as_bytes());
         let new = NewApp { id: id.clone(), registration, description: None, website: None };
         match self.make_own_client(session.session.subject.clone(), new, *per_user).await? {
@@ -177,8 +177,8 @@ impl Service {
     }
 
     /// The form for one that is there.
-    pub async fn own_client(&self, id: &str, cookie: Option<&str>) -> Result<OwnClientForm, ManagingFailure> {
-        let session = self.signed_in_lately(cookie).await?;
+    pub async fn own_client(&self, id: &str, visitor: &Visitor) -> Result<OwnClientForm, ManagingFailure> {
+        let session = self.signed_in_lately(visitor).await?;
         let client = self.owned(id, &session).await?;
         let ticket = self.managing_ticket(&session, &change(&client));
         Ok(self.form(session, Some(client.clone()), Said::of(&client), ticket))
@@ -189,9 +189,9 @@ impl Service {
         &self,
         id: &str,
         form: &Parameters,
-        cookie: Option<&str>,
+        visitor: &Visitor,
     ) -> Result<Sent<()>, ManagingFailure> {
-        let session = self.signed_in(cookie).await?;
+        let session = self.signed_in(visitor).await?;
         let client = self.owned(id, &session).await?;
         self.open_managing_ticket(form, &session, &change(&client))?;
         let said = Said::in_form(form, !client.is_confidential());
@@ -231,8 +231,8 @@ impl Service {
     }
 
     /// Asks whether to replace the secret.
-    pub async fn ask_for_own_secret(&self, id: &str, cookie: Option<&str>) -> Result<Question, ManagingFailure> {
-        let session = self.signed_in_lately(cookie).await?;
+    pub async fn ask_for_own_secret(&self, id: &str, visitor: &Visitor) -> Result<Question, ManagingFailure> {
+        let session = self.signed_in_lately(visitor).await?;
         let client = self.owned(id, &session).await?;
         let ticket = self.managing_ticket(&session, &rotate(&client.id, secret_of(&client)?));
         Ok(Question { username: session.session.username, client, ticket })
@@ -243,9 +243,9 @@ impl Service {
         &self,
         id: &str,
         form: &Parameters,
-        cookie: Option<&str>,
+        visitor: &Visitor,
     ) -> Result<Made, ManagingFailure> {
-        let session = self.signed_in(cookie).await?;
+        let session = self.signed_in(visitor).await?;
         let client = self.owned(id, &session).await?;
         let present = *secret_of(&client)?;
         self.open_managing_ticket(form, &session, &rotate(&client.id, &present))?;
@@ -270,8 +270,8 @@ impl Service {
     }
 
     /// Asks whether to delete it.
-    pub async fn ask_to_delete_own_client(&self, id: &str, cookie: Option<&str>) -> Result<Question, ManagingFailure> {
-        let session = self.signed_in_lately(cookie).await?;
+    pub async fn ask_to_delete_own_client(&self, id: &str, visitor: &Visitor) -> Result<Question, ManagingFailure> {
+        let session = self.signed_in_lately(visitor).await?;
         let client = self.owned(id, &session).await?;
         let ticket = self.managing_ticket(&session, &delete(&client));
         Ok(Question { username: session.session.username, client, ticket })
@@ -282,9 +282,9 @@ impl Service {
         &self,
         id: &str,
         form: &Parameters,
-        cookie: Option<&str>,
+        visitor: &Visitor,
     ) -> Result<(), ManagingFailure> {
-        let session = self.signed_in(cookie).await?;
+        let session = self.signed_in(visitor).await?;
         let client = self.owned(id, &session).await?;
         self.open_managing_ticket(form, &session, &delete(&client))?;
         if self.remove_own_client(session.session.subject, client.id).await? {

@@ -1,5 +1,5 @@
-//! The built-in login's accounts, and who is signed in where. Disabling an account and setting its password revoke grants, so
-//! both are in `revocations`.
+//! The built-in login's accounts, and who is signed in where. Disabling an account, deleting it and setting its password revoke
+//! grants, so these are in `revocations`.
 
 use sqlx::FromRow;
 
@@ -135,12 +135,12 @@ impl Store {
         .await
     }
 
-    /// Whether there is a subject with this `sub`.
+    /// Whether there is a subject with this `sub` that was not deleted.
     pub async fn has_subject(&self, sub: String) -> Result<bool, Unavailable> {
         let reader = self.reader.clone();
         self.run("read a subject", async move {
             let count: i64 = on_engine!(&reader, on => {
-                sqlx::query_scalar("SELECT COUNT(*) FROM subjects WHERE id = $1").bind(sub).fetch_one(on).await?
+                sqlx::query_scalar("SELECT COUNT(*) FROM subjects WHERE id = $1 AND deleted_at IS NULL").bind(sub).fetch_one(on).await?
             });
             Ok(count == 1)
         })
@@ -152,7 +152,7 @@ impl Store {
         let writer = self.writer.clone();
         self.run("enable a subject", async move {
             let enabled =
-                on_engine!(&writer, on => sqlx::query("UPDATE subjects SET disabled_at = NULL WHERE id = $1 AND disabled_at IS NOT NULL")
+                on_engine!(&writer, on => sqlx::query("UPDATE subjects SET disabled_at = NULL WHERE id = $1 AND disabled_at IS NOT NULL AND deleted_at IS NULL")
                     .bind(subject.as_str().to_owned())
                     .execute(on).await?.rows_affected());
             Ok(enabled == 1)

@@ -50,8 +50,8 @@ impl Store {
         .await
     }
 
-    /// Makes the subject of a user, or brings what is known of it up to date. `false` when the subject is of another realm: nothing has
-    /// changed.
+    /// Makes the subject of a user, or brings what is known of it up to date. `false` when the subject is of another realm, or was deleted:
+    /// nothing has changed.
     pub async fn name_subject(&self, named: NamedUser, now: Timestamp) -> Result<bool, Unavailable> {
         let writer = self.writer.clone();
         self.run("name a subject", async move {
@@ -87,7 +87,8 @@ pub(super) async fn write_subject(
     let claims = serde_json::to_string(&user.claims).map_err(|error| sqlx::Error::Encode(error.into()))?;
     let written = on_engine!(transaction, on => sqlx::query(
         "INSERT INTO subjects (id, name, created_at, revoked_seq, realm, claims) VALUES ($1, $2, $3, 0, $4, $5) \
-         ON CONFLICT (id) DO UPDATE SET name = excluded.name, claims = excluded.claims WHERE subjects.realm = excluded.realm",
+         ON CONFLICT (id) DO UPDATE SET name = excluded.name, claims = excluded.claims \
+         WHERE subjects.realm = excluded.realm AND subjects.deleted_at IS NULL",
     )
     .bind(user.subject.as_str().to_owned())
     .bind(user.name().to_owned())

@@ -88,11 +88,13 @@ pub enum Prunable {
     UnusedDocuments,
     /// Clients that were deleted a day ago, when none of their grants is left.
     DeletedClients,
+    /// Users who were deleted a day ago, when nothing of theirs is left.
+    DeletedSubjects,
 }
 
 impl Prunable {
-    /// Sets and clients come last: they wait for the grants and the consents to go.
-    pub const ALL: [Self; 18] = [
+    /// Sets, clients and users come last: they wait for the grants and the consents to go, and users for their clients.
+    pub const ALL: [Self; 19] = [
         Self::ExpiredGrants,
         Self::RevokedGrants,
         Self::Sessions,
@@ -111,6 +113,7 @@ impl Prunable {
         Self::UnusedClients,
         Self::UnusedDocuments,
         Self::DeletedClients,
+        Self::DeletedSubjects,
     ];
 
     /// The table in which they are.
@@ -129,6 +132,7 @@ impl Prunable {
             Self::Proofs => "dpop_proofs",
             Self::Assertions => "used_assertions",
             Self::UnusedClients | Self::UnusedDocuments | Self::DeletedClients => "clients",
+            Self::DeletedSubjects => "subjects",
             Self::LogoutNotices => "logout_notices",
             Self::Interactions => "interactions",
         }
@@ -228,6 +232,17 @@ impl Prunable {
                     "id",
                     "deleted_at",
                     "deleted_at <= $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE client_id = clients.id)"
+                ),
+                now - DAY,
+            ),
+            Self::DeletedSubjects => (
+                delete!(
+                    "subjects",
+                    "id",
+                    "deleted_at",
+                    "deleted_at <= $1 AND NOT EXISTS (SELECT 1 FROM grants WHERE subject_id = subjects.id) \
+                     AND NOT EXISTS (SELECT 1 FROM clients WHERE owner_subject = subjects.id) AND NOT EXISTS \
+                     (SELECT 1 FROM browser_sessions WHERE subject_id = subjects.id) AND NOT EXISTS (SELECT 1 FROM user_code_attempts WHERE subject_id = subjects.id)"
                 ),
                 now - DAY,
             ),

@@ -32,6 +32,8 @@ pub enum Ending {
     RevokeSubject(SubjectId),
     /// Also signs the subject out.
     DisableSubject(SubjectId),
+    /// The same, for good: what is known of the user goes. The row stays while something refers to it, so that what ended stays dead.
+    DeleteSubject(SubjectId),
     /// Gives an account a new password and signs it out.
     SetPassword(SubjectId, PasswordHash),
     RevokeSubjectClient(SubjectId, ClientId),
@@ -179,7 +181,7 @@ impl Ending {
             Self::EndAccessTokens(id, generation) => Target::Grant { id: *id, generation: *generation },
             Self::Rotate(refresh) => Target::Grant { id: refresh.grant, generation: refresh.generation },
             Self::RevokeClient(id) | Self::DisableClient(id) | Self::DeleteClient(id, _) => Target::Client(id.clone()),
-            Self::RevokeSubject(id) | Self::DisableSubject(id) | Self::SetPassword(id, _) => {
+            Self::RevokeSubject(id) | Self::DisableSubject(id) | Self::DeleteSubject(id) | Self::SetPassword(id, _) => {
                 Target::Subject(id.clone())
             }
             Self::RevokeSubjectClient(subject, client) => Target::SubjectClient(subject.clone(), client.clone()),
@@ -192,7 +194,7 @@ impl Ending {
     fn signs_out(&self) -> Option<SignedOut<'_>> {
         match self {
             Self::RevokeSession(id) => Some(SignedOut::Session(*id)),
-            Self::RevokeSubject(id) | Self::DisableSubject(id) | Self::SetPassword(id, _) => {
+            Self::RevokeSubject(id) | Self::DisableSubject(id) | Self::DeleteSubject(id) | Self::SetPassword(id, _) => {
                 Some(SignedOut::Subject(id))
             }
             Self::RevokeGrant(_)
@@ -259,6 +261,12 @@ impl Ending {
                     .bind(id.as_str().to_owned())
                     .bind(now)
             }
+            Self::DeleteSubject(id) => sqlx::query(
+                "UPDATE subjects SET deleted_at = $2, disabled_at = COALESCE(disabled_at, $2), name = '', claims = '' \
+                 WHERE id = $1 AND deleted_at IS NULL",
+            )
+            .bind(id.as_str().to_owned())
+            .bind(now),
             Self::SetPassword(id, hash) => sqlx::query("UPDATE accounts SET password_hash = $2 WHERE subject_id = $1")
                 .bind(id.as_str().to_owned())
                 .bind(hash.0.clone()),
@@ -305,6 +313,7 @@ impl Ending {
         let seq = i64::try_from(seq).unwrap_or(i64::MAX);
         on_engine!(&mut *transaction, on => sqlx::query(statement).bind(target.name()).bind(seq).execute(&mut **on).await.map(drop))?;
         match self {
+            Self::DeleteSubject(id) => forget_subject(transaction, id).await,
             Self::DisableSubject(id) | Self::SetPassword(id, _) => {
                 on_engine!(transaction, on => sqlx::query("DELETE FROM browser_sessions WHERE subject_id = $1")
                     .bind(id.as_str().to_owned())
@@ -340,6 +349,19 @@ async fn forget(transaction: &mut Transaction, grant: GrantId) -> Result<(), sql
     .execute(&mut **on)
     .await
     .map(drop))
+}
+
+/// Deletes what is known of a user who is gone, other than that there were grants.
+async fn forget_subject(transaction: &mut Transaction, id: &SubjectId) -> Result<(), sqlx::Error> {
+    for statement in [
+        "DELETE FROM accounts WHERE subject_id = $1",
+        "DELETE FROM browser_sessions WHERE subject_id = $1",
+        "DELETE FROM consents WHERE subject_id = $1",
+        "DELETE FROM user_code_attempts WHERE subject_id = $1",
+    ] {
+        on_engine!(&mut *transaction, on => sqlx::query(statement).bind(id.as_str().to_owned()).execute(&mut **on).await.map(drop))?;
+    }
+    Ok(())
 }
 
 #[derive(FromRow)]

@@ -111,6 +111,12 @@ const VERSIONS: &[Version] = &[
         sqlite: include_str!("migrations/sqlite/0025_apps.sql"),
         postgres: include_str!("migrations/postgres/0025_apps.sql"),
     },
+    Version {
+        number: 27,
+        name: "deleted users",
+        sqlite: include_str!("migrations/sqlite/0027_deleted_users.sql"),
+        postgres: include_str!("migrations/postgres/0027_deleted_users.sql"),
+    },
 ];
 
 /// A database whose schema this program does not fit.

@@ -147,6 +147,55 @@ async fn c16_an_app_that_a_user_disconnects_is_dead_at_once_and_has_to_ask_again
 }
 
 #[tokio::test]
+async fn a_user_who_is_deleted_is_gone_with_all_that_was_granted_and_made_and_the_name_is_free() {
+    let sidecar = server().await;
+    let mut ann = signed_in(&sidecar, USERNAME).await;
+    let made = make(&mut ann, &[]).await;
+    let location = ann.approve(&sidecar.request(&[])).await;
+    let tokens = sidecar.redeem(&query_of(&location, "code").unwrap()).await.tokens();
+    let sub = sidecar.introspect(&tokens.access).await.sub;
+    let pending = query_of(&ann.approve(&sidecar.request(&[])).await, "code").unwrap();
+
+    sidecar.service.delete_account(USERNAME.into()).await.unwrap();
+    assert!(!sidecar.is_active(&tokens.access).await && !sidecar.is_active(&tokens.refresh).await);
+    assert_eq!(sidecar.refresh(&tokens.refresh).await.json()["error"], "invalid_grant");
+    assert_eq!(sidecar.redeem(&pending).await.json()["error"], "invalid_grant");
+    assert_eq!(error_for(&sidecar, &made).await, "invalid_client");
+    assert_eq!(ann.get(APPS).await.status, StatusCode::SEE_OTHER, "signed out");
+    let again = sign_in(&mut sidecar.browser(), USERNAME, APPS).await;
+    assert_eq!(again.header("location"), None, "nobody has this name");
+    for name in [USERNAME, sub.as_str()] {
+        assert!(sidecar.service.delete_account(name.into()).await.is_err(), "{name}");
+        assert!(sidecar.service.enable_account(name.into()).await.is_err(), "{name}");
+        let password = Zeroizing::new("another password".to_owned());
+        assert!(sidecar.service.set_password(name.into(), password).await.is_err(), "{name}");
+    }
+    let mut database = sidecar.database().await;
+    let of_ann = format!("= '{sub}'");
+    for table in ["accounts", "browser_sessions", "consents", "user_code_attempts"] {
+        assert_eq!(database.count(&format!("{table} WHERE subject_id {of_ann}")).await, 0, "{table}");
+    }
+    assert_eq!(database.count(&format!("subjects WHERE id {of_ann} AND name = '' AND claims = ''")).await, 1);
+
+    // Somebody else takes the name, and nothing of what was.
+    sidecar.service.create_account(USERNAME.into(), Zeroizing::new(PASSWORD.into())).await.unwrap();
+    let mut other = signed_in(&sidecar, USERNAME).await;
+    assert!(other.get(APPS).await.body.contains("No app uses your account"));
+    assert!(!other.get(CLIENTS).await.body.contains(&made.id));
+    assert!(!sidecar.is_active(&tokens.access).await);
+
+    // The row goes when nothing refers to it.
+    sidecar.clock.advance(86_400 - 60);
+    sidecar.service.prune().await.unwrap();
+    assert_eq!(database.count(&format!("subjects WHERE id {of_ann}")).await, 1);
+    sidecar.clock.advance(91 * 86_400);
+    sidecar.service.prune().await.unwrap();
+    assert_eq!(database.count(&format!("subjects WHERE id {of_ann}")).await, 0);
+    assert!(!sidecar.is_active(&tokens.access).await);
+    assert_eq!(database.count("accounts").await, 2, "those who are there stay");
+}
+
+#[tokio::test]
 async fn the_page_says_when_an_app_last_renewed_its_access() {
     let sidecar = server().await;
     let mut browser = sidecar.browser();
@@ -329,6 +378,9 @@ async fn a_client_of_a_user_works_gets_another_secret_and_is_deleted() {
     let mut browser = signed_in(&sidecar, USERNAME).await;
     let client = make(&mut browser, &[]).await;
     let consent = browser.consent_page(&sidecar.request(&[("client_id", &client.id)])).await.body;
+    assert!(consent.contains("You made this app.") && !consent.contains("Another user"), "{consent}");
+    let mut bob = signed_in(&sidecar, "bob").await;
+    let consent = bob.consent_page(&sidecar.request(&[("client_id", &client.id)])).await.body;
     assert!(consent.contains("Another user made this app: nobody here has checked"), "{consent}");
     let too_much = sidecar.request(&[("client_id", &client.id), ("scope", "c")]);
     let too_much = browser.get(&format!("/authorize?{too_much}")).await;
@@ -429,17 +481,18 @@ async fn an_operator_can_vouch_for_a_client_until_its_user_changes_it() {
     let mut browser = signed_in(&sidecar, USERNAME).await;
     let client = make(&mut browser, &[]).await;
     let request = sidecar.request(&[("client_id", &client.id)]);
+    let mut bob = signed_in(&sidecar, "bob").await;
     let unverified = "nobody here has checked";
-    assert!(browser.consent_page(&request).await.body.contains(unverified));
+    assert!(bob.consent_page(&request).await.body.contains(unverified));
     let vouch = || ClientEdit { verified: Some(true), ..ClientEdit::default() };
     sidecar.service.edit_client(client.id.parse().unwrap(), String::new(), vouch()).await.unwrap();
-    assert!(!browser.consent_page(&request).await.body.contains(unverified));
+    assert!(!bob.consent_page(&request).await.body.contains(unverified));
     let path = format!("{CLIENTS}/{}", client.id);
     let page = browser.get(&path).await;
     assert_eq!(ticked_scopes(&page.body).len(), 2);
     let sent = send(&mut browser, &path, &[&CALENDAR[1..], &[("name", "My Bank")]].concat()).await;
     assert_eq!(sent.header("location"), Some(CLIENTS));
-    let consent = browser.consent_page(&request).await.body;
+    let consent = bob.consent_page(&request).await.body;
     assert!(consent.contains("My Bank") && consent.contains(unverified), "{consent}");
     // One of an operator needs no vouching.
     assert!(sidecar.service.edit_client(sidecar.shop.id.parse().unwrap(), String::new(), vouch()).await.is_err());

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::{
-    Answer, Browser, Http, Reply, Sidecar, Site, document, encode, hidden_fields, query_of, ticked_scopes,
+    Answer, Browser, Http, Reply, Sidecar, Site, document, encode, form, hidden_fields, query_of, ticked_scopes,
 };
 use crate::openid::claims;
 
@@ -90,6 +90,10 @@ async fn the_app_that_is_asked_says_who_the_user_is_and_when_it_signed_in() {
     browser.cookies.insert(cookie.0.into(), cookie.1.into());
     let page = browser.get(back.strip_prefix(&issuer).unwrap()).await;
     assert!(page.body.contains(">ann</") && !page.body.contains("/login/switch"), "{}", page.body);
+    let switch = link(&page, "Use another account").expect("there is a way to switch");
+    assert!(switch.starts_with(&format!("{app}/login?")), "{switch}");
+    assert_eq!(query_of(&switch, "prompt").as_deref(), Some("login"));
+    assert!(query_of(&switch, "return_to").unwrap().starts_with(&format!("{issuer}/authorize?")), "{switch}");
     let location = browser.post("/consent", &decision(&page)).await;
     let code = query_of(location.header("location").unwrap(), "code").unwrap();
     let tokens = sidecar.redeem(&code).await.json();
@@ -106,6 +110,95 @@ async fn the_app_that_is_asked_says_who_the_user_is_and_when_it_signed_in() {
     assert_eq!(told, json!({"sub": "42", "name": "ann", "email": "ann@example.com"}));
     let introspect = api::IntrospectRequest { token: access_token.into(), ..Default::default() };
     assert_eq!(sidecar.grpc().await.introspect(introspect).await.unwrap().into_inner().sub, "42");
+}
+
+/// Where the link with this text leads.
+fn link(page: &Reply, text: &str) -> Option<String> {
+    let before = page.body.split_once(&format!("\">{text}</a>"))?.0;
+    let url = before.rsplit_once("href=\"")?.1;
+    Some(url.replace("&#x2f;", "/").replace("&amp;", "&"))
+}
+
+#[tokio::test]
+async fn users_of_the_app_see_and_end_what_they_allowed_and_make_apps_after_a_recent_sign_in() {
+    let config =
+        "switch_url = 'http://app.example/sign-out'\n[account]\nclients = true\n[scopes.catalogue]\na = 'A'\nb = 'B'";
+    let (app, sidecar) = asking(config).await;
+    let (apps, new) = ("/account/apps", "/account/clients/new");
+    let issuer = format!("http://{}", sidecar.addresses.http);
+    let back = |reply: &Reply| {
+        let location = reply.header("location").unwrap();
+        assert!(location.starts_with(&format!("http://{}/login?", app.address)), "{location}");
+        let to = query_of(location, "return_to").unwrap();
+        (to.strip_prefix(&issuer).unwrap().to_owned(), query_of(location, "prompt"))
+    };
+    let serve = |auth_time: Option<i64>| {
+        let user = json!({"sub": "42", "name": "Ann", "auth_time": auth_time}).to_string();
+        app.serve("/whoami", document(&[], &user));
+    };
+    let (to, prompt) = back(&sidecar.browser().get(apps).await);
+    assert!(to.starts_with(&format!("{apps}?")) && prompt.is_none(), "{to}");
+    assert_eq!(sidecar.browser().get(&to).await.status, StatusCode::FORBIDDEN, "back without a sign-in");
+
+    serve(None);
+    let mut browser = visitor(&sidecar);
+    let location = browser.approve(&sidecar.request(&[("scope", "a")])).await;
+    let tokens = sidecar.redeem(&query_of(&location, "code").unwrap()).await.tokens();
+    let page = browser.get(apps).await;
+    assert!(page.body.contains("Shop") && page.body.contains(">Ann</") && !page.body.contains("/account/sign-out"));
+    let switch = link(&page, "Use another account").unwrap();
+    assert_eq!(switch, format!("http://app.example/sign-out?{}", form(&[("return_to", &format!("{issuer}{apps}"))])));
+    let fields = encode(&hidden_fields(&page.body));
+    serve_other(&app);
+    let of_bob = browser.post("/account/apps/revoke", &fields).await;
+    assert_eq!(of_bob.status, StatusCode::FORBIDDEN, "another user of the same browser");
+    serve(None);
+    let ended = browser.post("/account/apps/revoke", &fields).await;
+    assert_eq!((ended.status, ended.header("location")), (StatusCode::SEE_OTHER, Some(apps)));
+    assert!(!sidecar.is_active(&tokens.access).await);
+
+    let untold = browser.get(new).await;
+    assert_eq!(untold.status, StatusCode::FORBIDDEN, "the app does not say when");
+    assert!(untold.body.contains("This page needs a new sign-in"), "{}", untold.body);
+    serve(Some(sidecar.now() - 901));
+    let (to, prompt) = back(&browser.get(new).await);
+    assert!(to.starts_with(&format!("{new}?")) && prompt.as_deref() == Some("login"), "{to}");
+    assert_eq!(browser.get(&to).await.status, StatusCode::FORBIDDEN, "back without a new sign-in");
+    let elsewhere = to.replace(new, "/account/clients/other");
+    assert_eq!(browser.get(&elsewhere).await.status, StatusCode::SEE_OTHER, "the note is of one page");
+
+    // A user of whom nothing is known here yet.
+    let user = json!({"sub": "43", "name": "Eve", "auth_time": sidecar.now()}).to_string();
+    app.serve("/whoami", document(&[], &user));
+    let page = browser.get(new).await;
+    let more = [("name", "Calendar"), ("redirect_uris", crate::harness::REDIRECT_URI), ("scope", "a")];
+    let more = more.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let made = browser.post(new, &encode(&[hidden_fields(&page.body), more].concat())).await;
+    assert!(made.status == StatusCode::OK && made.body.contains("client_secret"), "{made:?}");
+    let consent = browser.get("/account/clients").await;
+    assert!(consent.body.contains("Calendar"), "{}", consent.body);
+}
+
+fn serve_other(app: &Site) {
+    app.serve("/whoami", document(&[], r#"{"sub":"43","name":"Bob"}"#));
+}
+
+#[tokio::test]
+async fn a_user_of_the_app_who_is_deleted_is_forgotten_and_a_stranger_a_day_later() {
+    let (app, sidecar) = asking("").await;
+    app.serve("/whoami", document(&[], ANN));
+    let mut browser = visitor(&sidecar);
+    let location = browser.approve(&sidecar.request(&[("scope", "a email")])).await;
+    let tokens = sidecar.redeem(&query_of(&location, "code").unwrap()).await.tokens();
+    sidecar.service.delete_account("42".into()).await.unwrap();
+    assert!(!sidecar.is_active(&tokens.access).await);
+    let mut database = sidecar.database().await;
+    assert_eq!(database.count("subjects WHERE claims <> '' OR name = 'Ann'").await, 0);
+    let path = format!("/authorize?{}", sidecar.request(&[]));
+    assert_eq!(browser.get(&path).await.status, StatusCode::FORBIDDEN, "not yet");
+    assert!(sidecar.service.enable_account("42".into()).await.is_err(), "it cannot be had back");
+    let machine = format!("client:{}", sidecar.shop.id);
+    assert!(sidecar.service.delete_account(machine).await.is_err());
 }
 
 #[tokio::test]
@@ -316,6 +409,11 @@ async fn a_header_that_names_the_user_is_believed_of_the_proxy_alone_and_once() 
     }
     let page = get(&proxy, &ann).await;
     assert!(page.body.contains(">Ann</"), "{}", page.body);
+    assert_eq!(link(&page, "Use another account"), None, "there is no page for it");
+    let managing = proxy.send(http::Method::GET, "/account/apps", &ann, "").await;
+    assert!(managing.body.contains(">Ann</"), "{}", managing.body);
+    let past = outside.send(http::Method::GET, "/account/apps", &ann, "").await;
+    assert_eq!(past.status, StatusCode::FORBIDDEN);
     let form = decision(&page);
     let bob = [("x-forwarded-user", "bob")];
     for (from, headers) in [(&proxy, &bob[..]), (&outside, &ann), (&proxy, &[])] {

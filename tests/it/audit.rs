@@ -147,6 +147,7 @@ async fn x1_every_event_has_its_line_and_none_tells_a_secret() {
     service.set_password("bob".into(), Zeroizing::new("a-new-password".into())).await.unwrap();
     service.disable_account("bob".into()).await.unwrap();
     service.enable_account("bob".into()).await.unwrap();
+    service.delete_account("bob".into()).await.unwrap();
     service.rotate_signing_key(Replacement::AtOnce).await.unwrap();
     service.revoke_now(Target::Key("7".parse().unwrap())).await.unwrap();
 

@@ -4,6 +4,7 @@
 use scopegate::domain::client::{ClientMetadata, GrantType, Introspects};
 use scopegate::domain::consent::ConsentPolicy;
 use scopegate::service::clients::NewClient;
+use scopegate::store::ClientChanges;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -14,6 +15,7 @@ struct World {
     sidecar: Sidecar,
     browser: &'static Chromium,
     client_id: String,
+    secret: String,
 }
 
 impl World {
@@ -30,8 +32,9 @@ impl World {
                 ..ClientMetadata::default()
             },
         };
-        let (client, _) = sidecar.service.create_client(new).await.unwrap();
-        Self { sidecar, browser, client_id: client.id.to_string() }
+        let (client, secret) = sidecar.service.create_client(new).await.unwrap();
+        let secret = secret.unwrap().expose().to_owned();
+        Self { sidecar, browser, client_id: client.id.to_string(), secret }
     }
 
     fn issuer(&self) -> String {
@@ -50,6 +53,9 @@ impl World {
             "request": self.request(&self.client_id, "a b"),
             "username": USERNAME,
             "password": PASSWORD,
+            "clientId": self.client_id,
+            "secret": self.secret,
+            "verifier": VERIFIER,
             "screenshots": screenshots(),
         });
         world.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -107,7 +113,6 @@ impl World {
             "unverified": self.request(&unverified, "a"),
             "impossible": self.request(&unverified, "nonsense"),
             "userCode": self.user_code().await,
-            "clientId": self.client_id,
         })
     }
 }
@@ -127,6 +132,12 @@ de = "Bestellungen aufgeben, ändern und stornieren"
 fr = "Passer, modifier et annuler des commandes"
 it = "Effettuare, modificare e annullare ordini"
 es = "Hacer, cambiar y cancelar pedidos"
+[scopes.catalogue.c]
+en = "See your addresses"
+de = "Ihre Adressen sehen"
+fr = "Voir vos adresses"
+it = "Vedere i Suoi indirizzi"
+es = "Ver sus direcciones"
 "#;
 
 #[tokio::test]
@@ -183,6 +194,17 @@ async fn everything_works_by_keyboard_and_the_focus_is_seen() {
 }
 
 #[tokio::test]
+async fn a_code_that_cannot_be_sent_to_the_app_is_shown_and_copied() {
+    let world = World::new("[authorization]\nredirect_uri_schemes = ['http', 'urn']\nout_of_band = true").await;
+    let redirect_uris = Some(vec!["urn:ietf:wg:oauth:2.0:oob".parse().unwrap()]);
+    let changes = ClientChanges { redirect_uris, ..ClientChanges::default() };
+    world.sidecar.service.update_client(world.client_id.parse().unwrap(), changes).await.unwrap();
+    let parameters = [("client_id", &*world.client_id), ("redirect_uri", "urn:ietf:wg:oauth:2.0:oob")];
+    let request = world.sidecar.request(&parameters);
+    world.play_with("carriesTheCode", json!({ "request": request })).await;
+}
+
+#[tokio::test]
 async fn a_device_is_connected_in_the_browser() {
     let world = World::new("").await;
     let user_code = world.user_code().await;
@@ -232,7 +254,7 @@ async fn c16_an_app_of_ones_own_is_made_used_disconnected_and_deleted_in_the_bro
         ("account-it-320", "it", "light", true),
         ("account-es-320", "es", "light", true),
     ] {
-        let more = json!({ "name": name, "locale": locale, "colorScheme": color_scheme, "small": small, "verifier": VERIFIER });
+        let more = json!({ "name": name, "locale": locale, "colorScheme": color_scheme, "small": small });
         World::new(&config).await.play_with("managesApps", more).await;
     }
 }

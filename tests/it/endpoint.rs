@@ -111,6 +111,9 @@ fn play(here: &Path, place: &[&str]) -> Vec<(String, Came)> {
     step(&["account", "enable", "ann"], "", &mut changing);
     step(&["account", "list"], "", &mut changing);
     step(&["account", "enable", "nobody"], "", &mut changing);
+    step(&["account", "delete", "ann"], "", &mut changing);
+    step(&["account", "delete", "ann"], "", &mut changing);
+    step(&["account", "list", "--output", "json"], "", &mut changing);
     step(&["key", "rotate", "--compromised"], "", &mut changing);
     step(&["key", "list", "--output", "json"], "", &mut changing);
     step(&["key", "list"], "", &mut changing);
@@ -148,6 +151,7 @@ async fn every_verb_does_through_a_server_what_it_does_on_the_database() {
             "account create ann --password-stdin --output json",
             "account create bob --password-stdin",
             "account enable nobody",
+            "account delete ann",
             "key revoke 9",
         ]
     );

@@ -18,7 +18,8 @@ use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
 
 use crate::harness::{
-    Browser, Chromium, REDIRECT_URI, Reply, Sidecar, basic, encode, form, hidden_fields, query_of, ticked_scopes,
+    Browser, Chromium, REDIRECT_URI, Reply, Sidecar, basic, encode, form, hidden_fields, query_of, screenshots,
+    ticked_scopes,
 };
 use crate::openid::claims;
 
@@ -135,14 +136,47 @@ async fn example() -> (Sidecar, String, tokio::process::Child) {
     (sidecar, app, running)
 }
 
-#[tokio::test]
-async fn a_login_app_of_a_few_lines_signs_people_in_in_several_tabs_of_a_real_browser() {
-    let (sidecar, app, _running) = example().await;
-    let browser = Chromium::get().await;
+/// Lets the browser come back to its client; where that is.
+async fn with_client_of(browser: &Chromium, sidecar: &Sidecar) -> String {
     let redirect_uri = format!("{}/callback", browser.client);
     let changes =
         ClientChanges { redirect_uris: Some(vec![redirect_uri.parse().unwrap()]), ..ClientChanges::default() };
     sidecar.service.update_client(sidecar.shop.id.parse().unwrap(), changes).await.unwrap();
+    redirect_uri
+}
+
+#[tokio::test]
+async fn somebody_who_takes_too_long_at_the_login_app_starts_again_in_a_real_browser() {
+    let (sidecar, app, _running) = example().await;
+    let browser = Chromium::get().await;
+    let redirect_uri = with_client_of(browser, &sidecar).await;
+    // Whoever connects there makes it later than what the app answers is good for.
+    let later = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = later.local_addr().unwrap();
+    let clock = sidecar.clock.clone();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = later.accept().await {
+            clock.advance(2_000);
+            let answer = "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
+            tokio::io::AsyncWriteExt::write_all(&mut connection, answer.as_bytes()).await.unwrap();
+        }
+    });
+    let world = json!({
+        "issuer": format!("http://{}", sidecar.addresses.http),
+        "app": app,
+        "later": format!("http://{address}/"),
+        "request": sidecar.request(&[("redirect_uri", &redirect_uri)]),
+        "password": "correct horse",
+        "screenshots": screenshots(),
+    });
+    browser.play("comesTooLate", &world).await;
+}
+
+#[tokio::test]
+async fn a_login_app_of_a_few_lines_signs_people_in_in_several_tabs_of_a_real_browser() {
+    let (sidecar, app, _running) = example().await;
+    let browser = Chromium::get().await;
+    let redirect_uri = with_client_of(browser, &sidecar).await;
     let request = |more: &[(&str, &str)]| sidecar.request(&[&[("redirect_uri", redirect_uri.as_str())], more].concat());
     let world = json!({
         "issuer": format!("http://{}", sidecar.addresses.http),

@@ -49,6 +49,22 @@ async function arrive(stage, page) {
   return new URL(page.url()).searchParams;
 }
 
+/** What the client gets for a code. */
+async function redeem(stage, code) {
+  const response = await fetch(`${stage.issuer}/token`, {
+    method: "POST",
+    headers: { authorization: `Basic ${btoa(`${stage.clientId}:${stage.secret}`)}` },
+    body: new URLSearchParams({
+      grant_type: "authorization_code",
+      code,
+      redirect_uri: new URLSearchParams(stage.request).get("redirect_uri"),
+      code_verifier: stage.verifier,
+    }),
+  });
+  same(response.status, 200);
+  return response.json();
+}
+
 /** What every page has to be: whole at 320 px, without a fault that axe finds, in the language that it says. */
 async function check(stage, page, name) {
   const { width } = page.viewportSize();
@@ -72,6 +88,7 @@ export async function allows(stage) {
   const answer = await arrive(stage, page);
   ok(answer.get("code"), "there is a code");
   same([answer.get("state"), answer.get("iss")], ["xyz", stage.issuer]);
+  same((await redeem(stage, answer.get("code"))).scope, "a", "what was unticked was not granted");
   unblemished(ann);
 }
 
@@ -209,7 +226,7 @@ export async function usesTheKeyboard(stage) {
     page.evaluate(() => {
       const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
       const { id, value, type } = document.activeElement;
-      return { what: id || value || type, seen: outlineStyle !== "none" && parseFloat(outlineWidth) >= 2 };
+      return { what: value || id || type, seen: outlineStyle !== "none" && parseFloat(outlineWidth) >= 2 };
     });
   await page.goto(authorize(stage));
   await page.waitForSelector("#username:focus");
@@ -234,6 +251,58 @@ export async function usesTheKeyboard(stage) {
   unblemished(ann);
 }
 
+/** An app that nothing can be sent to: its user carries the code there. */
+export async function carriesTheCode(stage) {
+  for (const [colorScheme, viewport, name] of [["light", DESKTOP, "light-code"], ["dark", PHONE, "dark-320-code"]]) {
+    const { page, context, ...ann } = await person(stage, { colorScheme, viewport });
+    await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: stage.issuer });
+    await page.goto(authorize(stage));
+    await signIn(stage, page);
+    await page.waitForSelector("button[value=approve]");
+    ok((await page.textContent("main")).includes("Afterwards you get a code"), "where the answer goes");
+    await check(stage, page, `${name}-consent`);
+    await page.click("button[value=approve]");
+    await page.waitForSelector("#code:focus");
+    await page.click("#copy_code");
+    await page.waitForFunction(() => document.querySelector("#copy_code + [role=status]").textContent === "Copied");
+    await check(stage, page, name);
+    ok(await page.evaluate("document.querySelector('#code').scrollHeight <= document.querySelector('#code').clientHeight"), "the code is whole");
+    const code = await page.evaluate("navigator.clipboard.readText()");
+    ok((await redeem(stage, code)).access_token);
+    await page.goto(authorize(stage));
+    await page.click("button[value=deny]");
+    await page.waitForSelector(".sign");
+    await check(stage, page, `${name}-denied`);
+    unblemished(ann);
+  }
+}
+
+/** The user takes too long at the app, and then on the way back: both times there is a way to start again. */
+export async function comesTooLate(stage) {
+  const { page } = await person(stage, { viewport: PHONE });
+  const signInAtApp = async () => {
+    await page.waitForURL((url) => url.origin === stage.app);
+    await page.fill('input[name="user"]', "ann");
+    await page.fill('input[name="password"]', stage.password);
+    await page.click("button");
+  };
+  await page.goto(authorize(stage));
+  const first = page.url();
+  await fetch(stage.later);
+  await signInAtApp();
+  await page.waitForURL((url) => url.origin === stage.app && url.href !== first && url.searchParams.has("login_challenge"));
+  const form = { user: "ann", password: stage.password, challenge: await page.inputValue('input[name="challenge"]') };
+  const answer = await page.request.post(page.url(), { form, maxRedirects: 0 });
+  await fetch(stage.later);
+  await page.goto(answer.headers().location);
+  await page.waitForSelector(".sign");
+  await check(stage, page, "light-320-start-again");
+  await page.click("main a");
+  await signInAtApp();
+  await page.click("button[value=approve]");
+  ok((await arrive(stage, page)).get("code"));
+}
+
 export async function connectsADevice(stage) {
   const { page, ...ann } = await person(stage);
   await page.goto(`${stage.issuer}/device`);
@@ -247,7 +316,8 @@ export async function connectsADevice(stage) {
   await page.keyboard.press("Enter");
   await page.waitForSelector("button[value=approve]");
   same(await page.textContent("p.code"), stage.userCode);
-  await page.click("button[value=approve]");
+  await page.focus("button[value=approve]");
+  await page.keyboard.press("Enter");
   await page.waitForSelector(".sign.good");
   unblemished(ann);
 }

@@ -54,7 +54,7 @@ async fn new(State(service): State<Context>, cookie: SessionCookie, uri: Uri) ->
         scopes: words(&asked("scopes", "read")),
         ..own_clients::Said::nothing()
     };
-    account::filled(&service, &cookie, said).await
+    account::filled(&service, &cookie, None, said).await
 }
 
 async fn list(State(service): State<Context>, Sender(caller): Sender, uri: Uri) -> Response {

@@ -8,24 +8,25 @@ use minijinja::{Value, context};
 use url::Url;
 
 use super::renderer::Meaning;
-use super::{copying, page};
+use super::{copying, page, switching_values};
 use crate::domain::client::{Client, ClientMetadata, ClientType, Introspects, Registrar};
 use crate::domain::grant::SubjectId;
 use crate::domain::language::{Language, ScopeMeaning, Wording};
 use crate::domain::scope::ScopeSet;
 use crate::domain::secret::{RandomSecret, SecretHash};
 use crate::domain::timestamp::Timestamp;
+use crate::service::app_sign_in::Switching;
 use crate::service::authorization::DescribedScope;
 use crate::service::connected_apps::{ConnectedApps, DescribedApp};
 use crate::service::own_clients::{Made, Mistake, OwnClientForm, OwnClients, Question, Said};
 
 /// Who is there, and where.
-#[derive(Clone, Copy)]
 pub(in crate::http) struct Nav<'a> {
     pub(in crate::http) username: &'a str,
     pub(in crate::http) place: Place,
     /// Whether there are both lists to go to.
     pub(in crate::http) both: bool,
+    pub(in crate::http) switching: Switching,
 }
 
 /// Which page it is.
@@ -39,8 +40,9 @@ pub(in crate::http) enum Place {
 
 impl Nav<'_> {
     fn values(&self) -> Value {
-        let Self { username, place, both } = *self;
-        context! { username, nav => context! { both, apps => place == Place::Apps, clients => place == Place::Clients } }
+        let Self { username, place, both, ref switching } = *self;
+        let nav = context! { both, apps => place == Place::Apps, clients => place == Place::Clients };
+        context! { username, nav, ..switching_values(switching) }
     }
 }
 
@@ -214,7 +216,7 @@ pub(super) fn samples() -> Vec<Response> {
         ticket: "ticket".into(),
     };
     let question = |client| Question { username: "ann".into(), client, ticket: "ticket".into() };
-    let nav = |place, both| Nav { username: "ann", place, both };
+    let nav = |place, both| Nav { username: "ann", place, both, switching: Switching::Here };
     let below = nav(Place::Below, true);
     let mut responses = vec![
         apps(&connected(samples().map(described).into()), &nav(Place::Apps, true)),

@@ -26,12 +26,13 @@ pub(in crate::http) enum Problem {
     MethodNotAllowed,
     AddressTooLong,
     NotAdmitted,
+    NoSignInTime,
     Denied,
 }
 
 impl Problem {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 22] = [
+    pub(super) const ALL: [Self; 23] = [
         Self::ForeignForm,
         Self::Unavailable,
         Self::Unreadable,
@@ -53,6 +54,7 @@ impl Problem {
         Self::MethodNotAllowed,
         Self::AddressTooLong,
         Self::NotAdmitted,
+        Self::NoSignInTime,
         Self::Denied,
     ];
 
@@ -80,6 +82,7 @@ impl Problem {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::AddressTooLong => "address_too_long",
             Self::NotAdmitted => "not_admitted",
+            Self::NoSignInTime => "no_sign_in_time",
             Self::Denied => "denied",
         }
     }

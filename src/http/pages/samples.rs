@@ -7,6 +7,7 @@ use http::StatusCode;
 
 use super::{About, Asked, DeviceAlert, LastSignIn, Link, Notice, Page, Problem, Trust};
 use crate::domain::language::{Language, ScopeMeaning, Wording};
+use crate::service::app_sign_in::Switching;
 use crate::service::authorization::DescribedScope;
 
 pub(super) fn pages() -> Vec<Page> {
@@ -35,7 +36,7 @@ pub(super) fn pages() -> Vec<Page> {
         client_name: "Shop",
         about: About::default(),
         username: "ann",
-        switches_account: true,
+        switching: &Switching::Here,
         ticket: "ticket",
         scopes,
         resources: &resources,
@@ -53,6 +54,13 @@ pub(super) fn pages() -> Vec<Page> {
         super::login(None, None, None, "request", LastSignIn::TooMany { username: "bob", seconds: 61 }),
         super::consent_page(&asked(&scopes), here, &Trust::Itself, "request", &form),
         super::consent_page(&asked(&scopes), here, &Trust::User, "request", &form),
+        super::consent_page(
+            &Asked { switching: &Switching::At("https://app.example/".into()), ..asked(&scopes) },
+            "urn:ietf:wg:oauth:2.0:oob",
+            &Trust::Own,
+            "request",
+            &form,
+        ),
         super::consent_page(&asked(&scopes[..1]), "com.example.shop:/callback", &Trust::Verified, "request", &form),
         super::consent_page(
             &Asked { lasts: 0, ..asked(&scopes[1..]) },
