@@ -17,7 +17,7 @@ pub const MAX_PARAMETERS: usize = 64;
 /// anything else, each its own.
 pub fn is_well_formed(encoded: &str) -> bool {
     let is_pair = |pair: &str| {
-        let mut escapes = pair.split('%').skip(1).map(|rest| rest.as_bytes());
+        let mut escapes = pair.split('%').skip(1).map(str::as_bytes);
         pair.contains('=') && escapes.all(|rest| rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit))
     };
     encoded.is_empty() || encoded.split('&').all(is_pair)
